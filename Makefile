@@ -1,0 +1,38 @@
+# make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
+# make test   set up with the development tools, then lint, type check and all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint format clean
+
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[plot]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/core
+	rm -rf $(DEMO)
+	$(BIN)/metacli sample-tasks strokes_snail -n 1
+	$(BIN)/metacli train recipes/strokes_snail.yaml --run-dir $(DEMO)
+	$(BIN)/metacli eval --checkpoint $(DEMO) --tasks 500
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy metacli
+
+test: lint
+	$(BIN)/python -m pytest
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,215 @@
+"""The verbs: parse, call, render, exit code. torch is imported inside them, so that --help is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metacli import __version__
+from metacli.errors import MetacliError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, evaluate and look inside model-based meta-learners: LSTM, NTM, MANN and SNAIL.",
+    epilog="Start with: metacli train strokes_snail, then: metacli eval --checkpoint RUN_DIR",
+)
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change, as in task.ways=20.")
+]
+CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help="A .pt file, or a run directory (its best).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+SplitName = Annotated[str, typer.Option(help="train, val or test.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples: metacli train strokes_snail | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
+    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+)
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
+    overrides: Overrides = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train a meta-learner by a recipe."""
+    from metacli import recipe as recipes
+
+    if resume and run_dir:
+        raise UsageError("--resume goes on in its own run directory; leave out --run-dir")
+    if recipe is None:
+        if resume is None:
+            raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+        from metacli.rundir import RunDir
+
+        plan = RunDir.reopen(resume)[1]
+    else:
+        plan = recipes.load(recipe, overrides)
+
+    from metacli.progress import Progress
+    from metacli.runtime import choose_device
+    from metacli.train import train as run_training
+
+    chosen, reason = choose_device(device)
+    progress = Progress()
+    progress.say(f"device  {reason}")
+    outcome = run_training(plan, run_dir, resume, chosen, progress)
+    result = {
+        "run_dir": str(outcome.run),
+        "step": outcome.step,
+        "metric": outcome.metric,
+        "best": outcome.best,
+        "seconds": round(outcome.seconds, 1),
+    }
+    if as_json:
+        _print_json(result)
+    else:
+        best = "none yet" if outcome.best is None else f"{outcome.best:.4f}"
+        print(
+            f"run {outcome.run}\nstep {outcome.step}\nbest val {outcome.metric} {best}\nseconds {outcome.seconds:.0f}"
+        )
+    if outcome.code:
+        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}")
+        raise typer.Exit(outcome.code)
+    progress.say(f"next: metacli eval --checkpoint {outcome.run}")
+
+
+@app.command(
+    "eval",
+    epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json",
+)
+def evaluate(
+    checkpoint: CheckpointPath,
+    overrides: Overrides = None,
+    tasks: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1000,
+    split: SplitName = "test",
+    show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a checkpoint on tasks of held-out classes: D_test accuracy, task by task."""
+    _check_split(split)
+    from rich.console import Console
+    from tqdm import tqdm
+
+    from metacli import checkpoint as checkpoints
+    from metacli.evaluate import evaluate as run_evaluation
+    from metacli.evaluate import tasks_for
+    from metacli.report import print_evaluation, summary
+    from metacli.runtime import choose_device, prepare
+
+    saved = checkpoints.load(checkpoint)
+    recipe, distribution = tasks_for(saved, overrides or [])
+    prepare(recipe.seed)
+    chosen, reason = choose_device(device)
+    model = saved.build_model().to(chosen)
+    print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
+    with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
+        scores = run_evaluation(model, distribution, split, tasks, chosen, bar.update)  # type: ignore[arg-type]
+    result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
+    _keep(saved.path.parent, result)
+    if as_json:
+        _print_json(result)
+    else:
+        print_evaluation(Console(), result, show)
+
+
+@app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_snail | metacli sample-tasks copy_ntm -n 1")
+def sample_tasks(
+    recipe: Annotated[str, typer.Argument(help="A recipe: a path, or the name of one that ships.")],
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many tasks.")] = 3,
+    split: SplitName = "train",
+    png: Annotated[Path | None, typer.Option(help="Also draw them into this picture.")] = None,
+    npz: Annotated[Path | None, typer.Option(help="Also write their arrays to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a few tasks: D_train, which the model reads, and D_test, which it is asked about."""
+    _check_split(split)
+    from rich.console import Console
+
+    from metacli import picture, render, sample
+    from metacli import recipe as recipes
+    from metacli.registry import TASKS, build
+
+    plan = recipes.load(recipe, overrides)
+    samples = sample.collect(build(TASKS, plan.task, plan.seed), split, count)
+    if png:
+        picture.save_samples(png, samples)
+    if npz:
+        sample.save_npz(npz, samples)
+    if as_json:
+        _print_json(sample.as_json(samples))
+    else:
+        render.draw_samples(Console(), samples)
+
+
+@app.command("recipes")
+def list_recipes(as_json: AsJson = False) -> None:
+    """List the recipes that ship, by name and purpose."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from metacli import recipe as recipes
+
+    purposes = {p.stem: recipes.purpose(p) for p in sorted(recipes.folder().glob("*.yaml"))}
+    if as_json:
+        _print_json(purposes)
+        return
+    table = Table("recipe", "purpose")
+    for name, purpose in purposes.items():
+        table.add_row(name, purpose)
+    Console().print(table)
+
+
+def _check_split(split: str) -> None:
+    if split not in ("train", "val", "test"):
+        raise UsageError(f"unknown split {split!r}", "one of train, val, test")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _keep(folder: Path, result: dict[str, Any]) -> None:
+    """Leave the result as eval.json in the checkpoint's run directory, where it can be written."""
+    if (folder / "recipe.yaml").is_file() and os.access(folder, os.W_OK):
+        (folder / "eval.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
+    try:
+        app()
+    except MetacliError as e:
+        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
+        raise SystemExit(e.code) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

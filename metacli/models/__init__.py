@@ -1,0 +1,1 @@
+"""f_theta: meta-learners. Nothing here imports `metacli.tasks`."""

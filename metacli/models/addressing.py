@@ -1,0 +1,133 @@
+"""The equations of the Neural Turing Machine (Graves, Wayne, Danihelka 2014, section 3), one function each.
+
+All are pure and work on a batch: B tasks, heads (R read or write heads, or both kinds together), L locations,
+W the width of a memory row. A weighting w is (B, heads, L) with sum_i w(i) = 1 and 0 <= w(i) <= 1; M(i) is row i of
+the memory (B, L, W). Each is finite, and so is its gradient, on an all-zero memory and on one-hot weightings.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_NORM_FLOOR = 1e-6  # under the square root of a norm, so that an empty row is like no key: K = 0, and so its gradient
+_WEIGHT_FLOOR = 1e-12  # under the logarithm of a weight; gamma at its largest still leaves one-hot weightings one-hot
+
+
+def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
+    """K[k, M(i)] = k . M(i) / (|k| |M(i)|)  (eq. 6).
+
+    Args:
+        keys: (B, heads, W).
+        memory: (B, L, W).
+
+    Returns:
+        (B, heads, L) in [-1, 1]; near 0 where a norm is below 1e-3, the square root of the floor under it.
+    """
+    keys = keys * (keys.square().sum(-1, keepdim=True) + _NORM_FLOOR).rsqrt()
+    inverse = (memory.square().sum(-1) + _NORM_FLOOR).rsqrt()  # (B, L)
+    return keys @ memory.mT * inverse.unsqueeze(1)
+
+
+def content_weighting(similarity: Tensor, strength: Tensor) -> Tensor:
+    """w^c(i) = exp(beta K[k, M(i)]) / sum_j exp(beta K[k, M(j)])  (eq. 5).
+
+    Args:
+        similarity: (B, heads, L) K.
+        strength: (B, heads, 1) beta >= 0.
+
+    Returns:
+        (B, heads, L) a weighting.
+    """
+    return torch.softmax(strength * similarity, -1)
+
+
+def interpolate(content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
+    """w^g(i) = g w^c(i) + (1 - g) w_{t-1}(i)  (eq. 7).
+
+    Args:
+        content: (B, heads, L) w^c.
+        previous: (B, heads, L) w_{t-1}.
+        gate: (B, heads, 1) g in [0, 1].
+
+    Returns:
+        (B, heads, L) a weighting.
+    """
+    return torch.lerp(previous, content, gate)
+
+
+def circular_shift(weights: Tensor, shift: Tensor) -> Tensor:
+    """w~(i) = sum_j w^g(j) s(i - j), indices modulo L  (eq. 8).
+
+    Args:
+        weights: (B, heads, L) w^g.
+        shift: (B, heads, 2k + 1) s over the offsets -k, ..., k; 2k + 1 <= L. An offset of +1 moves every weight
+            to the next higher location.
+
+    Returns:
+        (B, heads, L) a weighting.
+    """
+    reach = shift.shape[-1] // 2
+    offsets = range(-reach, reach + 1)
+    moved = [weights.roll(offset, -1) * shift[..., n, None] for n, offset in enumerate(offsets)]
+    return torch.stack(moved).sum(0)
+
+
+def sharpen(weights: Tensor, sharpness: Tensor) -> Tensor:
+    """w(i) = w~(i)^gamma / sum_j w~(j)^gamma  (eq. 9).
+
+    Computed as softmax(gamma log w~), the same number, whose sum cannot vanish.
+
+    Args:
+        weights: (B, heads, L) w~.
+        sharpness: (B, heads, 1) gamma >= 1.
+
+    Returns:
+        (B, heads, L) a weighting.
+    """
+    return torch.softmax(sharpness * (weights + _WEIGHT_FLOOR).log(), -1)
+
+
+def erase(memory: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """M~(i) = M(i) prod_h [1 - w_h(i) e_h]  (eq. 3; the order of the heads makes no difference).
+
+    Args:
+        memory: (B, L, W) M_{t-1}.
+        weights: (B, heads, L) w, of the write heads.
+        vectors: (B, heads, W) e in [0, 1].
+
+    Returns:
+        (B, L, W) M~.
+    """
+    for weight, vector in zip(weights.unbind(1), vectors.unbind(1), strict=True):
+        memory = memory * (1 - weight.unsqueeze(2) * vector.unsqueeze(1))
+    return memory
+
+
+def add(memory: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """M_t(i) = M~(i) + sum_h w_h(i) a_h  (eq. 4).
+
+    Args:
+        memory: (B, L, W) M~.
+        weights: (B, heads, L) w, of the write heads.
+        vectors: (B, heads, W) a.
+
+    Returns:
+        (B, L, W) M_t.
+    """
+    for weight, vector in zip(weights.unbind(1), vectors.unbind(1), strict=True):
+        memory = torch.addcmul(memory, weight.unsqueeze(2), vector.unsqueeze(1))
+    return memory
+
+
+def read(memory: Tensor, weights: Tensor) -> Tensor:
+    """r = sum_i w(i) M(i)  (eq. 2).
+
+    Args:
+        memory: (B, L, W).
+        weights: (B, heads, L) w, of the read heads.
+
+    Returns:
+        (B, heads, W) what each head read.
+    """
+    return weights @ memory

@@ -1,0 +1,154 @@
+"""What every meta-learner offers, and the fold that all recurrent ones share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metacli.episode import Episode, Mode, Spec
+from metacli.models.encoder import Encoder
+
+
+class MetaLearner(nn.Module, ABC):
+    """f_theta: reads D_train once into phi, then answers D_test from phi. No gradient step at test time.
+
+    A subclass is built as `cls(config, spec)` and declares a nested `Config(Section)` (see `metacli.section`).
+
+    Attributes:
+        modes: the ways of being asked that the model serves (see `Spec.mode`).
+    """
+
+    Config: ClassVar[type[Any]]
+    modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "sequence", "stream"})
+
+    def __init__(self, config: Any, spec: Spec):
+        super().__init__()
+        self.config = config
+        self.spec = spec
+
+    @classmethod
+    def refuse(cls, config: Any, spec: Spec) -> str | None:
+        """Why a model with this config cannot serve these tasks, or None; asked when the recipe is validated."""
+        if spec.mode not in cls.modes:
+            return f"{config.name} serves {', '.join(sorted(cls.modes))} tasks, not {spec.mode} ones"
+        return None
+
+    @abstractmethod
+    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Any:
+        """phi <- f_theta(D_train), an immutable NamedTuple of tensors whose first dimension is B.
+
+        Args:
+            x_train: (B, S, *x_shape), S >= 0.
+            y_train: (B, S, Y).
+            mask: (B, S) bool, True where an item is real, padding at the end; None: all are.
+        """
+
+    @abstractmethod
+    def predict(self, phi: Any, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
+        """Logits (B, Q, O) on D_test; never sees y_test.
+
+        Args:
+            phi: what `adapt` returned.
+            x_test: (B, Q, *x_shape).
+            y_late: (B, Q, Y), `stream` only: the label that arrives with each item.
+        """
+
+    def forward(self, episode: Episode) -> Tensor:
+        """Logits (B, Q, O): `adapt`, then `predict`."""
+        phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
+        return self.predict(phi, episode.x_test, episode.y_late)
+
+
+class Step(NamedTuple):
+    """One step of a recurrence.
+
+    Attributes:
+        output: (B, D) what the output layer reads.
+        state: the next state, a NamedTuple of tensors (nesting allowed), each with first dimension B.
+        signals: a NamedTuple of what the step computed on the way (head parameters), for `inspect-memory`.
+    """
+
+    output: Tensor
+    state: Any
+    signals: Any = None
+
+
+class Recurrent(MetaLearner):
+    """One recurrence, three ways to be asked: phi is the state after D_train.
+
+    Inputs of a step are [encoder(x), y]: y is the item's own label in D_train, zero for a question, and the label
+    of the step before in a stream. A subclass sets `self.output` (D to O) and offers `initial_state` and `step`.
+    """
+
+    output: nn.Module
+
+    def __init__(self, config: Any, spec: Spec):
+        super().__init__(config, spec)
+        self.encoder = Encoder(config.encoder, spec.x_shape)
+        self.input_size = self.encoder.size + spec.y_size
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first item, for `batch` tasks."""
+
+    @abstractmethod
+    def step(self, state: Any, inputs: Tensor) -> Step:
+        """One step of the recurrence.
+
+        Args:
+            inputs: (B, input_size).
+        """
+
+    def inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """(B, T, input_size): every item encoded, its label (or zeros) beside it."""
+        features = self.encoder(x)
+        label = features.new_zeros(*x.shape[:2], self.spec.y_size) if y is None else y.to(features.dtype)
+        return torch.cat([features, label], -1)
+
+    def fold(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
+        """All steps in order, and the last state; where `mask` is False, a task's state stands still.
+
+        Args:
+            inputs: (B, T, input_size).
+            mask: (B, T) bool.
+        """
+        steps = []
+        whole = [True] * inputs.shape[1] if mask is None else mask.all(0).tolist()
+        for t, item in enumerate(inputs.unbind(1)):
+            before, step = state, self.step(state, item)
+            state = step.state if whole[t] else select(mask[:, t], step.state, before)  # type: ignore[index]
+            steps.append(step._replace(state=state))
+        return steps, state
+
+    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Any:
+        """phi: the state after D_train has been read, item by item."""
+        state = self.initial_state(x_train.shape[0])
+        if x_train.shape[1] == 0:
+            return state
+        return self.fold(state, self.inputs(x_train, y_train), mask)[1]
+
+    def predict(self, phi: Any, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
+        """Logits (B, Q, O): one step from a copy of phi for each item, or the items in order."""
+        inputs = self.inputs(x_test, y_late)  # (B, Q, I)
+        if self.spec.mode == "independent":
+            copies = tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi)
+            answers = self.step(copies, inputs.flatten(0, 1)).output.unflatten(0, inputs.shape[:2])
+        else:
+            answers = torch.stack([s.output for s in self.fold(phi, inputs)[0]], 1)
+        return self.output(answers)
+
+
+def tree_map(fn: Callable[..., Tensor], *trees: Any) -> Any:
+    """`fn` over the tensors of equally shaped NamedTuples (nesting allowed)."""
+    if isinstance(trees[0], Tensor):
+        return fn(*trees)
+    return type(trees[0])(*(tree_map(fn, *leaves) for leaves in zip(*trees, strict=True)))
+
+
+def select(mask: Tensor, new: Any, old: Any) -> Any:
+    """`new` for the tasks where mask (B,) is True, `old` elsewhere, leaf by leaf."""
+    return tree_map(lambda a, b: torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)

@@ -1,0 +1,138 @@
+"""SNAIL's building blocks (Mishra et al. 2018, section 3 and figure 2): dense, TC and attention blocks.
+
+Each block appends features to its input, so an item's final features begin with the input of every block. One tensor,
+`history` (B, S, D), the final features of the items read before, therefore holds the past of all convolutions.
+
+Items are read in one of two ways. In order: each follows the one before it. In parallel: each directly follows the
+history, as if it were alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DenseBlock(nn.Module):
+    """A causal convolution, kernel 2, gated, its output appended to the input.
+
+        [x_t, tanh(f_t) * sigmoid(g_t)],   [f_t, g_t] = A x_t + A' x_(t - dilation) + b
+
+    Args:
+        width: D, the width of an input item.
+        filters: how many features are appended.
+        dilation: how many steps back the convolution looks.
+    """
+
+    def __init__(self, width: int, filters: int, dilation: int):
+        super().__init__()
+        self.width = width
+        self.dilation = dilation
+        self.now = nn.Linear(width, 2 * filters)
+        self.past = nn.Linear(width, 2 * filters, bias=False)
+
+    def forward(self, x: Tensor, history: Tensor, parallel: bool) -> Tensor:
+        """Items x (B, T, D) that follow `history` (B, S, D or wider) to (B, T, D + filters)."""
+        earlier = before(x, history[..., : self.width], self.dilation, parallel)
+        signal, gate = (self.now(x) + self.past(earlier)).chunk(2, -1)
+        return torch.cat([x, signal.tanh() * gate.sigmoid()], -1)
+
+
+class TCBlock(nn.Module):
+    """Temporal convolutions: dense blocks with dilations 1, 2, 4, ..., so that each step sees all before it.
+
+    Args:
+        width: D, the width of an input item.
+        filters: features that each dense block appends.
+        length: T, the longest sequence; ceil(log2 T) dense blocks look back 2^ceil(log2 T) - 1 steps.
+
+    Attributes:
+        width: the width of an output item.
+    """
+
+    def __init__(self, width: int, filters: int, length: int):
+        super().__init__()
+        depth = dense_blocks(length)
+        self.blocks = nn.ModuleList(DenseBlock(width + i * filters, filters, 2**i) for i in range(depth))
+        self.width = width + depth * filters
+
+    def forward(self, x: Tensor, history: Tensor, parallel: bool) -> Tensor:
+        """Items x (B, T, D) that follow `history` (B, S, D or wider) to (B, T, self.width)."""
+        for block in self.blocks:
+            x = block(x, history, parallel)
+        return x
+
+
+class AttentionBlock(nn.Module):
+    """One causal soft read, softmax(Q K^T / sqrt(keys)) V over the items visible to each, appended to the input.
+
+    Args:
+        width: D, the width of an input item.
+        keys: the width of a key and of a query.
+        values: the width of a value, and so how many features are appended.
+
+    Attributes:
+        width: the width of an output item.
+    """
+
+    def __init__(self, width: int, keys: int, values: int):
+        super().__init__()
+        self.query = nn.Linear(width, keys)
+        self.key = nn.Linear(width, keys)
+        self.value = nn.Linear(width, values)
+        self.width = width + values
+
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Items x (B, T, D) that follow S others.
+
+        Args:
+            x: (B, T, D).
+            keys: (B, S, keys) of the items before.
+            values: (B, S, values) likewise.
+            visible: (B, T, S + T) bool, which of the items before and of x each may look at: itself at least.
+
+        Returns:
+            The output (B, T, self.width), the keys and values of x, and the weights (B, T, S + T), each row a
+            distribution over the visible items.
+        """
+        own_keys, own_values = self.key(x), self.value(x)
+        scores = self.query(x) @ torch.cat([keys, own_keys], 1).mT / math.sqrt(keys.shape[-1])
+        weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
+        read = weights @ torch.cat([values, own_values], 1)
+        return torch.cat([x, read], -1), own_keys, own_values, weights
+
+
+def before(x: Tensor, history: Tensor, steps: int, parallel: bool) -> Tensor:
+    """What stands `steps` before each item of x (B, T, D), zero before the start of `history` (B, S, D).
+
+    Returns:
+        (B, T, D) in order, (B, 1, D) in parallel, where it is the same for all.
+    """
+    line, count = (history, 1) if parallel else (torch.cat([history, x], 1), x.shape[1])
+    start = history.shape[1]  # item `start - steps` of the line, once `steps` zeros stand in front of it
+    return F.pad(line, (0, 0, steps, 0))[:, start : start + count]
+
+
+def sees(known: Tensor, count: int, parallel: bool) -> Tensor:
+    """Which items each of `count` new ones may look at: those before it, and itself.
+
+    Args:
+        known: (B, S) bool, which of the items read before are real.
+
+    Returns:
+        (B, count, S + count) bool.
+    """
+    alone = torch.eye(count, dtype=torch.bool, device=known.device)
+    own = alone if parallel else torch.ones_like(alone).tril()
+    lead = known.shape[0], count
+    return torch.cat([known[:, None].expand(*lead, -1), own.expand(*lead, -1)], -1)
+
+
+def dense_blocks(length: int) -> int:
+    """ceil(log2 T), the dense blocks of a TC block for T steps; one at least."""
+    return max(1, (length - 1).bit_length())

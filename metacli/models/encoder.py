@@ -1,0 +1,66 @@
+"""From an input item to a feature vector: flat pixels or the usual four convolution blocks."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from metacli.section import Section
+
+
+class EncoderConfig(Section):
+    """How a model sees its inputs.
+
+    Attributes:
+        kind: `flat` passes the numbers on as they are; `conv` is four blocks of 3x3 convolution, batch norm,
+            ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only.
+        channels: filters of each block.
+        size: width of the feature vector, a linear layer after the blocks; 0 for none.
+    """
+
+    kind: Literal["flat", "conv"] = "flat"
+    channels: int = Field(64, ge=1, le=1024)
+    size: int = Field(0, ge=0, le=4096)
+
+
+class Encoder(nn.Module):
+    """x of any leading shape to features.
+
+    Args:
+        config: the encoder's part of the recipe.
+        x_shape: shape of one item, (C, H, W) or (D,).
+
+    Attributes:
+        size: width of the features.
+    """
+
+    def __init__(self, config: EncoderConfig, x_shape: tuple[int, ...]):
+        super().__init__()
+        self.x_dim = len(x_shape)
+        if config.kind == "flat":
+            self.size = math.prod(x_shape)
+            layers: list[nn.Module] = []
+        else:
+            channels, height, width = x_shape
+            layers = []
+            for _ in range(4):
+                layers += [nn.Conv2d(channels, config.channels, 3, padding=1, bias=False)]
+                layers += [nn.BatchNorm2d(config.channels), nn.ReLU()]
+                if min(height, width) > 1:
+                    layers += [nn.MaxPool2d(2)]
+                    height, width = height // 2, width // 2
+                channels = config.channels
+            self.size = channels * height * width
+        layers += [nn.Flatten()]
+        if config.size:
+            layers += [nn.Linear(self.size, config.size)]
+            self.size = config.size
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., *x_shape) to (..., size)."""
+        lead = x.shape[: x.dim() - self.x_dim]
+        return self.layers(x.flatten(0, len(lead) - 1)).unflatten(0, lead)

@@ -1,0 +1,167 @@
+"""MANN: the memory-augmented neural network of Santoro et al. 2016 (arXiv 1605.06065)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from metacli.episode import Spec
+from metacli.models import lrua
+from metacli.models.base import Recurrent, Step
+from metacli.models.controller import Controller
+from metacli.models.encoder import EncoderConfig
+from metacli.section import Section
+
+
+class State(NamedTuple):
+    """phi of a MANN.
+
+    Attributes:
+        memory: (B, L, W).
+        reads: (B, R, W) what each head read last.
+        read_weights: (B, R, L).
+        write_weights: (B, R, L).
+        usage: (B, L), at least 0; carries no gradient.
+        controller: the controller's own state.
+    """
+
+    memory: Tensor
+    reads: Tensor
+    read_weights: Tensor
+    write_weights: Tensor
+    usage: Tensor
+    controller: Any
+
+
+class Signals(NamedTuple):
+    """What the heads emitted at one step.
+
+    Attributes:
+        key: (B, R, W) k_t.
+        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used location.
+        strength: (B, R, 1) sharpness of the read, over 0.
+        least_used: (B, R, L) one-hot, the location that each head would write anew.
+        write_vector: (B, R, W).
+    """
+
+    key: Tensor
+    gate: Tensor
+    strength: Tensor
+    least_used: Tensor
+    write_vector: Tensor
+
+
+class MANN(Recurrent):
+    """A controller with an external memory, read by content and written by least recently used access (LRUA).
+
+    Where the paper leaves a choice, and public code differs:
+
+    - Order: a step writes first and then reads M_t, as the paper's equations have their indices.
+    - Slots: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
+      heads write all R of them. All R are wiped before the write.
+    - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
+    - Start: memory 1e-6, usage 0, head r has last read and written location r.
+    """
+
+    class Config(Section):
+        """A `mann` section of a recipe; the paper's values are the defaults.
+
+        Attributes:
+            encoder: how an item becomes a feature vector; the paper: flat.
+            controller: `lstm` (the paper's best) or `feedforward`.
+            hidden: H, units of a controller layer; the paper: 200.
+            layers: controller layers; the paper: 1.
+            locations: L, rows of the memory; the paper: 128. At least `read_heads`.
+            width: W, numbers in a row; the paper: 40.
+            read_heads: R, heads, each with one read and one write; the paper: 4.
+            usage_decay: gamma, share of the usage kept from one step to the next; the paper: 0.99, public code 0.95.
+            strength: factor on the cosine inside the read's softmax; the paper has none, which is 1.
+            learn_strength: emit the strength at every step instead, softplus, starting near `strength`; a
+                deviation: the paper has no strength.
+            write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
+        """
+
+        name: Literal["mann"] = "mann"
+        encoder: EncoderConfig = EncoderConfig()
+        controller: Literal["lstm", "feedforward"] = "lstm"
+        hidden: int = Field(200, ge=1, le=8192)
+        layers: int = Field(1, ge=1, le=16)
+        locations: int = Field(128, ge=1, le=65536)
+        width: int = Field(40, ge=1, le=4096)
+        read_heads: int = Field(4, ge=1, le=64)
+        usage_decay: float = Field(0.99, ge=0, le=1)
+        strength: float = Field(1.0, gt=0, le=1000)
+        learn_strength: bool = False
+        write_vector: Literal["key", "separate"] = "key"
+
+        @model_validator(mode="after")
+        def _a_slot_for_each_head(self) -> MANN.Config:
+            if self.locations < self.read_heads:
+                raise ValueError(
+                    f"locations is {self.locations}, fewer than the {self.read_heads} read_heads: each head needs a "
+                    "location of its own to write, so raise locations or lower read_heads"
+                )
+            return self
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        heads, width = config.read_heads, config.width
+        self.controller = Controller(
+            config.controller, self.input_size + heads * width, config.hidden, config.layers
+        )
+        self.key = nn.Linear(config.hidden, heads * width)
+        self.gate = nn.Linear(config.hidden, heads)
+        self.vector = nn.Linear(config.hidden, heads * width) if config.write_vector == "separate" else None
+        self.strength = nn.Linear(config.hidden, heads) if config.learn_strength else None
+        if self.strength is not None:
+            nn.init.constant_(self.strength.bias, config.strength + math.log(-math.expm1(-config.strength)))
+        self.output = nn.Linear(config.hidden + heads * width, spec.out_size)
+
+    def initial_state(self, batch: int) -> State:
+        """Memory at 1e-6, nothing used, head r on location r."""
+        heads, locations, width = self.config.read_heads, self.config.locations, self.config.width
+        like = self.output.weight
+        first = torch.eye(heads, locations, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
+        return State(
+            memory=like.new_full((batch, locations, width), 1e-6),
+            reads=like.new_zeros(batch, heads, width),
+            read_weights=first,
+            write_weights=first,
+            usage=like.new_zeros(batch, locations),
+            controller=self.controller.initial(batch),
+        )
+
+    def step(self, state: State, inputs: Tensor) -> Step:
+        """The controller emits the heads; the memory is wiped, written, read.
+
+        Args:
+            inputs: (B, input_size).
+        """
+        seen = torch.cat([inputs, state.reads.flatten(1)], 1)
+        hidden, controller = self.controller(seen, state.controller)  # (B, H)
+        signals = self.emit(hidden, state.usage)
+
+        write_weights = lrua.write_weights(signals.gate, state.read_weights, signals.least_used)
+        memory = lrua.write(lrua.wipe(state.memory, signals.least_used), write_weights, signals.write_vector)
+        read_weights = lrua.read_weights(signals.key, memory, signals.strength)
+        reads = lrua.read(read_weights, memory)
+        usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)
+
+        output = torch.cat([hidden, reads.flatten(1)], 1)
+        return Step(output, State(memory, reads, read_weights, write_weights, usage, controller), signals)
+
+    def emit(self, hidden: Tensor, usage: Tensor) -> Signals:
+        """The heads' parameters from the controller's output (B, H) and the usage (B, L) so far."""
+        shape = (self.config.read_heads, self.config.width)
+        key = self.key(hidden).unflatten(1, shape)
+        gate = torch.sigmoid(self.gate(hidden)).unsqueeze(2)
+        vector = key if self.vector is None else self.vector(hidden).unflatten(1, shape)
+        if self.strength is None:
+            strength = torch.full_like(gate, self.config.strength)
+        else:
+            strength = nn.functional.softplus(self.strength(hidden)).unsqueeze(2)
+        return Signals(key, gate, strength, lrua.least_used(usage, self.config.read_heads), vector)

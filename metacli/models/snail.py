@@ -1,0 +1,175 @@
+"""SNAIL: temporal convolutions to gather what was seen, causal attention to find it again."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from metacli.episode import Mode, Spec
+from metacli.errors import UsageError
+from metacli.models.base import MetaLearner
+from metacli.models.causal import AttentionBlock, TCBlock, dense_blocks, sees
+from metacli.models.encoder import Encoder, EncoderConfig
+from metacli.section import Section
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Phi(NamedTuple):
+    """SNAIL's phi: its cached activations of D_train. Padding, if any, stands in front of the real items.
+
+    Attributes:
+        items: (B, S, D) the features of every item after the last block. As blocks append to their input, the first
+            columns are the inputs of every dilated convolution, whose tails a query continues.
+        keys: (B, S, sum of `keys`) the keys of all attention blocks, side by side.
+        values: (B, S, sum of `values`) their values.
+        known: (B, S) bool, False at padding.
+    """
+
+    items: Tensor
+    keys: Tensor
+    values: Tensor
+    known: Tensor
+
+
+class Run(NamedTuple):
+    """What T items became: items, keys and values as in `Phi`, and each attention block's weights (B, T, S + T)."""
+
+    items: Tensor
+    keys: Tensor
+    values: Tensor
+    weights: list[Tensor]
+
+
+class SNAIL(MetaLearner):
+    """The simple neural attentive meta-learner of Mishra et al. 2018 (section 3, appendix A).
+
+    Attention blocks with a TC block between each two, then a linear layer, on items [encoder(x), y]: y is the item's
+    own label in D_train, zero for a question, and the label of the item before in a stream. D_train is read once, all
+    items at the same time; every question then continues from it, which equals the paper's own order, the whole
+    sequence [D_train, question] once for each question.
+    """
+
+    modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "stream"})
+
+    class Config(Section):
+        """The defaults are the paper's Omniglot network.
+
+        Attributes:
+            encoder: how items are seen.
+            filters: features that each dense block appends, the paper's D.
+            keys: the width of the keys, one number for each attention block; a TC block stands between each two.
+            values: the width of the values, one number for each attention block.
+        """
+
+        name: Literal["snail"] = "snail"
+        encoder: EncoderConfig = EncoderConfig(kind="conv", channels=64, size=64)
+        filters: int = Field(128, ge=1, le=4096)
+        keys: list[Width] = Field([64, 256, 512], min_length=1, max_length=16)
+        values: list[Width] = Field([32, 128, 256], min_length=1, max_length=16)
+
+        @model_validator(mode="after")
+        def _one_of_each(self) -> SNAIL.Config:
+            if len(self.keys) != len(self.values):
+                raise ValueError(f"keys has {len(self.keys)} numbers, values {len(self.values)}: one each per block")
+            return self
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.encoder = Encoder(config.encoder, spec.x_shape)
+        self.reach = 2 ** dense_blocks(spec.length)
+        self.attentions = nn.ModuleList()
+        self.convolutions = nn.ModuleList()
+        width = self.encoder.size + spec.y_size
+        for i, (keys, values) in enumerate(zip(config.keys, config.values, strict=True)):
+            if i:
+                self.convolutions.append(TCBlock(width, config.filters, spec.length))
+                width = self.convolutions[-1].width
+            self.attentions.append(AttentionBlock(width, keys, values))
+            width = self.attentions[-1].width
+        self.output = nn.Linear(width, spec.out_size)
+
+    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
+        """phi: the activations of D_train, read in order, in parallel over time.
+
+        Raises:
+            UsageError: D_train is longer than the convolutions reach.
+        """
+        lead = x_train.shape[:2]
+        known = torch.ones(lead, dtype=torch.bool, device=x_train.device) if mask is None else mask
+        empty = self._nothing(lead[0])
+        if lead[1] == 0:
+            return empty
+        run = self._run(empty, self._inputs(x_train, y_train), parallel=False)
+        phi = Phi(run.items, run.keys, run.values, known)
+        return phi if mask is None else _padding_first(phi)
+
+    def predict(self, phi: Phi, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
+        """Logits (B, Q, O), each question from its own copy of phi, or (`stream`) the items in order from phi.
+
+        Raises:
+            UsageError: D_train and a question (or the stream) are longer than the convolutions reach.
+        """
+        return self.output(self._ask(phi, x_test, y_late).items)
+
+    def attention(self, phi: Phi, x_test: Tensor, y_late: Tensor | None = None) -> list[Tensor]:
+        """The weights of each attention block when D_test is answered, rows that sum to one.
+
+        Returns:
+            One tensor for each block: (B, Q, S + 1), each question's weights on the items of D_train and, last, on
+            itself; in a stream (B, Q, S + Q), each item's weights on D_train and on the stream up to itself.
+        """
+        weights = self._ask(phi, x_test, y_late).weights
+        if self.spec.mode == "stream":
+            return weights
+        seen = phi.known.shape[1]
+        itself = (w[..., seen:].diagonal(dim1=-2, dim2=-1)[..., None] for w in weights)
+        return [torch.cat([w[..., :seen], own], -1) for w, own in zip(weights, itself, strict=True)]
+
+    def _ask(self, phi: Phi, x_test: Tensor, y_late: Tensor | None) -> Run:
+        return self._run(phi, self._inputs(x_test, y_late), parallel=self.spec.mode == "independent")
+
+    def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """(B, T, D) every item encoded, its label (or zeros) beside it."""
+        features = self.encoder(x)
+        label = features.new_zeros(*x.shape[:2], self.spec.y_size) if y is None else y.to(features.dtype)
+        return torch.cat([features, label], -1)
+
+    def _run(self, phi: Phi, x: Tensor, parallel: bool) -> Run:
+        """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one."""
+        steps = phi.items.shape[1] + (1 if parallel else x.shape[1])
+        if steps > self.reach:
+            raise UsageError(
+                f"{steps} items in a row: this SNAIL was built to reach {self.reach}",
+                f"use fewer ways or shots, or train on tasks of {steps} items or more",
+            )
+        visible = sees(phi.known, x.shape[1], parallel)
+        old_keys = phi.keys.split(self.config.keys, -1)
+        old_values = phi.values.split(self.config.values, -1)
+        keys, values, weights = [], [], []
+        for i, attention in enumerate(self.attentions):
+            if i:
+                x = self.convolutions[i - 1](x, phi.items, parallel)
+            x, new_keys, new_values, new_weights = attention(x, old_keys[i], old_values[i], visible)
+            keys.append(new_keys)
+            values.append(new_values)
+            weights.append(new_weights)
+        return Run(x, torch.cat(keys, -1), torch.cat(values, -1), weights)
+
+    def _nothing(self, batch: int) -> Phi:
+        """phi of an empty D_train."""
+        like = self.output.weight
+        widths = self.output.in_features, sum(self.config.keys), sum(self.config.values)
+        return Phi(*(like.new_zeros(batch, 0, w) for w in widths), like.new_zeros(batch, 0, dtype=torch.bool))
+
+
+def _padding_first(phi: Phi) -> Phi:
+    """phi with each task's padding moved from the end to the front, as zeros: what was there before the start."""
+    count = phi.known.shape[1]
+    order = (torch.arange(count, device=phi.known.device) + phi.known.sum(1, keepdim=True)) % count  # (B, S)
+    known = phi.known.gather(1, order)
+    moved = (a.gather(1, order[..., None].expand_as(a)) * known[..., None] for a in phi[:3])
+    return Phi(*moved, known)

@@ -1,0 +1,54 @@
+"""The names of all models and tasks. A new one is one file and one line here.
+
+A class is imported when it is built, so that listing names stays free of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+from typing import Any
+
+from metacli.errors import UsageError
+
+MODELS = {
+    "lstm": "metacli.models.lstm:LSTM",
+    "ntm": "metacli.models.ntm:NTM",
+    "mann": "metacli.models.mann:MANN",
+    "snail": "metacli.models.snail:SNAIL",
+}
+
+TASKS = {
+    "omniglot": "metacli.tasks.omniglot:Omniglot",
+    "strokes": "metacli.tasks.strokes:Strokes",
+    "folder": "metacli.tasks.folder:Folder",
+    "copy": "metacli.tasks.copy:Copy",
+    "repeat-copy": "metacli.tasks.copy:RepeatCopy",
+    "associative-recall": "metacli.tasks.recall:AssociativeRecall",
+    "dynamic-ngrams": "metacli.tasks.ngrams:DynamicNgrams",
+    "priority-sort": "metacli.tasks.sort:PrioritySort",
+}
+
+
+def resolve(registry: dict[str, str], name: str, kind: str) -> Any:
+    """The class registered as `name`.
+
+    Raises:
+        UsageError: the name is unknown; the message lists the known ones.
+    """
+    if name not in registry:
+        near = did_you_mean(name, registry)
+        raise UsageError(f"unknown {kind} {name!r}{near}", f"known: {', '.join(registry)}")
+    module, _, cls = registry[name].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def build(registry: dict[str, str], config: Any, *args: Any) -> Any:
+    """An instance of the class that `config.name` names, from its config and what else it takes."""
+    return resolve(registry, config.name, "name")(config, *args)
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """', did you mean X?' where a known word is near, else the empty string."""
+    near = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""p(T): task distributions. Nothing here imports `metacli.models`."""

@@ -1,0 +1,298 @@
+"""N-way K-shot tasks and MANN's stream over any array of images that is indexed by class."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from metacli.episode import Episode, Spec
+from metacli.errors import UsageError
+from metacli.section import Section
+from metacli.tasks.base import SPLITS, Counter, Split, Tasks
+
+LETTERS = 5  # of the alphabet of string labels
+CHARACTERS = 5  # of one string label
+APPEARANCES = 10  # of a class in a stream, scored one by one
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images by class.
+
+    Attributes:
+        images: (classes, drawings, channels, height, width) uint8, intensity 0 to 255: ink 255, paper 0.
+        names: the name of each class.
+        counts: (classes,) int64, the drawings that each class really has; what follows them is padding.
+    """
+
+    images: Tensor
+    names: list[str]
+    counts: np.ndarray
+
+
+class ImageConfig(Section):
+    """The keys of all tasks over images.
+
+    Attributes:
+        protocol: `k-shot` (D_train and D_test apart, every question alone) or `stream` (MANN: an image at every
+            step, its label one step later, every step scored).
+        ways: N, classes of a task.
+        shots: K, labelled drawings of each class in D_train (k-shot).
+        queries: drawings of each class in D_test (k-shot).
+        length: T, steps of an episode (stream).
+        labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
+            each class of each task (MANN, section 4.1).
+        size: height and width of an image in pixels.
+        quarter_turns: every class turned by 90, 180 and 270 degrees is three more classes.
+        rotation: each image is turned by up to this many degrees either way.
+        shift: each image is moved by up to this many pixels of `size` either way, across and down.
+        augment: the splits that quarter turns, rotation and shift apply to.
+    """
+
+    protocol: Literal["k-shot", "stream"] = "k-shot"
+    ways: int = Field(5, ge=2, le=1000)
+    shots: int = Field(1, ge=1, le=1000)
+    queries: int = Field(5, ge=1, le=1000)
+    length: int = Field(50, ge=1, le=10_000)
+    labels: Literal["one-hot", "strings"] = "one-hot"
+    size: int = Field(28, ge=4, le=512)
+    quarter_turns: bool = False
+    rotation: float = Field(0.0, ge=0, le=180)
+    shift: float = Field(0.0, ge=0, le=512)
+    augment: Literal["train", "all"] = "train"
+
+
+class Images(Tasks):
+    """p(T) over classes of images: a subclass loads the images and divides the classes.
+
+    A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different drawings of each.
+    Class ids: turn * C + c for class c of C turned by `turn` quarters anti-clockwise.
+    """
+
+    @abstractmethod
+    def load(self) -> ImageSet:
+        """All images of all splits, read once, when the first batch is asked for."""
+
+    @abstractmethod
+    def class_splits(self, n: int) -> dict[Split, np.ndarray]:
+        """The classes of each split: disjoint arrays of numbers below n, the number of classes loaded."""
+
+    @classmethod
+    def channels_of(cls, config: Any) -> int:
+        """Channels of an image."""
+        return 1
+
+    @classmethod
+    def spec_of(cls, config: Any) -> Spec:
+        """See `Tasks.spec_of`: mode `independent` for k-shot, `stream` for stream."""
+        label_size = config.ways if config.labels == "one-hot" else CHARACTERS * LETTERS
+        k_shot = config.protocol == "k-shot"
+        return Spec(
+            mode="independent" if k_shot else "stream",
+            x_shape=(cls.channels_of(config), config.size, config.size),
+            y_size=label_size,
+            out_size=label_size,
+            length=config.ways * config.shots + 1 if k_shot else config.length,
+        )
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """The images, loaded at first use."""
+        return self.load()
+
+    @cached_property
+    def pools(self) -> dict[Split, np.ndarray]:
+        """The class ids of each split, turned ones included.
+
+        Raises:
+            UsageError: a split has too few classes or drawings for these tasks; the message names each such split.
+        """
+        c, n = self.config, len(self.image_set.names)
+        pools = {}
+        for split, classes in self.class_splits(n).items():
+            turns = 4 if c.quarter_turns and self.augments(split) else 1
+            pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
+        faults = [fault for split in SPLITS for fault in self._faults(split, pools[split])]
+        if faults:
+            raise UsageError("\n".join(faults), "lower ways, shots, queries or length, or divide the classes otherwise")
+        return pools
+
+    def _faults(self, split: str, pool: np.ndarray) -> list[str]:
+        c = self.config
+        if c.ways > len(pool):
+            return [f"{split}: {c.ways} ways, but the split has {len(pool)} classes"]
+        counts = np.sort(self.image_set.counts[pool % len(self.image_set.names)])
+        if c.protocol == "k-shot" and c.shots + c.queries > counts[0]:
+            return [f"{split}: {c.shots} shots and {c.queries} queries, but a class has {counts[0]} drawings"]
+        room = int(counts[: c.ways].sum())
+        if c.protocol == "stream" and c.length > room:
+            return [f"{split}: length {c.length}, but {c.ways} classes may have only {room} drawings"]
+        return []
+
+    def augments(self, split: Split) -> bool:
+        """Whether augmentation applies to a split."""
+        return split == "train" or self.config.augment == "all"
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """(class ids * drawings, channels * height * width) uint8."""
+        images = self.image_set.images
+        turns = 4 if self.config.quarter_turns else 1
+        turned = torch.stack([torch.rot90(images, turn, (-2, -1)) for turn in range(turns)])
+        return turned.flatten(0, 2).flatten(1)
+
+    def batch(self, split: Split, first: int, count: int) -> Episode:
+        """Episodes first, ..., first + count - 1 of a split.
+
+        k-shot: D_train holds K drawings of each class, D_test `queries` others, each part in random order.
+        stream: D_train is empty; each step's class is uniform among those with a drawing left, and its drawing one
+        not yet shown. So no drawing comes twice, and nearly always all N classes are open.
+        """
+        c = self.config
+        pool, index = self.pools[split], np.arange(first, first + count)
+        counter = Counter(self.seed, split, index)
+        classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
+        counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
+        if c.protocol == "k-shot":
+            parts = (_shuffled(counter, c.ways, 0, c.shots), _shuffled(counter, c.ways, c.shots, c.shots + c.queries))
+        else:
+            none = np.zeros((count, 0), np.int64)
+            parts = ((none, none), _streamed(counter, counts, c.length))
+        characters = self._characters(counter, count)  # (B, N, C)
+        drawings = _draw(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
+        rows = np.arange(count)[:, None]
+
+        x, y = [], []
+        for label, nth in parts:  # (B, T) each: the class by its label, and which of its drawings
+            row = classes[rows, label] * drawings.shape[2] + drawings[rows, label, nth]
+            x.append(self._pixels(row, counter if self.augments(split) else None))
+            y.append(torch.from_numpy(characters[rows, label]))  # (B, T, C)
+        y_seen = [self._one_hot(answer) for answer in y]  # (B, T, Y)
+        late = None if c.protocol == "k-shot" else F.pad(y_seen[1], (0, 0, 1, 0))[:, :-1]
+        numbers = torch.from_numpy(index)
+        return Episode(x[0], y_seen[0], x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
+
+    def _characters(self, counter: Counter, count: int) -> np.ndarray:
+        """(B, N, C) int64: the label of each class, one number or the letters of a string."""
+        ways = self.config.ways
+        if self.config.labels == "one-hot":
+            return np.broadcast_to(np.arange(ways)[:, None], (count, ways, 1))
+        strings = counter.subset(LETTERS**CHARACTERS, ways)
+        return strings[..., None] // LETTERS ** np.arange(CHARACTERS) % LETTERS
+
+    def _one_hot(self, characters: Tensor) -> Tensor:
+        """(B, T, C) to (B, T, Y), one-hot by characters."""
+        return torch.eye(self.spec.y_size // characters.shape[2])[characters].flatten(2)
+
+    def _pixels(self, row: np.ndarray, counter: Counter | None) -> Tensor:
+        """(B, T) rows of the table to (B, T, *x_shape) float32 in [0, 1], moved at random where `counter` is given."""
+        c = self.config
+        x = self._table.index_select(0, torch.from_numpy(row.ravel())).to(torch.float32).div_(255)
+        x = x.view(-1, *self.spec.x_shape)
+        if counter is not None and row.size and (c.rotation or c.shift):
+            draw = 2 * counter.uniform(row.shape[1], 3).reshape(-1, 3) - 1  # in [-1, 1)
+            x = _move(x, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
+        return x.view(*row.shape, *self.spec.x_shape)
+
+    def loss(self, logits: Tensor, episode: Episode) -> Tensor:
+        """Mean cross-entropy of a label character in nats; see `Tasks.loss`."""
+        return _character_loss(logits, episode.y_test).mean()
+
+    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+        """Scores task by task; a string is right when all of its characters are.
+
+        Returns:
+            `loss` (B,): nats per label character. `accuracy` (B,). For a stream also `by_appearance` (B, 10): the
+            accuracy at the 1st, ..., 10th appearance of a class, over the classes that reach it; NaN where none does.
+        """
+        answer = episode.y_test
+        right = (logits.unflatten(2, (answer.shape[2], -1)).argmax(-1) == answer).all(-1).float()  # (B, Q)
+        scores = {"loss": _character_loss(logits, answer).mean((1, 2)), "accuracy": right.mean(1)}
+        if self.config.protocol == "stream":
+            same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
+            before = same.tril(-1).sum(2)  # (B, T): earlier appearances of the class of each step
+            at = (before[..., None] == torch.arange(APPEARANCES, device=before.device)).float()  # (B, T, 10)
+            scores["by_appearance"] = (right[..., None] * at).sum(1) / at.sum(1)
+        return scores
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """Of guessing every label character, with nothing known of the task."""
+        characters = 1 if self.config.labels == "one-hot" else CHARACTERS
+        choices = self.spec.out_size // characters
+        return {"loss": math.log(choices), "accuracy": float(choices) ** -characters}
+
+    def describe(self) -> str:
+        """One line: the data, the classes and drawings of each split, the seed."""
+        n, counts = len(self.image_set.names), self.image_set.counts
+        sizes = [f"{s} {len(p):,} classes, {counts[p % n].sum():,} images" for s, p in self.pools.items()]
+        return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
+
+    def source(self) -> str:
+        """The data and how its classes are divided, in a few words."""
+        return str(self.config.name)
+
+    def class_names(self, classes: Tensor) -> list[str]:
+        """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one."""
+        names = self.image_set.names
+        turns = [divmod(int(c), len(names)) for c in classes]
+        return [names[c] + (f"/rot{90 * turn:03d}" if turn else "") for turn, c in turns]
+
+
+def _shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, each (B, N (stop - start))."""
+    order = counter.permutation(ways * (stop - start))
+    return order % ways, start + order // ways
+
+
+def _streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes drawn step by step, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
+    draw = counter.uniform(length)
+    label = np.empty(draw.shape, np.int64)
+    nth = np.empty(draw.shape, np.int64)
+    seen, rows = np.zeros_like(counts), np.arange(len(counts))
+    for t in range(length):
+        rank = (seen < counts).cumsum(1)  # (B, N)
+        label[:, t] = (rank > (draw[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
+        nth[:, t] = seen[rows, label[:, t]]
+        seen[rows, label[:, t]] += 1
+    return label, nth
+
+
+def _draw(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
+    """(B, N, most) int64: the drawings 0, ..., count - 1 of each class in random order, then padding."""
+    keys = counter.bits(counts.shape[1], most)
+    keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
+    return np.argsort(keys, -1, kind="stable")
+
+
+def _move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Each image turned about its centre, then moved; bilinear, 0 (paper) comes in from outside.
+
+    Args:
+        x: (M, C, H, W), square.
+        angle: (M,) in radians, anti-clockwise.
+        shift: (M, 2) in pixels, right and down.
+    """
+    size = x.shape[-1]
+    half = (torch.arange(size) + 0.5) * 2 / size - 1  # pixel centres in [-1, 1]
+    sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
+    right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
+    across, along = half[None, None, :] - right, half[None, :, None] - down
+    grid = torch.stack([cos * across - sin * along, sin * across + cos * along], -1)  # where each pixel comes from
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _character_loss(logits: Tensor, answer: Tensor) -> Tensor:
+    """(B, Q, C) cross-entropy of each character, from logits (B, Q, O) and answers (B, Q, C)."""
+    by_character = logits.unflatten(2, (answer.shape[2], -1))  # (B, Q, C, O / C)
+    return F.cross_entropy(by_character.movedim(-1, 1), answer, reduction="none")

@@ -1,0 +1,141 @@
+"""What every registered model promises, in every way of being asked that it serves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metacli.episode import Spec
+from metacli.registry import MODELS, resolve
+
+B, S, Q, N = 3, 4, 5, 3
+SPECS = {
+    "independent": Spec("independent", (1, 16, 16), N, N, S + 1),
+    "stream": Spec("stream", (1, 16, 16), N, N, Q),
+    "sequence": Spec("sequence", (6,), 0, 4, S + Q),
+}
+SMALL = {
+    "lstm": {"hidden": 12},
+    "ntm": {"hidden": 12, "locations": 7, "width": 5, "read_heads": 2},
+    "mann": {"hidden": 12, "locations": 9, "width": 5, "read_heads": 2},
+    "snail": {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]},
+}
+
+
+def cases() -> list[tuple[str, str]]:
+    return [(name, mode) for name in MODELS for mode in SPECS if mode in resolve(MODELS, name, "model").modes]
+
+
+def make(name: str, mode: str, dtype: torch.dtype = torch.float64):
+    cls = resolve(MODELS, name, "model")
+    encoder = {"kind": "flat"} if mode == "sequence" else {"kind": "conv", "channels": 4, "size": 6}
+    config = cls.Config.model_validate({"name": name, "encoder": encoder, **SMALL.get(name, {})})
+    torch.manual_seed(0)
+    model = cls(config, SPECS[mode]).to(dtype)
+    for module in model.modules():  # statistics that are not those of a fresh network
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def data(mode: str, seed: int = 1, dtype: torch.dtype = torch.float64):
+    spec, g = SPECS[mode], torch.Generator().manual_seed(seed)
+    count = S if mode != "stream" else 0
+    x_train = torch.rand(B, count, *spec.x_shape, generator=g, dtype=dtype)
+    x_test = torch.rand(B, Q, *spec.x_shape, generator=g, dtype=dtype)
+    labels = torch.eye(max(spec.y_size, 1), spec.y_size, dtype=dtype)
+    y_train = labels[torch.randint(max(spec.y_size, 1), (B, count), generator=g)]
+    y_late = labels[torch.randint(N, (B, Q), generator=g)] if mode == "stream" else None
+    return x_train, y_train, x_test, y_late
+
+
+def run(model, x_train, y_train, x_test, y_late, mask=None):
+    return model.predict(model.adapt(x_train, y_train, mask), x_test, y_late)
+
+
+@pytest.mark.parametrize(("name", "mode"), cases())
+class TestContract:
+    def test_shapes_dtype_and_finite(self, name, mode):
+        for dtype in (torch.float32, torch.float64):
+            logits = run(make(name, mode, dtype), *data(mode, dtype=dtype))
+            assert logits.shape == (B, Q, SPECS[mode].out_size)
+            assert logits.dtype == dtype
+            assert logits.isfinite().all()
+
+    def test_gradient_reaches_every_parameter(self, name, mode):
+        model = make(name, mode).train()
+        run(model, *data(mode)).square().sum().backward()
+        missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not missing
+
+    def test_batch_row_equals_single_run(self, name, mode):
+        model, batch = make(name, mode), data(mode)
+        together = run(model, *batch)
+        for row in range(B):
+            alone = run(model, *(None if t is None else t[row : row + 1] for t in batch))
+            torch.testing.assert_close(together[row : row + 1], alone)
+
+    def test_other_queries_do_not_matter(self, name, mode):
+        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        before = run(model, x_train, y_train, x_test, y_late)
+        changed = x_test.clone()
+        changed[:, -1] = torch.rand_like(changed[:, -1])
+        after = run(model, x_train, y_train, changed, y_late)
+        torch.testing.assert_close(before[:, :-1], after[:, :-1])  # in order: the past; independent: all others
+        assert (before[:, -1] - after[:, -1]).abs().amax(-1).gt(1e-9).all()
+        if mode == "independent":
+            order = torch.randperm(Q)
+            torch.testing.assert_close(run(model, x_train, y_train, x_test[:, order], None), before[:, order])
+
+    def test_padding_of_d_train_is_not_read(self, name, mode):
+        if mode == "stream":
+            pytest.skip("a stream has no D_train")
+        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        if mode == "independent":
+            pytest.skip("N-way K-shot episodes are not padded")
+        mask = torch.ones(B, S, dtype=torch.bool)
+        mask[1, 2:] = False
+        padded = run(model, x_train, y_train, x_test, y_late, mask)
+        short = run(model, x_train[1:2, :2], y_train[1:2, :2], x_test[1:2], None)
+        torch.testing.assert_close(padded[1:2], short)
+        torch.testing.assert_close(padded[:1], run(model, x_train[:1], y_train[:1], x_test[:1], None))
+
+    def test_relabelling_changes_the_answer(self, name, mode):
+        if mode == "sequence":
+            pytest.skip("sequences carry no labels")
+        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        before = run(model, x_train, y_train, x_test, y_late)
+        relabelled = run(model, x_train, y_train.roll(1, -1), x_test, None if y_late is None else y_late.roll(1, -1))
+        assert (before - relabelled).abs().max() > 1e-9
+
+    def test_what_was_answered_before_stands(self, name, mode):
+        """Later items, of D_train or of a stream, do not change an earlier answer."""
+        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        if mode == "independent":
+            phi = model.adapt(x_train[:, :2], y_train[:, :2])
+            before = model.predict(phi, x_test)
+            model.adapt(x_train, y_train)
+            torch.testing.assert_close(model.predict(phi, x_test), before, rtol=0, atol=0)
+        else:
+            whole = run(model, x_train, y_train, x_test, y_late)
+            part = run(model, x_train, y_train, x_test[:, :3], None if y_late is None else y_late[:, :3])
+            torch.testing.assert_close(whole[:, :3], part)
+
+    def test_state_dict_round_trip(self, name, mode):
+        model, batch = make(name, mode), data(mode)
+        twin = make(name, mode)
+        for p in twin.parameters():
+            torch.nn.init.normal_(p)
+        twin.load_state_dict(model.state_dict())
+        torch.testing.assert_close(run(twin, *batch), run(model, *batch), rtol=0, atol=0)
+
+    def test_every_tensor_of_phi_is_on_the_models_device(self, name, mode):
+        if not torch.cuda.is_available():
+            device = torch.device("meta")
+            model = make(name, mode).to(device)
+            batch = [None if t is None else t.to(device) for t in data(mode)]
+            assert run(model, *batch).device.type == "meta"
+        else:
+            model = make(name, mode).to("cuda")
+            assert run(model, *(None if t is None else t.cuda() for t in data(mode))).is_cuda
