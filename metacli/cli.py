@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change, as in task.ways=20.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
 ]
 CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help="A .pt file, or a run directory (its best).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -199,7 +199,7 @@ def _keep(folder: Path, result: dict[str, Any]) -> None:
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
     try:
-        app()
+        app(prog_name="metacli")
     except MetacliError as e:
         print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
         raise SystemExit(e.code) from None

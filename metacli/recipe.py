@@ -73,8 +73,8 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, defaults included; `from_dict` reads it back."""
-        parts = {k: getattr(self, k).model_dump() for k in ("task", "model", "train")}
-        return {"name": self.name, "seed": self.seed, **parts}
+        task, model = ({"name": part.name, **part.model_dump()} for part in (self.task, self.model))
+        return {"name": self.name, "seed": self.seed, "task": task, "model": model, "train": self.train.model_dump()}
 
 
 def load(source: str, overrides: list[str] | None = None) -> Recipe:
@@ -173,7 +173,7 @@ def _named(tree: dict[str, Any], section: str, registry: dict[str, str], errors:
     if not isinstance(part, dict) or "name" not in part:
         errors.append(f"{section}.name: missing; one of {', '.join(registry)}")
         return None, None
-    if part["name"] not in registry:
+    if not isinstance(part["name"], str) or part["name"] not in registry:
         near = did_you_mean(part["name"], registry)
         errors.append(f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)})")
         return None, None

@@ -93,7 +93,7 @@ def _task_table(result: dict[str, Any], show: int) -> Table:
     table = Table(title=f"per-task D_test accuracy, first {min(show, result['n_tasks'])} of {result['n_tasks']:,}")
     table.add_column("task", justify="right")
     if with_classes:
-        table.add_column("classes, in the order of their labels", ratio=1, overflow="fold")
+        table.add_column("classes, in the order of their labels", ratio=1)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("loss", justify="right", no_wrap=True)
     bits = "bits" in result["tasks"][0]
@@ -101,7 +101,7 @@ def _task_table(result: dict[str, Any], show: int) -> Table:
         table.add_column("bits", justify="right", no_wrap=True)
         table.add_column("errors", justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
-        row = [str(task["index"])] + ([", ".join(task["classes"])] if with_classes else [])
+        row = [str(task["index"])] + ([", ".join(map(shorten, task["classes"]))] if with_classes else [])
         row += [f"{task['accuracy']:.1%}", f"{task['loss']:.3f}"]
         table.add_row(*row, *([f"{task['bits']:.2f}", f"{task['errors']:.0f}"] if bits else []))
     return table
@@ -125,6 +125,11 @@ def _length_table(result: dict[str, Any]) -> Table:
     for row in result["by_length"]:
         table.add_row(str(row["length"]), str(row["n_tasks"]), *(number(row[n]) for n in names))
     return table
+
+
+def shorten(name: str, width: int = 24) -> str:
+    """A class name of at most `width` characters, its middle left out."""
+    return name if len(name) <= width else f"{name[: width - 12]}…{name[-11:]}"
 
 
 def percent(value: dict[str, float | None]) -> str:

@@ -96,7 +96,7 @@ def parse(text: str, where: str) -> Any:
 
 def dump(value: Any) -> str:
     """`value` as YAML that `parse` reads back to the same value, keys in their given order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110)
 
 
 class _Dumper(yaml.SafeDumper):

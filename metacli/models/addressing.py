@@ -7,6 +7,8 @@ the memory (B, L, W). Each is finite, and so is its gradient, on an all-zero mem
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -68,9 +70,8 @@ def circular_shift(weights: Tensor, shift: Tensor) -> Tensor:
         (B, heads, L) a weighting.
     """
     reach = shift.shape[-1] // 2
-    offsets = range(-reach, reach + 1)
-    moved = [weights.roll(offset, -1) * shift[..., n, None] for n, offset in enumerate(offsets)]
-    return torch.stack(moved).sum(0)
+    parts = zip(range(-reach, reach + 1), shift.split(1, -1), strict=True)
+    return reduce(torch.add, [weights.roll(offset, -1) * share for offset, share in parts])
 
 
 def sharpen(weights: Tensor, sharpness: Tensor) -> Tensor:
@@ -115,9 +116,7 @@ def add(memory: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
     Returns:
         (B, L, W) M_t.
     """
-    for weight, vector in zip(weights.unbind(1), vectors.unbind(1), strict=True):
-        memory = torch.addcmul(memory, weight.unsqueeze(2), vector.unsqueeze(1))
-    return memory
+    return torch.baddbmm(memory, weights.mT, vectors)
 
 
 def read(memory: Tensor, weights: Tensor) -> Tensor:

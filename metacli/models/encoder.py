@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -19,11 +21,14 @@ class EncoderConfig(Section):
             ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only.
         channels: filters of each block.
         size: width of the feature vector, a linear layer after the blocks; 0 for none.
+        precision: the arithmetic of the convolutions in training; bfloat16 makes a training step about twice as
+            fast on processors that have it. Evaluation is always in the model's own precision.
     """
 
     kind: Literal["flat", "conv"] = "flat"
     channels: int = Field(64, ge=1, le=1024)
     size: int = Field(0, ge=0, le=4096)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Encoder(nn.Module):
@@ -48,19 +53,27 @@ class Encoder(nn.Module):
             layers = []
             for _ in range(4):
                 layers += [nn.Conv2d(channels, config.channels, 3, padding=1, bias=False)]
-                layers += [nn.BatchNorm2d(config.channels), nn.ReLU()]
+                layers += [nn.BatchNorm2d(config.channels)]
                 if min(height, width) > 1:
                     layers += [nn.MaxPool2d(2)]
                     height, width = height // 2, width // 2
+                layers += [nn.ReLU()]  # after the pooling: the same values from a quarter of the work
                 channels = config.channels
             self.size = channels * height * width
         layers += [nn.Flatten()]
         if config.size:
             layers += [nn.Linear(self.size, config.size)]
             self.size = config.size
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
+        self.low_precision = config.kind == "conv" and config.precision == "bfloat16"
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., *x_shape) to (..., size)."""
         lead = x.shape[: x.dim() - self.x_dim]
-        return self.layers(x.flatten(0, len(lead) - 1)).unflatten(0, lead)
+        items = x.flatten(0, len(lead) - 1)
+        if items.dim() == 4:
+            items = items.contiguous(memory_format=torch.channels_last)
+        low = self.low_precision and self.training
+        with torch.autocast(x.device.type, torch.bfloat16) if low else nullcontext():
+            features = self.layers(items)
+        return features.to(x.dtype).unflatten(0, lead)

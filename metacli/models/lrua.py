@@ -1,42 +1,14 @@
 """Least recently used access: the memory equations of MANN (Santoro et al. 2016, section 3.2), one function each.
 
 Shapes as in `metacli.episode`: B tasks, R heads, L locations, W memory width. Reads and writes come in pairs: head r
-owns read r and write r. Everything here is a pure function.
+owns read r and write r. Reading by content, and adding to the memory, are those of the Neural Turing Machine and stand
+in `addressing`. Everything here is a pure function.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from metacli.models.addressing import cosine_similarity
-
-
-def read_weights(key: Tensor, memory: Tensor, strength: Tensor | float = 1.0) -> Tensor:
-    """w^r_t(i) = softmax_i(beta K[k_t, M_t(i)]), equations 2 and 3; the paper has no beta, which is beta = 1.
-
-    Args:
-        key: (B, R, W) k_t.
-        memory: (B, L, W) M_t.
-        strength: beta > 0, one number or (B, R, 1).
-
-    Returns:
-        (B, R, L), each row a distribution over the locations.
-    """
-    return torch.softmax(strength * cosine_similarity(key, memory), -1)
-
-
-def read(weights: Tensor, memory: Tensor) -> Tensor:
-    """r_t = sum_i w^r_t(i) M_t(i), equation 4.
-
-    Args:
-        weights: (B, R, L).
-        memory: (B, L, W).
-
-    Returns:
-        (B, R, W).
-    """
-    return torch.bmm(weights, memory)
 
 
 @torch.no_grad()
@@ -100,17 +72,3 @@ def wipe(memory: Tensor, least_used: Tensor) -> Tensor:
         (B, L, W).
     """
     return memory * (1 - least_used.sum(1)).unsqueeze(2)
-
-
-def write(memory: Tensor, weights: Tensor, vector: Tensor) -> Tensor:
-    """M_t(i) = M_{t-1}(i) + w^w_t(i) k_t, equation 8, summed over the heads.
-
-    Args:
-        memory: (B, L, W), wiped.
-        weights: (B, R, L) w^w_t.
-        vector: (B, R, W) what each head writes.
-
-    Returns:
-        (B, L, W).
-    """
-    return torch.baddbmm(memory, weights.transpose(1, 2), vector)

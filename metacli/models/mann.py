@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from metacli.episode import Spec
-from metacli.models import lrua
+from metacli.models import addressing, lrua
 from metacli.models.base import Recurrent, Step
-from metacli.models.controller import Controller
+from metacli.models.controller import Controller, ControllerKind, ControllerState
 from metacli.models.encoder import EncoderConfig
 from metacli.section import Section
 
@@ -34,7 +34,7 @@ class State(NamedTuple):
     read_weights: Tensor
     write_weights: Tensor
     usage: Tensor
-    controller: Any
+    controller: ControllerState
 
 
 class Signals(NamedTuple):
@@ -87,7 +87,7 @@ class MANN(Recurrent):
 
         name: Literal["mann"] = "mann"
         encoder: EncoderConfig = EncoderConfig()
-        controller: Literal["lstm", "feedforward"] = "lstm"
+        controller: ControllerKind = "lstm"
         hidden: int = Field(200, ge=1, le=8192)
         layers: int = Field(1, ge=1, le=16)
         locations: int = Field(128, ge=1, le=65536)
@@ -110,21 +110,19 @@ class MANN(Recurrent):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         heads, width = config.read_heads, config.width
-        self.controller = Controller(
-            config.controller, self.input_size + heads * width, config.hidden, config.layers
-        )
-        self.key = nn.Linear(config.hidden, heads * width)
-        self.gate = nn.Linear(config.hidden, heads)
-        self.vector = nn.Linear(config.hidden, heads * width) if config.write_vector == "separate" else None
-        self.strength = nn.Linear(config.hidden, heads) if config.learn_strength else None
-        if self.strength is not None:
-            nn.init.constant_(self.strength.bias, config.strength + math.log(-math.expm1(-config.strength)))
+        self.controller = Controller(config.controller, self.input_size + heads * width, config.hidden, config.layers)
+        self.sizes = [width, 1, width * (config.write_vector == "separate"), int(config.learn_strength)]
+        self.heads = nn.Linear(config.hidden, heads * sum(self.sizes))  # one layer steers all heads
+        if config.learn_strength:
+            with torch.no_grad():  # softplus of this is `strength`
+                start = config.strength + math.log(-math.expm1(-config.strength))
+                self.heads.bias.view(heads, -1)[:, -1] = start
         self.output = nn.Linear(config.hidden + heads * width, spec.out_size)
 
     def initial_state(self, batch: int) -> State:
         """Memory at 1e-6, nothing used, head r on location r."""
         heads, locations, width = self.config.read_heads, self.config.locations, self.config.width
-        like = self.output.weight
+        like = self.heads.weight
         first = torch.eye(heads, locations, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
         return State(
             memory=like.new_full((batch, locations, width), 1e-6),
@@ -146,9 +144,10 @@ class MANN(Recurrent):
         signals = self.emit(hidden, state.usage)
 
         write_weights = lrua.write_weights(signals.gate, state.read_weights, signals.least_used)
-        memory = lrua.write(lrua.wipe(state.memory, signals.least_used), write_weights, signals.write_vector)
-        read_weights = lrua.read_weights(signals.key, memory, signals.strength)
-        reads = lrua.read(read_weights, memory)
+        memory = addressing.add(lrua.wipe(state.memory, signals.least_used), write_weights, signals.write_vector)
+        similarity = addressing.cosine_similarity(signals.key, memory)
+        read_weights = addressing.content_weighting(similarity, signals.strength)
+        reads = addressing.read(memory, read_weights)
         usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)
 
         output = torch.cat([hidden, reads.flatten(1)], 1)
@@ -156,12 +155,12 @@ class MANN(Recurrent):
 
     def emit(self, hidden: Tensor, usage: Tensor) -> Signals:
         """The heads' parameters from the controller's output (B, H) and the usage (B, L) so far."""
-        shape = (self.config.read_heads, self.config.width)
-        key = self.key(hidden).unflatten(1, shape)
-        gate = torch.sigmoid(self.gate(hidden)).unsqueeze(2)
-        vector = key if self.vector is None else self.vector(hidden).unflatten(1, shape)
-        if self.strength is None:
-            strength = torch.full_like(gate, self.config.strength)
-        else:
-            strength = nn.functional.softplus(self.strength(hidden)).unsqueeze(2)
-        return Signals(key, gate, strength, lrua.least_used(usage, self.config.read_heads), vector)
+        c = self.config
+        key, alpha, vector, raw = self.heads(hidden).unflatten(1, (c.read_heads, -1)).split(self.sizes, 2)
+        return Signals(
+            key=key,
+            gate=torch.sigmoid(alpha),
+            strength=nn.functional.softplus(raw) if c.learn_strength else torch.full_like(alpha, c.strength),
+            least_used=lrua.least_used(usage, c.read_heads),
+            write_vector=vector if c.write_vector == "separate" else key,
+        )

@@ -22,6 +22,7 @@ from metacli.tasks.base import SPLITS, Counter, Split, Tasks
 LETTERS = 5  # of the alphabet of string labels
 CHARACTERS = 5  # of one string label
 APPEARANCES = 10  # of a class in a stream, scored one by one
+MOVED_AT_ONCE = 128  # images; few enough for their grid to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -283,13 +284,19 @@ def _move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
         angle: (M,) in radians, anti-clockwise.
         shift: (M, 2) in pixels, right and down.
     """
-    size = x.shape[-1]
-    half = (torch.arange(size) + 0.5) * 2 / size - 1  # pixel centres in [-1, 1]
+    size, moved = x.shape[-1], torch.empty_like(x)
+    centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
     sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
     right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
-    across, along = half[None, None, :] - right, half[None, :, None] - down
-    grid = torch.stack([cos * across - sin * along, sin * across + cos * along], -1)  # where each pixel comes from
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
+    source = torch.empty(min(len(x), MOVED_AT_ONCE), size, size, 2)  # where each pixel comes from
+    for part in torch.arange(len(x)).split(MOVED_AT_ONCE):
+        m = slice(int(part[0]), int(part[-1]) + 1)
+        grid = source[: len(part)]
+        torch.sub(cos[m] * across[m], sin[m] * along[m], out=grid[..., 0])
+        torch.add(sin[m] * across[m], cos[m] * along[m], out=grid[..., 1])
+        moved[m] = F.grid_sample(x[m], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved
 
 
 def _character_loss(logits: Tensor, answer: Tensor) -> Tensor:

@@ -1,0 +1,87 @@
+"""The LSTM meta-learner: no memory but its own state, which learns to learn all the same."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from metacli.episode import Spec
+from metacli.models.base import Recurrent, Step, select
+from metacli.models.encoder import EncoderConfig
+from metacli.section import Section
+
+
+class State(NamedTuple):
+    """phi of an LSTM.
+
+    Attributes:
+        h: (B, layers, H) the output of each layer, in (-1, 1).
+        c: (B, layers, H) the cell of each layer, unbounded.
+    """
+
+    h: Tensor
+    c: Tensor
+
+
+class LSTM(Recurrent):
+    """A stacked LSTM that reads D_train and carries on into D_test (Hochreiter, Younger, Conwell 2001).
+
+    phi is the hidden and the cell state. `adapt` and `predict` run whole sequences in one call; `step` takes one step
+    with the same weights, and folding it gives the same states. The state starts at zero.
+    """
+
+    class Config(Section):
+        """Keys of an LSTM.
+
+        Attributes:
+            encoder: how inputs become features.
+            hidden: units of each layer.
+            layers: how many layers, one on top of the other.
+        """
+
+        name: Literal["lstm"] = "lstm"
+        encoder: EncoderConfig = EncoderConfig()
+        hidden: int = Field(256, ge=1, le=8192)
+        layers: int = Field(3, ge=1, le=16)
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        self.lstm = nn.LSTM(self.input_size, config.hidden, config.layers, batch_first=True)
+        self.output = nn.Linear(config.hidden, spec.out_size)
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first item: zero."""
+        zero = next(self.lstm.parameters()).new_zeros(batch, self.config.layers, self.config.hidden)
+        return State(zero, zero)
+
+    def step(self, state: State, inputs: Tensor) -> Step:
+        """One step of every layer."""
+        output, last = self._run(state, inputs.unsqueeze(1))
+        return Step(output.squeeze(1), last)
+
+    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> State:
+        """phi: the state after the last real item of D_train; shapes as in `MetaLearner.adapt`."""
+        first = self.initial_state(x_train.shape[0])
+        if x_train.shape[1] == 0:
+            return first
+        inputs = self.inputs(x_train, y_train)
+        if mask is None:
+            return self._run(first, inputs)[1]
+        lengths = mask.sum(1)
+        packed = pack_padded_sequence(inputs, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
+        return select(lengths > 0, self._run(first, packed)[1], first)  # packing takes no empty D_train
+
+    def predict(self, phi: State, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
+        """Logits (B, Q, O); shapes as in `MetaLearner.predict`."""
+        if self.spec.mode == "independent":
+            return super().predict(phi, x_test, y_late)
+        return self.output(self._run(phi, self.inputs(x_test, y_late))[0])
+
+    def _run(self, state: State, inputs: Any) -> tuple[Any, State]:
+        """All steps in one call: the last layer's outputs (B, T, H), packed if `inputs` are, and the last state."""
+        first = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
+        output, (h, c) = self.lstm(inputs, first)
+        return output, State(h.transpose(0, 1), c.transpose(0, 1))

@@ -1,0 +1,59 @@
+"""Shared by all tests: one thread (the models here are tiny) and a way to run the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+ROOT = Path(__file__).parent.parent
+
+TINY = {
+    "seed": 3,
+    "task": {"name": "copy", "width": 3, "max_length": 3},
+    "model": {"name": "lstm", "hidden": 8, "layers": 1},
+    "train": {"steps": 6, "batch": 4, "eval_every": 3, "eval_tasks": 5, "checkpoint_every": 2, "log_every": 1},
+}
+
+
+@pytest.fixture
+def tiny_tree() -> dict:
+    """A recipe that trains in a moment, as plain values."""
+    return {k: dict(v) if isinstance(v, dict) else v for k, v in TINY.items()}
+
+
+@pytest.fixture
+def tiny(tiny_tree):
+    """The same as a `Recipe`."""
+    from metacli.recipe import from_dict
+
+    return from_dict({"name": "tiny", **tiny_tree}, "tiny")
+
+
+@pytest.fixture
+def tiny_file(tmp_path, tiny_tree) -> Path:
+    """The same as a file."""
+    from metacli import yamlfile
+
+    path = tmp_path / "tiny.yaml"
+    path.write_text("# A recipe for tests.\n" + yamlfile.dump(tiny_tree))
+    return path
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Run `metacli ARGS...` in a process of its own, in an empty folder: a CompletedProcess with text streams."""
+
+    def call(*args: object, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "metacli.cli", *map(str, args)]
+        settings = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT), **env}
+        return subprocess.run(
+            command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return call

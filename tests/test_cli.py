@@ -1,0 +1,128 @@
+"""The command line as a user meets it: real processes, exit codes, streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metacli import cli as command_line
+
+ROOT = Path(__file__).parent.parent
+
+
+def inside(monkeypatch, capsys, *args: object) -> tuple[int, str, str]:
+    """The same entry point without a new process, for the many wrong usages."""
+    monkeypatch.setattr(sys, "argv", ["metacli", *map(str, args)])
+    with pytest.raises(SystemExit) as e:
+        command_line.main()
+    streams = capsys.readouterr()
+    return int(e.value.code or 0), streams.out, streams.err
+
+
+def test_train_eval_sample(cli, tiny_file, tmp_path):
+    trained = cli("train", tiny_file, "train.lr=1e-2", "--run-dir", "r")
+    assert trained.returncode == 0, trained.stderr
+    assert "run r" in trained.stdout
+    assert "line to beat" in trained.stderr
+    assert "\r" not in trained.stderr  # the bar is silent when piped
+
+    evaluated = cli("eval", "--checkpoint", "r", "--tasks", "30", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    result = json.loads(evaluated.stdout)
+    wanted = {"checkpoint", "recipe", "step", "split", "n_tasks", "d_test_accuracy", "loss", "by_appearance", "tasks"}
+    assert wanted <= result.keys()
+    assert result["n_tasks"] == len(result["tasks"]) == 30
+    assert result["split"] == "test"
+    mean = sum(t["accuracy"] for t in result["tasks"]) / 30
+    assert result["d_test_accuracy"]["mean"] == pytest.approx(mean)
+    assert json.loads((tmp_path / "r" / "eval.json").read_text()) == result
+
+    table = cli("eval", "--checkpoint", "r/last.pt", "task.length=2", "--tasks", "5", "--show", "2")
+    assert "D_test accuracy" in table.stdout
+    assert all(len(line) <= 80 for line in table.stdout.splitlines())
+
+    sampled = cli("sample-tasks", tiny_file, "-n", "1")
+    assert sampled.returncode == 0, sampled.stderr
+    assert all(len(line) <= 80 for line in sampled.stdout.splitlines())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
+    command = [sys.executable, "-m", "metacli.cli", "train", str(tiny_file), "train.steps=1000000", "--run-dir", "r"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    log = tmp_path / "r" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and log.read_text().count("\n") > 3) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == code, err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    from metacli import checkpoint
+
+    assert checkpoint.load(tmp_path / "r" / "last.pt").step > 3
+
+
+def test_help_is_quick_because_torch_stays_out():
+    code = "import sys, metacli.cli; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'pydantic', 'yaml')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["train", "eval", "sample-tasks", "recipes"])
+def test_help_of_every_verb(monkeypatch, capsys, verb):
+    code, out, _ = inside(monkeypatch, capsys, verb, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["train"], 2, "no recipe"),
+        (["train", "copy_ntn"], 2, "did you mean 'copy_ntm'"),
+        (["train", "FILE", "train.step=3"], 2, "did you mean 'steps'"),
+        (["train", "FILE", "train.step=3", "train.lr=fast", "model.hidden=0"], 2, "train.lr"),
+        (["train", "FILE", "train.lr"], 2, "KEY=VALUE"),
+        (["train", "FILE", "--device", "cuda:7"], 2, "absent"),
+        (["train", "FILE", "--device", "warp"], 2, "unknown device"),
+        (["train", "FILE", "--run-dir", "FOLDER"], 2, "exists already"),
+        (["train", "FILE", "--run-dir", "FILE/x"], 1, "cannot write the run directory"),
+        (["train", "FILE", "--resume", "FOLDER"], 2, "not a run directory"),
+        (["train", "FILE", "--resume", "FOLDER", "--run-dir", "x"], 2, "leave out --run-dir"),
+        (["train", "FOLDER"], 2, "is a folder"),
+        (["eval", "--checkpoint", "none.pt"], 1, "no checkpoint at"),
+        (["eval", "--checkpoint", "FILE"], 1, "not a checkpoint"),
+        (["eval", "--checkpoint", "FILE", "--split", "tset"], 2, "unknown split"),
+        (["eval"], 2, "--checkpoint"),
+        (["eval", "-c", "x", "--tasks", "0"], 2, "greater than or equal to 1"),
+        (["sample-tasks", "FILE", "--split", "x"], 2, "unknown split"),
+        (["fly"], 2, "fly"),
+    ],
+)
+def test_wrong_usage(monkeypatch, capsys, tiny_file, tmp_path, args, code, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    places = {"FILE": str(tiny_file), "FOLDER": str(tmp_path / "full"), "FILE/x": str(tiny_file / "x")}
+    got, out, err = inside(monkeypatch, capsys, *(places.get(a, a) for a in args))
+    assert got == code
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "tiny.yaml"]  # nothing was left behind
+
+
+def test_all_recipe_errors_come_at_once(monkeypatch, capsys, tiny_file):
+    _, _, err = inside(monkeypatch, capsys, "train", tiny_file, "train.step=3", "train.lr=fast", "model.hidden=0")
+    assert err.startswith("error: ")
+    for key in ("train.step", "train.lr", "model.hidden"):
+        assert key in err

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from metacli import yamlfile
+from metacli.errors import UsageError
+from metacli.recipe import find, folder, from_dict, load, purpose
+
+SHIPPED = sorted(folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(path):
+    recipe = load(str(path))
+    assert recipe.name == path.stem
+    assert len(purpose(path)) > 20
+    assert re.search(r"^# +metacli train ", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_names_say_what_is_inside(path):
+    recipe = load(str(path))
+    words = path.stem.split("_")
+    if path.stem == "smoke":
+        return
+    data = {"omniglot", "strokes", "folder"}
+    if words[0] in data:
+        assert recipe.task.name == words[0]
+        shape = re.search(r"_(\d+)w(\d+)s_", path.stem)
+        if "stream" in words:
+            assert recipe.task.protocol == "stream"
+        else:
+            assert (recipe.task.ways, recipe.task.shots) == ((int(shape[1]), int(shape[2])) if shape else (5, 1))
+    else:
+        assert path.stem.startswith(recipe.task.name.replace("-", "_"))
+    assert recipe.model.name in words
+
+
+def test_bare_name_and_path_are_the_same():
+    found = {find(name).resolve() for name in ("copy_ntm", "recipes/copy_ntm.yaml", "copy_ntm.yaml")}
+    assert len(found) == 1
+
+
+def test_unknown_recipe_is_met_with_a_suggestion():
+    with pytest.raises(UsageError, match="did you mean 'copy_ntm'"):
+        load("copy_ntn")
+
+
+def test_overrides_follow_the_rules_of_the_file(tiny_file):
+    recipe = load(str(tiny_file), ["train.lr=3e-4", "model.encoder.kind=flat", "seed=9"])
+    assert recipe.train.lr == 3e-4
+    assert recipe.seed == 9
+
+
+def test_round_trip(tiny):
+    assert from_dict(yamlfile.parse(yamlfile.dump(tiny.as_dict()), "x"), "x") == tiny
+
+
+def test_all_errors_at_once_each_with_its_key(tiny_tree):
+    tiny_tree["train"] |= {"step": 3, "batch": 0, "lr": "fast"}
+    tiny_tree["model"]["hiden"] = 3
+    tiny_tree["sed"] = 1
+    tiny_tree["task"]["width"] = 3.5
+    with pytest.raises(UsageError) as e:
+        from_dict(tiny_tree, "r.yaml")
+    lines = e.value.message.splitlines()
+    for start in ("sed", "task.width", "model.hiden", "train.step", "train.batch", "train.lr"):
+        assert any(line.startswith(f"r.yaml: {start}:") for line in lines), start
+    assert "did you mean 'hidden'" in e.value.message
+    assert "did you mean 'seed'" in e.value.message
+    assert e.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": {"name": "ntn"}}, "did you mean 'ntm'"),
+        ({"task": {"name": "copi"}}, "did you mean 'copy'"),
+        ({"model": {}}, "model.name: missing"),
+        ({"task": 3}, "task.name: missing"),
+        ({"train": []}, "train: a mapping"),
+        ({"seed": -1}, "seed: a whole number"),
+        ({"seed": True}, "seed: a whole number"),
+        ({"model": {"name": "snail"}}, "not sequence ones"),
+        ({"model": {"name": "ntm", "locations": 2, "shift_range": 5}}, "shift_range 5"),
+        ({"model": {"name": ["ntm"]}}, "model.name"),
+    ],
+)
+def test_bad_recipes(tiny_tree, change, words):
+    with pytest.raises(UsageError) as e:
+        from_dict(tiny_tree | change, "r")
+    assert words in e.value.message
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- 1", "3"])
+def test_a_recipe_is_a_mapping(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="mapping"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("bad", ["train.lr", "=3", "..=3"])
+def test_an_override_has_a_key_and_a_value(tiny_file, bad):
+    with pytest.raises(UsageError, match="not KEY=VALUE"):
+        load(str(tiny_file), [bad])
+
+
+def test_binary_file_and_folder(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot read"):
+        load(str(tmp_path / "r.yaml"))
+    with pytest.raises(UsageError, match="is a folder"):
+        load(str(tmp_path))
