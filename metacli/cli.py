@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from metacli import __version__
 from metacli.errors import MetacliError, UsageError
+
+if TYPE_CHECKING:
+    from metacli.tasks.base import Split
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,7 +110,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks of held-out classes: D_test accuracy, task by task."""
-    _check_split(split)
+    part = _check_split(split)
     from rich.console import Console
     from tqdm import tqdm
 
@@ -124,9 +127,10 @@ def evaluate(
     model = saved.build_model().to(chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-        scores = run_evaluation(model, distribution, split, tasks, chosen, bar.update)  # type: ignore[arg-type]
+        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
-    _keep(saved.path.parent, result)
+    if not overrides:
+        _keep(saved.path.parent, result)
     if as_json:
         _print_json(result)
     else:
@@ -144,7 +148,7 @@ def sample_tasks(
     as_json: AsJson = False,
 ) -> None:
     """Show a few tasks: D_train, which the model reads, and D_test, which it is asked about."""
-    _check_split(split)
+    part = _check_split(split)
     from rich.console import Console
 
     from metacli import picture, render, sample
@@ -152,7 +156,7 @@ def sample_tasks(
     from metacli.registry import TASKS, build
 
     plan = recipes.load(recipe, overrides)
-    samples = sample.collect(build(TASKS, plan.task, plan.seed), split, count)
+    samples = sample.collect(build(TASKS, plan.task, plan.seed), part, count)
     if png:
         picture.save_samples(png, samples)
     if npz:
@@ -181,9 +185,10 @@ def list_recipes(as_json: AsJson = False) -> None:
     Console().print(table)
 
 
-def _check_split(split: str) -> None:
+def _check_split(split: str) -> Split:
     if split not in ("train", "val", "test"):
         raise UsageError(f"unknown split {split!r}", "one of train, val, test")
+    return cast("Split", split)
 
 
 def _print_json(value: Any) -> None:

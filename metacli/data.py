@@ -29,6 +29,7 @@ from metacli.errors import MetacliError
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
 TIMEOUT = 30.0  # seconds without an answer from the network
+DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def data_dir() -> Path | None:
     """
     if not (value := os.environ.get("METACLI_DATA")):
         return None
-    if not Path(value).is_dir():
+    if not os.path.isdir(value):
         raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _WAYS)
     return Path(value)
 
@@ -115,32 +116,38 @@ def cached_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[
     """
     path = cache_dir() / f"{name}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}  # the zip's CRC-32 is checked on the way
+        content = path.read_bytes()
+        if _digest(content[:-DIGEST]) == content[-DIGEST:]:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        _say(f"{path} is damaged, making it again")
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        _say(f"cannot use {path} ({error}), making it again")
+    except OSError as error:
+        _say(f"cannot read {path} ({error.strerror or error}), making it again")
     arrays = make()
-    _keep(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    _keep(path, packed.getvalue() + _digest(packed.getvalue()))  # a zip may have something after its end
     return arrays
 
 
-def read_image(source: Path | IO[bytes], name: str) -> Image.Image:
+def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
     """A decoded image.
 
     Args:
         source: an image file.
         name: what an error calls it.
+        hint: what an error advises.
 
     Raises:
         MetacliError: it cannot be read or is no image.
     """
     try:
-        image = Image.open(source)
-        image.load()
+        with Image.open(source) as image:
+            image.load()
     except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
-        raise MetacliError(f"cannot read the image {name}: {error}", "replace it or take it away") from error
+        raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
     return image
 
 
@@ -157,7 +164,7 @@ def _pack(folder: Path | None, size: int) -> dict[str, np.ndarray]:
 
 def _ink(data: bytes, name: str, size: int) -> np.ndarray:
     """(size, size) uint8, ink 255 on paper 0."""
-    image = read_image(io.BytesIO(data), name)
+    image = read_image(io.BytesIO(data), name, _WAYS)
     if image.size != (PIXELS, PIXELS):
         raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _WAYS)
     return 255 - np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
@@ -176,7 +183,7 @@ def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, byte
     if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or odd:
         raise MetacliError(
             f"{source if isinstance(source, Path) else archive.url}: expected {archive.alphabets} alphabets and "
-            f"{archive.characters} characters with {DRAWINGS} drawings each, as {archive.name}/ALPHABET/CHARACTER/*.png; "
+            f"{archive.characters} characters with {DRAWINGS} drawings each, {archive.name}/ALPHABET/CHARACTER/*.png; "
             f"found {alphabets} and {len(drawings)}{odd[0] if odd else ''}",
             _WAYS,
         )
@@ -187,9 +194,9 @@ def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     """Where to read an archive: in `folder` where it is given, else in the cache, else from the network."""
     if folder is None:
         kept = cache_dir() / f"{archive.name}.zip"
-        return kept if kept.is_file() else io.BytesIO(_fetch(archive, kept))
+        return kept if os.path.isfile(kept) else io.BytesIO(_fetch(archive, kept))
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
-        if path.exists():
+        if os.path.exists(path):
             return path
     raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _WAYS)
 
@@ -199,7 +206,7 @@ def _unpacked(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         try:
             yield PurePosixPath(root.name, *path.relative_to(root).parts), path.read_bytes()
         except OSError as error:
-            raise MetacliError(f"cannot read {path}: {error.strerror}") from error
+            raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
 
 
 def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -213,8 +220,8 @@ def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePo
                     raise MetacliError(f"{where} holds {entry.filename}, which leads out of its folder", _WAYS)
                 if not entry.is_dir():
                     yield path, file.read(entry)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise MetacliError(f"{where} is damaged or no zip archive: {error}", f"delete it, then {_WAYS}") from error
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise MetacliError(f"{where} is damaged or no zip archive: {error}", f"replace it; or {_WAYS}") from error
 
 
 def _fetch(archive: Archive, kept: Path) -> bytes:
@@ -236,26 +243,30 @@ def _fetch(archive: Archive, kept: Path) -> bytes:
     if digest != archive.md5:
         message = f"{archive.url} gave {len(data):,} bytes with MD5 {digest}, not {archive.md5}"
         raise MetacliError(message, f"try again; else {_WAYS}")
-    _keep(kept, lambda file: file.write(data))
+    _keep(kept, data)
     return data
 
 
-def _keep(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def _keep(path: Path, content: bytes) -> None:
     """Write a file of the cache whole: to a temporary file beside it, synced, then renamed."""
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             part = Path(file.name)
-            write(file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        _say(f"cannot keep {path} ({error.strerror}), going on without")
+        _say(f"cannot keep {path} ({error.strerror or error}), going on without")
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def _say(message: str) -> None:

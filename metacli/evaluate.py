@@ -87,14 +87,19 @@ def evaluate(
 
 def answer(model: Any, episode: Episode) -> Tensor:
     """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
-    asked = episode.y_train.shape[-1]
-    spare = model.spec.y_size - asked
-    if spare:
-        pad = torch.nn.functional.pad
-        late = None if episode.y_late is None else pad(episode.y_late, (0, spare))
-        episode = replace(episode, y_train=pad(episode.y_train, (0, spare)), y_late=late)
-        return model(episode)[..., :asked]
-    return model(episode)
+    return narrowed(model, model(widened(model, episode)), episode)
+
+
+def widened(model: Any, episode: Episode) -> Episode:
+    """The episode with labels as wide as those that the model was trained on."""
+    spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
+    late = None if episode.y_late is None else pad(episode.y_late, (0, spare))
+    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_late=late)
+
+
+def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
+    """Of the model's logits (B, Q, O) those of the labels that the episode has."""
+    return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
 
 
 def tasks_for(checkpoint: Checkpoint, overrides: list[str]) -> tuple[Recipe, Tasks]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metacli.episode import Episode, Mode, Spec
 from metacli.models.encoder import Encoder
+from metacli.models.tracing import About, Trace, trace_recurrent
 
 
 class MetaLearner(nn.Module, ABC):
@@ -57,6 +58,10 @@ class MetaLearner(nn.Module, ABC):
             y_late: (B, Q, Y), `stream` only: the label that arrives with each item.
         """
 
+    @abstractmethod
+    def trace(self, episode: Episode) -> Trace:
+        """What the model did with an episode, step by step, for `inspect-memory`; no gradient is needed."""
+
     def forward(self, episode: Episode) -> Tensor:
         """Logits (B, Q, O): `adapt`, then `predict`."""
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
@@ -82,9 +87,13 @@ class Recurrent(MetaLearner):
 
     Inputs of a step are [encoder(x), y]: y is the item's own label in D_train, zero for a question, and the label
     of the step before in a stream. A subclass sets `self.output` (D to O) and offers `initial_state` and `step`.
+
+    Attributes:
+        described: the meaning of every tensor of its state and signals, by name; nested ones as in `controller_h`.
     """
 
     output: nn.Module
+    described: ClassVar[dict[str, About]]
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config, spec)
@@ -135,11 +144,19 @@ class Recurrent(MetaLearner):
         """Logits (B, Q, O): one step from a copy of phi for each item, or the items in order."""
         inputs = self.inputs(x_test, y_late)  # (B, Q, I)
         if self.spec.mode == "independent":
-            copies = tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi)
-            answers = self.step(copies, inputs.flatten(0, 1)).output.unflatten(0, inputs.shape[:2])
+            answers = self.ask(phi, inputs).output.unflatten(0, inputs.shape[:2])
         else:
             answers = torch.stack([s.output for s in self.fold(phi, inputs)[0]], 1)
         return self.output(answers)
+
+    def ask(self, phi: Any, inputs: Tensor) -> Step:
+        """One step from a copy of phi for each of the questions (B, Q, input_size); tensors of first dimension B Q."""
+        copies = tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi)
+        return self.step(copies, inputs.flatten(0, 1))
+
+    def trace(self, episode: Episode) -> Trace:
+        """Every state and signal of the fold; see `MetaLearner.trace`."""
+        return trace_recurrent(self, episode)
 
 
 def tree_map(fn: Callable[..., Tensor], *trees: Any) -> Any:

@@ -73,9 +73,6 @@ class AttentionBlock(nn.Module):
         width: D, the width of an input item.
         keys: the width of a key and of a query.
         values: the width of a value, and so how many features are appended.
-
-    Attributes:
-        width: the width of an output item.
     """
 
     def __init__(self, width: int, keys: int, values: int):
@@ -83,7 +80,6 @@ class AttentionBlock(nn.Module):
         self.query = nn.Linear(width, keys)
         self.key = nn.Linear(width, keys)
         self.value = nn.Linear(width, values)
-        self.width = width + values
 
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor
@@ -97,7 +93,7 @@ class AttentionBlock(nn.Module):
             visible: (B, T, S + T) bool, which of the items before and of x each may look at: itself at least.
 
         Returns:
-            The output (B, T, self.width), the keys and values of x, and the weights (B, T, S + T), each row a
+            The output (B, T, D + values), the keys and values of x, and the weights (B, T, S + T), each row a
             distribution over the visible items.
         """
         own_keys, own_values = self.key(x), self.value(x)

@@ -7,7 +7,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metacli.models.tracing import About
+
 ControllerKind = Literal["lstm", "feedforward"]
+
+DESCRIBED = {
+    "controller_h": About(("layer", "unit"), "h_t, the output of each layer of the controller, in (-1, 1)"),
+    "controller_c": About(("layer", "unit"), "c_t, the cells of each layer of the controller, unbounded"),
+}
 
 
 class ControllerState(NamedTuple):

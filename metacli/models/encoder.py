@@ -64,7 +64,8 @@ class Encoder(nn.Module):
         if config.size:
             layers += [nn.Linear(self.size, config.size)]
             self.size = config.size
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
+        self.layers = nn.Sequential(*layers)
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions
         self.low_precision = config.kind == "conv" and config.precision == "bfloat16"
 
     def forward(self, x: Tensor) -> Tensor:

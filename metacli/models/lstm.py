@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from metacli.episode import Spec
 from metacli.models.base import Recurrent, Step, select
 from metacli.models.encoder import EncoderConfig
+from metacli.models.tracing import About
 from metacli.section import Section
 
 
@@ -32,6 +33,11 @@ class LSTM(Recurrent):
     phi is the hidden and the cell state. `adapt` and `predict` run whole sequences in one call; `step` takes one step
     with the same weights, and folding it gives the same states. The state starts at zero.
     """
+
+    described: ClassVar[dict[str, About]] = {
+        "h": About(("layer", "unit"), "h_t, the output of each layer, in (-1, 1)"),
+        "c": About(("layer", "unit"), "c_t, the cells of each layer, unbounded"),
+    }
 
     class Config(Section):
         """Keys of an LSTM.

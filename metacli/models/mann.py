@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.episode import Spec
+from metacli.episode import Episode, Spec
 from metacli.models import addressing, lrua
 from metacli.models.base import Recurrent, Step
-from metacli.models.controller import Controller, ControllerKind, ControllerState
+from metacli.models.controller import DESCRIBED, Controller, ControllerKind, ControllerState
 from metacli.models.encoder import EncoderConfig
+from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
 
@@ -66,6 +67,20 @@ class MANN(Recurrent):
     - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
     - Start: memory 1e-6, usage 0, head r has last read and written location r.
     """
+
+    described: ClassVar[dict[str, About]] = {
+        "memory": About(("slot", "width"), "M_t, the memory after the step", "memory"),
+        "reads": About(("head", "width"), "r_t, what each head read"),
+        "read_weights": About(("head", "slot"), "w^r_t, sums to 1 over the slots", "read"),
+        "write_weights": About(("head", "slot"), "w^w_t, sums to 1 over the slots", "write"),
+        "usage": About(("slot",), "w^u_t >= 0, decaying sum of all reads and writes of a slot", "usage"),
+        **DESCRIBED,
+        "key": About(("head", "width"), "k_t, what each head looks for"),
+        "gate": About(("head", "one"), "sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to a new slot"),
+        "strength": About(("head", "one"), "factor on the cosine inside the read's softmax; 1 in the paper"),
+        "least_used": About(("head", "slot"), "w^lu_t, one-hot: the slot that each head would write anew", "weighting"),
+        "write_vector": About(("head", "width"), "what each head writes; the key in the paper"),
+    }
 
     class Config(Section):
         """A `mann` section of a recipe; the paper's values are the defaults.
@@ -152,6 +167,13 @@ class MANN(Recurrent):
 
         output = torch.cat([hidden, reads.flatten(1)], 1)
         return Step(output, State(memory, reads, read_weights, write_weights, usage, controller), signals)
+
+    def trace(self, episode: Episode) -> Trace:
+        """See `Recurrent.trace`; and which slots survive the wipe."""
+        trace = super().trace(episode)
+        kept = 1 - trace.arrays["least_used"].values.sum(2)  # (B, T, L)
+        about = About(("slot",), "1 where a slot's content survives the step, 0 where it is wiped", "kept")
+        return Trace(trace.logits, {**trace.arrays, "kept": Traced(kept, about)})
 
     def emit(self, hidden: Tensor, usage: Tensor) -> Signals:
         """The heads' parameters from the controller's output (B, H) and the usage (B, L) so far."""

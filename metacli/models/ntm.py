@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.episode import Spec
+from metacli.episode import Episode, Spec
 from metacli.models import addressing
 from metacli.models.base import Recurrent, Step
-from metacli.models.controller import Controller, ControllerKind, ControllerState
+from metacli.models.controller import DESCRIBED, Controller, ControllerKind, ControllerState
 from metacli.models.encoder import EncoderConfig
+from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
 _MEMORY_START = 1e-6  # the constant start trains about twice as fast as the next best (Collier and Beel 2018)
@@ -49,7 +50,7 @@ class Signals(NamedTuple):
         sharpness: (B, heads, 1) gamma_t > 1.
         content: (B, heads, L) w^c_t, the weighting by content alone.
         erase: (B, Wh, W) e_t in (0, 1).
-        add: (B, Wh, W) a_t.
+        add: (B, Wh, W) a_t in (-1, 1).
     """
 
     key: Tensor
@@ -70,8 +71,29 @@ class NTM(Recurrent):
     the controller's output and r_t.
 
     Left open by the paper, decided here: the memory starts at the constant 1e-6 and every head on location 0; a_t is
-    unbounded; the numbers a head is steered by are clipped to [-20, 20] before their ranges are imposed.
+    bounded by tanh, so that the memory cannot blow up; the numbers that steer the heads are clipped to [-20, 20]
+    before their ranges are imposed.
     """
+
+    described: ClassVar[dict[str, About]] = {
+        "memory": About(("slot", "width"), "M_t, the memory after the step", "memory"),
+        "reads": About(("head", "width"), "r_t, what each read head read"),
+        "read_weights": About(("head", "slot"), "w_t of the read heads, sums to 1 over the slots", "read"),
+        "write_weights": About(("head", "slot"), "w_t of the write heads, sums to 1 over the slots", "write"),
+        **DESCRIBED,
+        "key": About(("head", "width"), "k_t, what each head looks for; heads: those that read, then those that write"),
+        "strength": About(("head", "one"), "beta_t > 0, how sharply the content decides"),
+        "gate": About(("head", "one"), "g_t in (0, 1): 1 goes by content, 0 stays where the head was"),
+        "shift": About(
+            ("head", "offset"), "s_t, sums to 1 over the offsets -k, ..., k that the head moves by", "weighting"
+        ),
+        "sharpness": About(("head", "one"), "gamma_t > 1, how much the weighting is sharpened at the end"),
+        "content": About(
+            ("head", "slot"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
+        ),
+        "erase": About(("head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
+        "add": About(("head", "width"), "a_t of the write heads, what they add to the slots they write"),
+    }
 
     class Config(Section):
         """Keys of an NTM.
@@ -140,6 +162,16 @@ class NTM(Recurrent):
         output = torch.cat([hidden, reads.flatten(1)], -1)
         return Step(output, State(memory, reads, reading, writing, controller), signals)
 
+    def trace(self, episode: Episode) -> Trace:
+        """See `Recurrent.trace`; and what each slot keeps, the mean of its erasing over the width."""
+        trace = super().trace(episode)
+        weights, erase = trace.arrays["write_weights"].values, trace.arrays["erase"].values  # (B, T, Wh, L or W)
+        kept = (1 - weights[..., None] * erase[..., None, :]).prod(2).mean(-1)  # (B, T, L)
+        about = About(
+            ("slot",), "share of a slot's content that the step's erasing leaves, mean over the width", "kept"
+        )
+        return Trace(trace.logits, {**trace.arrays, "kept": Traced(kept, about)})
+
     def _address(self, state: State, steering: Tensor) -> tuple[Signals, Tensor]:
         c = self.config
         heads = c.read_heads + c.write_heads
@@ -149,8 +181,8 @@ class NTM(Recurrent):
         sharpness = 1 + sharpness  # gamma_t
         gate = torch.sigmoid(gate).unsqueeze(-1)  # g_t
         shift = torch.softmax(shift.unflatten(-1, (heads, -1)), -1)  # s_t
-        erase, add = change.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)  # a_t
-        erase = torch.sigmoid(erase)  # e_t
+        erase, add = change.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)
+        erase, add = torch.sigmoid(erase), torch.tanh(add)  # e_t, a_t
 
         content = addressing.content_weighting(addressing.cosine_similarity(key, state.memory), strength)
         previous = torch.cat([state.read_weights, state.write_weights], 1)

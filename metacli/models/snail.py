@@ -8,11 +8,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.episode import Mode, Spec
+from metacli.episode import Episode, Mode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.causal import AttentionBlock, TCBlock, dense_blocks, sees
 from metacli.models.encoder import Encoder, EncoderConfig
+from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -82,14 +83,15 @@ class SNAIL(MetaLearner):
         self.encoder = Encoder(config.encoder, spec.x_shape)
         self.reach = 2 ** dense_blocks(spec.length)
         self.attentions = nn.ModuleList()
-        self.convolutions = nn.ModuleList()
+        self.convolutions = nn.ModuleList()  # number i stands before attention block i + 1
         width = self.encoder.size + spec.y_size
         for i, (keys, values) in enumerate(zip(config.keys, config.values, strict=True)):
             if i:
-                self.convolutions.append(TCBlock(width, config.filters, spec.length))
-                width = self.convolutions[-1].width
+                block = TCBlock(width, config.filters, spec.length)
+                self.convolutions.append(block)
+                width = block.width
             self.attentions.append(AttentionBlock(width, keys, values))
-            width = self.attentions[-1].width
+            width += values
         self.output = nn.Linear(width, spec.out_size)
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
@@ -98,14 +100,13 @@ class SNAIL(MetaLearner):
         Raises:
             UsageError: D_train is longer than the convolutions reach.
         """
-        lead = x_train.shape[:2]
-        known = torch.ones(lead, dtype=torch.bool, device=x_train.device) if mask is None else mask
-        empty = self._nothing(lead[0])
-        if lead[1] == 0:
+        empty = self._nothing(x_train.shape[0])
+        if x_train.shape[1] == 0:
             return empty
         run = self._run(empty, self._inputs(x_train, y_train), parallel=False)
-        phi = Phi(run.items, run.keys, run.values, known)
-        return phi if mask is None else _padding_first(phi)
+        if mask is None:
+            return Phi(run.items, run.keys, run.values, torch.ones_like(run.items[..., 0], dtype=torch.bool))
+        return _padding_first(Phi(run.items, run.keys, run.values, mask))
 
     def predict(self, phi: Phi, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
         """Logits (B, Q, O), each question from its own copy of phi, or (`stream`) the items in order from phi.
@@ -128,6 +129,26 @@ class SNAIL(MetaLearner):
         seen = phi.known.shape[1]
         itself = (w[..., seen:].diagonal(dim1=-2, dim2=-1)[..., None] for w in weights)
         return [torch.cat([w[..., :seen], own], -1) for w, own in zip(weights, itself, strict=True)]
+
+    def trace(self, episode: Episode) -> Trace:
+        """The weights of every attention block, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
+        batch, seen = episode.x_train.shape[:2]
+        count = episode.x_test.shape[1]
+        phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
+        run = self._ask(phi, episode.x_test, episode.y_late)
+        learning = self._run(self._nothing(batch), self._inputs(episode.x_train, episode.y_train), parallel=False)
+        weights = phi.items.new_zeros(batch, seen + count, len(self.attentions), seen + count)
+        weights[:, :seen, :, :seen] = torch.stack(learning.weights, 2)
+        weights[:, seen:] = torch.stack(run.weights, 2)
+        if episode.mask_train is not None:  # phi holds its padding in front, the episode at the end
+            places = _order(episode.mask_train)[:, None, None].expand(-1, count, len(self.attentions), -1)
+            weights[:, seen:, :, :seen] = (
+                weights[:, seen:, :, :seen].clone().scatter(-1, places, weights[:, seen:, :, :seen])
+            )
+        text = "the weights of each attention block over the steps before and the step itself, sum to 1"
+        return Trace(
+            self.output(run.items), {"attention": Traced(weights, About(("block", "step"), text, "attention"))}
+        )
 
     def _ask(self, phi: Phi, x_test: Tensor, y_late: Tensor | None) -> Run:
         return self._run(phi, self._inputs(x_test, y_late), parallel=self.spec.mode == "independent")
@@ -163,13 +184,21 @@ class SNAIL(MetaLearner):
         """phi of an empty D_train."""
         like = self.output.weight
         widths = self.output.in_features, sum(self.config.keys), sum(self.config.values)
-        return Phi(*(like.new_zeros(batch, 0, w) for w in widths), like.new_zeros(batch, 0, dtype=torch.bool))
+        items, keys, values = (like.new_zeros(batch, 0, width) for width in widths)
+        return Phi(items, keys, values, like.new_zeros(batch, 0, dtype=torch.bool))
 
 
 def _padding_first(phi: Phi) -> Phi:
     """phi with each task's padding moved from the end to the front, as zeros: what was there before the start."""
-    count = phi.known.shape[1]
-    order = (torch.arange(count, device=phi.known.device) + phi.known.sum(1, keepdim=True)) % count  # (B, S)
+    order = _order(phi.known)
     known = phi.known.gather(1, order)
-    moved = (a.gather(1, order[..., None].expand_as(a)) * known[..., None] for a in phi[:3])
-    return Phi(*moved, known)
+    items, keys, values = (
+        a.gather(1, order[..., None].expand_as(a)).where(known[..., None], 0) for a in (phi.items, phi.keys, phi.values)
+    )
+    return Phi(items, keys, values, known)
+
+
+def _order(known: Tensor) -> Tensor:
+    """(B, S) where each item comes from when the padding at the end moves to the front."""
+    count = known.shape[1]
+    return (torch.arange(count, device=known.device) + known.sum(1, keepdim=True)) % count

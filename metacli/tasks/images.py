@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.section import Section
+from metacli.tasks.augment import move
 from metacli.tasks.base import SPLITS, Counter, Split, Tasks
 
 LETTERS = 5  # of the alphabet of string labels
 CHARACTERS = 5  # of one string label
 APPEARANCES = 10  # of a class in a stream, scored one by one
-MOVED_AT_ONCE = 128  # images; few enough for their grid to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -124,19 +124,23 @@ class Images(Tasks):
             pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
         faults = [fault for split in SPLITS for fault in self._faults(split, pools[split])]
         if faults:
-            raise UsageError("\n".join(faults), "lower ways, shots, queries or length, or divide the classes otherwise")
+            hint = "lower ways, shots, queries or length, or divide the classes otherwise"
+            raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
         return pools
 
-    def _faults(self, split: str, pool: np.ndarray) -> list[str]:
-        c = self.config
+    def _faults(self, split: Split, pool: np.ndarray) -> list[str]:
+        """What a split lacks for these tasks, in words."""
+        c, names = self.config, self.image_set.names
         if c.ways > len(pool):
             return [f"{split}: {c.ways} ways, but the split has {len(pool)} classes"]
-        counts = np.sort(self.image_set.counts[pool % len(self.image_set.names)])
-        if c.protocol == "k-shot" and c.shots + c.queries > counts[0]:
-            return [f"{split}: {c.shots} shots and {c.queries} queries, but a class has {counts[0]} drawings"]
-        room = int(counts[: c.ways].sum())
+        counts = self.image_set.counts[pool % len(names)]
+        least = int(counts.argmin())
+        if c.protocol == "k-shot" and c.shots + c.queries > counts[least]:
+            name = names[pool[least] % len(names)]
+            return [f"{split}: {c.shots} shots + {c.queries} queries, but class {name} has {counts[least]} images"]
+        room = int(np.sort(counts)[: c.ways].sum())
         if c.protocol == "stream" and c.length > room:
-            return [f"{split}: length {c.length}, but {c.ways} classes may have only {room} drawings"]
+            return [f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them"]
         return []
 
     def augments(self, split: Split) -> bool:
@@ -201,7 +205,7 @@ class Images(Tasks):
         x = x.view(-1, *self.spec.x_shape)
         if counter is not None and row.size and (c.rotation or c.shift):
             draw = 2 * counter.uniform(row.shape[1], 3).reshape(-1, 3) - 1  # in [-1, 1)
-            x = _move(x, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
+            x = move(x, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
         return x.view(*row.shape, *self.spec.x_shape)
 
     def loss(self, logits: Tensor, episode: Episode) -> Tensor:
@@ -250,13 +254,13 @@ class Images(Tasks):
 
 
 def _shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, each (B, N (stop - start))."""
+    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, (B, T) each."""
     order = counter.permutation(ways * (stop - start))
     return order % ways, start + order // ways
 
 
 def _streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes drawn step by step, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
+    """Classes drawn one by one, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
     draw = counter.uniform(length)
     label = np.empty(draw.shape, np.int64)
     nth = np.empty(draw.shape, np.int64)
@@ -274,29 +278,6 @@ def _draw(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
     keys = counter.bits(counts.shape[1], most)
     keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
     return np.argsort(keys, -1, kind="stable")
-
-
-def _move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
-    """Each image turned about its centre, then moved; bilinear, 0 (paper) comes in from outside.
-
-    Args:
-        x: (M, C, H, W), square.
-        angle: (M,) in radians, anti-clockwise.
-        shift: (M, 2) in pixels, right and down.
-    """
-    size, moved = x.shape[-1], torch.empty_like(x)
-    centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
-    sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
-    right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
-    across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
-    source = torch.empty(min(len(x), MOVED_AT_ONCE), size, size, 2)  # where each pixel comes from
-    for part in torch.arange(len(x)).split(MOVED_AT_ONCE):
-        m = slice(int(part[0]), int(part[-1]) + 1)
-        grid = source[: len(part)]
-        torch.sub(cos[m] * across[m], sin[m] * along[m], out=grid[..., 0])
-        torch.add(sin[m] * across[m], cos[m] * along[m], out=grid[..., 1])
-        moved[m] = F.grid_sample(x[m], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved
 
 
 def _character_loss(logits: Tensor, answer: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -105,8 +105,7 @@ def listed_classes(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
     splits: dict[Split, np.ndarray] = {}
     for split in SPLITS:
         path = folder / f"{split}.txt"
-        lines: Any = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        for line, text in lines:
+        for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             name = "/".join(text.strip().split("/")[:2])
             if name not in number:
                 raise MetacliError(f"{path}, line {line}: {text.strip()!r} is no class of Omniglot", _LISTS)

@@ -1,0 +1,203 @@
+"""A trace as a picture: the papers' figure, inputs above, then every head on one fixed scale from 0 to 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metacli.errors import MetacliError
+from metacli.files import replacing
+from metacli.inspect.reading import answer_word, choose, places, step_label
+from metacli.memory import MemoryTrace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MAP = "cividis"  # perceptually uniform, the same to colour-blind eyes
+_RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, told apart by everyone
+_LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
+_ITEM = 0.94  # of a step's width, for an image
+
+READ_ME = {
+    "slots": "Each column is a step, each row a memory slot; bright is where a head wrote or read. "
+    "A slot that is bright in a read panel gives back what was written at the step that is bright in a write panel.",
+    "steps": "Each column is a step, each row a step that it could look at; bright is where the block looked. "
+    "An answer is well founded where the row has the same label as the column.",
+    "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
+}
+
+
+def need_matplotlib() -> None:
+    """Raise a MetacliError that names the extra where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        hint = "pip install 'metacli[plot]', or leave png out: --format npz,html,json"
+        raise MetacliError("a picture needs matplotlib, which is not installed", hint) from None
+
+
+def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
+    """Draw a trace into a PNG: inputs along the time axis, answers, write and read weightings of every head, usage.
+
+    Args:
+        heads: names of the heads to draw; empty for all.
+
+    Raises:
+        MetacliError: no matplotlib, or the file cannot be written.
+        UsageError: no such head.
+    """
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = _panels(trace, heads)
+    heights = [_input_height(trace), 0.55, *(p["height"] for p in panels)]
+    width = float(np.clip(1.8 + 0.3 * trace.steps, 8.5, 24))
+    figure = Figure(figsize=(width, sum(heights) + 0.42 * len(heights) + 1.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    _draw_inputs(axes[0], trace)
+    _draw_answers(axes[1], trace)
+    image = None
+    for panel, ax in zip(panels, axes[2:], strict=True):
+        image = _draw_panel(ax, panel, trace)
+    for ax in axes:
+        ax.set_xlim(-0.6, trace.steps - 0.4)
+        ax.spines[["top", "right"]].set_visible(False)
+        if 0 < trace.start < trace.steps:
+            ax.axvline(trace.start - 0.5, **_LINE)
+    axes[-1].set_xlabel("step")
+    _title(figure, trace)
+    if image is not None:
+        bar = figure.colorbar(image, ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
+        bar.set_label("unit, -1 to 1" if panels[-1]["low"] < 0 else "weight, fixed from 0 to 1")
+    figure.supxlabel(_wrapped(READ_ME[panels[-1]["kind"]], width), fontsize=9, color=_INK)
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+def _panels(trace: MemoryTrace, heads: list[str]) -> list[dict[str, Any]]:
+    """What to draw under the answers: values (rows, T), row names, title, height in inches, scale, kind."""
+    panels = []
+    for head in choose(trace, heads):
+        values, names = places(trace, head)
+        rows = _span(values) if head.role != "attention" else slice(None)
+        kind = "steps" if head.role == "attention" else "slots"
+        title = f"{head.name}, heaviest weight {values.max():.2f}"
+        panels.append(_panel(values[rows], names[rows], title, kind))
+    for name in trace.names("usage"):
+        values = trace.arrays[name].T
+        rows = _span(values / max(values.max(), 1e-9))
+        names = [f"slot {i}" for i in range(len(values))][rows]
+        title = f"{name}, shown as a share of its largest value, {values.max():.2f}"
+        panels.append(_panel(values[rows] / max(values.max(), 1e-9), names, title, "slots"))
+    if not panels:
+        for name, about in trace.about.items():
+            if about.axes == ("layer", "unit"):
+                values = trace.arrays[name][:, -1].T
+                units = np.argsort(-values.std(1), kind="stable")[:40]
+                title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first"
+                names = [f"unit {u}" for u in units]
+                panels.append(_panel(values[units].clip(-1, 1), names, title, "units", low=-1.0))
+    return panels
+
+
+def _panel(values: np.ndarray, names: list[str], title: str, kind: str, low: float = 0.0) -> dict[str, Any]:
+    height = float(np.clip(0.14 * len(values), 0.9, 3.2))
+    return {"values": values, "names": names, "title": title, "height": height, "kind": kind, "low": low}
+
+
+def _span(values: np.ndarray) -> slice:
+    """The rows from the first to the last that matter, with a little room; at least 8."""
+    busy = np.flatnonzero(values.max(1) >= 0.1)
+    if not len(busy):
+        return slice(None)
+    first, last = max(0, busy[0] - 1), min(len(values), busy[-1] + 2)
+    return slice(first, max(last, min(len(values), first + 8)))
+
+
+def _draw_panel(ax: Axes, panel: dict[str, Any], trace: MemoryTrace) -> Any:
+    values, names = panel["values"], panel["names"]
+    image = ax.imshow(
+        values, aspect="auto", cmap=_MAP, vmin=panel["low"], vmax=1, interpolation="nearest", rasterized=True
+    )
+    step = max(1, -(-len(names) // (12 if panel["height"] < 2 else 20)))
+    rows = list(range(0, len(names), step))
+    ax.set_yticks(rows, [names[r] for r in rows], fontsize=7)
+    ax.set_title(panel["title"], fontsize=9, loc="left", color=_INK)
+    ax.tick_params(length=2)
+    return image
+
+
+def _input_height(trace: MemoryTrace) -> float:
+    s = trace.sample
+    return 0.75 if s.is_image else 0.13 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.3
+
+
+def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
+    """Images, each at its step with its label below; or bits: inputs, right answers, the model's answers."""
+    s = trace.sample
+    if not s.is_image:
+        _draw_bits(ax, trace)
+        return
+    for t, item in enumerate(trace.arrays["x"]):
+        shown = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
+        box = (t - _ITEM / 2, t + _ITEM / 2, 0, 1)
+        ax.imshow(shown, extent=box, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        label = f"{step_label(trace, t)}{'?' if t >= trace.start else ''}"
+        size = 8 if trace.steps <= 60 and len(label) < 4 else 4.5
+        ax.text(t, -0.1, label, ha="center", va="top", fontsize=size, color=_INK)
+    ax.set_ylim(-0.35, 1.02)
+    ax.set_yticks([])
+    ax.spines[["left", "bottom"]].set_visible(False)
+    late = "; in front of each question the label of the item before has come" if s.mode == "stream" else ""
+    ax.set_title(f"inputs, with labels; ? marks the items of D_test{late}", fontsize=9, loc="left", color=_INK)
+
+
+def _draw_bits(ax: Axes, trace: MemoryTrace) -> None:
+    from metacli.render import bit_rows
+
+    rows, s = bit_rows(trace.sample), trace.sample
+    outs = s.y_test.shape[1]
+    guess = np.full((outs, trace.steps), np.nan)
+    guess[:, trace.start :][:, s.scored] = trace.arrays["probability"][s.scored].T
+    picture = np.concatenate([rows.values, guess])
+    ax.imshow(picture, aspect="auto", cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    inputs = s.x_test.shape[1]
+    for edge in (inputs, inputs + outs):
+        ax.axhline(edge - 0.5, color="#9aa4ae", linewidth=0.8)
+    middles = [inputs / 2 - 0.5, inputs + outs / 2 - 0.5, inputs + 1.5 * outs - 0.5]
+    ax.set_yticks(middles, ["inputs", "right answers", "model's answers"], fontsize=8)
+    ax.set_title("inputs, right answers and the model's probabilities; dark is 1", fontsize=9, loc="left", color=_INK)
+
+
+def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
+    """A mark for each answer, its height the confidence: a dot where right, a cross where wrong."""
+    s, correct = trace.sample, trace.arrays["correct"]
+    steps, sure = trace.start + np.arange(len(correct)), trace.arrays["confidence"]
+    for mask, marker, colour, name in ((correct, "o", _RIGHT, "right"), (~correct, "x", _WRONG, "wrong")):
+        chosen = mask & s.scored
+        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, label=f"{name} ({chosen.sum()})")
+    if s.labels_test and len(s.labels_test[0]) < 3 and trace.steps <= 60:
+        for q in np.flatnonzero(~correct & s.scored):
+            ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")
+    ax.set_ylim(-0.08, 1.12)
+    ax.set_yticks([0, 1])
+    ax.grid(axis="y", color="#e3e7eb", linewidth=0.6)
+    ax.set_title("answers: height is the confidence; a cross is wrong", fontsize=9, loc="left", color=_INK)
+    ax.legend(fontsize=7, ncols=2, loc="center left", frameon=False, bbox_to_anchor=(0, 0.5))
+
+
+def _title(figure: Figure, trace: MemoryTrace) -> None:
+    s, correct = trace.sample, trace.arrays["correct"]
+    right = f"{int(correct[s.scored].sum())} of {int(s.scored.sum())} answers right"
+    figure.suptitle(f"{trace.model} on {s.title}; {right}", fontsize=12, x=0.01, ha="left")
+
+
+def _wrapped(text: str, width: float) -> str:
+    from textwrap import fill
+
+    return fill(text, int(width * 13))

@@ -1,0 +1,136 @@
+"""A trace as a summary in the terminal, whole at 80 columns, without colour and when piped."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metacli.inspect.reading import USED, answer_word, choose, on_right_class, places, reading_heads, step_label
+from metacli.memory import Head, MemoryTrace
+from metacli.render import heat_map
+
+_ROWS = 24  # of a heat map
+_STEPS = 60  # lines of the table
+
+
+def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
+    """The answers, step by step what was written and read, and one heat map for each way of looking at memory.
+
+    Args:
+        heads: names of the heads to show one by one; empty for all of a kind together.
+    """
+    s, arrays = trace.sample, trace.arrays
+    chosen = choose(trace, heads)
+    right, asked = int(arrays["correct"][s.scored].sum()), int(s.scored.sum())
+    console.print(Text(f"{trace.model} on {s.title}", style="bold"))
+    for label, name in s.legend:
+        console.print(Text(f"  {label} = {name}", style="dim"))
+    console.print(f"{right} of {asked} answers right", highlight=False)
+    console.print()
+    console.print(_steps(trace, chosen))
+    if trace.steps > _STEPS:
+        console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
+    if trace.sources is not None and s.labels_test:
+        _print_shares(console, trace)
+    _print_maps(console, trace, chosen, one_by_one=bool(heads))
+
+
+def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
+    """One line for each step: what came in, where it was written, from where was read, the answer."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("step", "in", "wrote", "read", "read what came from", "answer"):
+        table.add_column(column, no_wrap=True)
+    of = {role: [h for h in heads if h.role == role] for role in ("write", "read")}
+    for t in range(min(trace.steps, _STEPS)):
+        question = t - trace.start
+        label = step_label(trace, t)
+        shown = f"{label}?" if question >= 0 and label else label or ("?" if question >= 0 else "x")
+        where = _peak(of["write"], t), _peak(of["read"], t), _from(trace, t)
+        table.add_row(str(t), shown, *where, _answer(trace, question))
+    return table
+
+
+def _peak(heads: list[Head], step: int) -> str:
+    """The place of the heaviest weight, as in `slot 3 0.97`."""
+    if not heads:
+        return "-"
+    best = max(heads, key=lambda h: h.weights[step].max())
+    place = int(best.weights[step].argmax())
+    return f"slot {place} {best.weights[step, place]:.2f}"
+
+
+def _from(trace: MemoryTrace, step: int) -> str:
+    """The earlier step that most of the read's weight leads to, meant over the heads, as in `step 2 (4) 0.91`."""
+    if trace.sources is None or step == 0:
+        return "-"
+    shares = trace.sources[step].mean(0)[:step]
+    source = int(shares.argmax())
+    label = step_label(trace, source)
+    return f"step {source}{f' ({label})' if label else ''} {shares[source]:.2f}"
+
+
+def _answer(trace: MemoryTrace, question: int) -> Text:
+    if question < 0 or not trace.sample.scored[question]:
+        return Text("")
+    correct = bool(trace.arrays["correct"][question])
+    word, sure = answer_word(trace, question), trace.arrays["confidence"][question]
+    return Text(f"{word} {sure:.2f} {'right' if correct else 'WRONG'}", style="green" if correct else "red")
+
+
+def _print_shares(console: Console, trace: MemoryTrace) -> None:
+    shares, correct = on_right_class(trace), trace.arrays["correct"]
+    console.print()
+    console.print("share of each head's weight on the right class (right answers, wrong answers)", highlight=False)
+    for i, name in enumerate(reading_heads(trace)):
+        parts = [f"{shares[mask, i].mean():.2f}" if mask.any() else " -  " for mask in (correct, ~correct)]
+        console.print(f"  {name:<8} {parts[0]}  {parts[1]}", highlight=False)
+
+
+def _print_maps(console: Console, trace: MemoryTrace, heads: list[Head], one_by_one: bool) -> None:
+    footers = _footers(trace)
+    if not heads:
+        name = next(n for n, about in trace.about.items() if about.axes == ("layer", "unit"))
+        top = trace.arrays[name][:, -1]  # (T, units)
+        units = np.sort(np.argsort(-top.std(0), kind="stable")[:_ROWS])
+        values = (top[:, units].T.clip(-1, 1) + 1) / 2
+        title = f"{name} of the last layer, the {len(units)} units that move most: blank -1, full 1"
+        _map(console, title, values, [f"unit {u}" for u in units], footers)
+        return
+    for role, verb in (("write", "written"), ("read", "read"), ("attention", "looked at")):
+        same = [h for h in heads if h.role == role]
+        groups = [[h] for h in same] if one_by_one or role == "attention" else [same] if same else []
+        for group in groups:
+            weights = np.max([places(trace, h)[0] for h in group], 0)  # (places, T)
+            names = places(trace, group[0])[1]
+            rows = _busiest(weights)
+            who = group[0].name if len(group) == 1 else f"the strongest of {len(group)} heads"
+            fainter = len(names) - len(rows)
+            rest = f"; {fainter} fainter rows left out" if fainter else ""
+            title = f"{verb}, {who}: 0 blank, 1 full; heaviest weight {weights.max():.2f}{rest}"
+            _map(console, title, weights[rows], [names[r] for r in rows], footers)
+    console.print(Text("part: D is D_train, ? is D_test; answer: + right, ! wrong", style="dim"))
+
+
+def _busiest(weights: np.ndarray) -> np.ndarray:
+    """The rows that reach `USED` at some step, at most the `_ROWS` heaviest, in order; at least a few."""
+    peak = weights.max(1)
+    order = np.argsort(-peak, kind="stable")
+    count = min(_ROWS, max(6, int((peak >= USED).sum())))
+    return np.sort(order[:count])
+
+
+def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:
+    s = trace.sample
+    labels = [step_label(trace, t)[:1] or ("?" if t >= trace.start else "x") for t in range(trace.steps)]
+    marks = [" "] * trace.start
+    marks += ["." if not a else "+" if ok else "!" for a, ok in zip(s.scored, trace.arrays["correct"], strict=True)]
+    phase = "D" * trace.start + "?" * len(s.x_test)
+    return [("part", phase), ("label", "".join(labels)), ("answer", "".join(marks))]
+
+
+def _map(console: Console, title: str, values: np.ndarray, names: list[str], footers: list[tuple[str, str]]) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+    heat_map(console, values, names, footers)
