@@ -167,6 +167,57 @@ def sample_tasks(
         render.draw_samples(Console(), samples)
 
 
+@app.command(
+    "inspect-memory",
+    epilog="Examples: metacli inspect-memory -c runs/demo | metacli inspect-memory -c runs/demo --task 3 --out look | "
+    "metacli inspect-memory -c runs/demo --tasks 200 | metacli inspect-memory -c best.pt task.ways=3 --head read0",
+)
+def inspect_memory(
+    checkpoint: CheckpointPath,
+    overrides: Overrides = None,
+    task: Annotated[int, typer.Option(help="Which task of the split to look at.")] = 0,
+    tasks: Annotated[int | None, typer.Option(min=1, help="Measure memory over this many tasks instead.")] = None,
+    split: SplitName = "test",
+    out: Annotated[Path | None, typer.Option(help="Also write the trace to files in this folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="Which files --out gets.")] = "npz,png,html,json",
+    head: Annotated[list[str] | None, typer.Option(help="Show this head (as in read0); repeatable.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
+    _check_split(split)
+    from rich.console import Console
+    from tqdm import tqdm
+
+    from metacli import checkpoint as checkpoints
+    from metacli.inspect import command
+    from metacli.inspect.measure import print_usage
+    from metacli.inspect.terminal import print_trace
+    from metacli.runtime import choose_device
+    from metacli.runtime import prepare as prepare_runtime
+
+    if tasks and (out or head):
+        raise UsageError("--tasks measures all heads over many tasks; --out and --head are for one task")
+    wanted = command.formats(formats) if out else []
+    saved = checkpoints.load(checkpoint)
+    prepare_runtime(saved.recipe.seed)
+    chosen, reason = choose_device(device)
+    model, distribution = command.prepare(saved, overrides or [], chosen)
+    print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
+    if tasks:
+        with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
+            summary = command.many_tasks(model, distribution, split, tasks, bar.update)  # type: ignore[arg-type]
+        _print_json(summary) if as_json else print_usage(Console(), summary)
+        return
+    trace = command.one_task(model, distribution, split, task, head or [])  # type: ignore[arg-type]
+    if as_json:
+        _print_json(command.as_json(trace))
+    else:
+        print_trace(Console(), trace, head or [])
+    for path in command.save(out, trace, wanted, head or []) if out else []:
+        print(f"wrote   {path}", file=sys.stderr)
+
+
 @app.command("recipes")
 def list_recipes(as_json: AsJson = False) -> None:
     """List the recipes that ship, by name and purpose."""

@@ -21,7 +21,7 @@ from typing import IO
 
 import numpy as np
 import platformdirs
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
@@ -117,7 +117,7 @@ def cached_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[
     path = cache_dir() / f"{name}.npz"
     try:
         content = path.read_bytes()
-        if _digest(content[:-DIGEST]) == content[-DIGEST:]:
+        if _digest(memoryview(content)[:-DIGEST]) == content[-DIGEST:]:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         _say(f"{path} is damaged, making it again")
@@ -127,13 +127,15 @@ def cached_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[
         _say(f"cannot read {path} ({error.strerror or error}), making it again")
     arrays = make()
     packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **arrays)
-    _keep(path, packed.getvalue() + _digest(packed.getvalue()))  # a zip may have something after its end
+    np.savez(packed, **arrays)  # type: ignore[arg-type]
+    packed.seek(0, io.SEEK_END)
+    packed.write(_digest(packed.getbuffer()))  # a zip may have something after its end
+    _keep(path, packed.getbuffer())
     return arrays
 
 
 def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
-    """A decoded image.
+    """A decoded image, turned upright where its EXIF data say how.
 
     Args:
         source: an image file.
@@ -146,7 +148,8 @@ def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or t
     try:
         with Image.open(source) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # Pillow fails in many ways on a damaged file
         raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
     return image
 
@@ -247,7 +250,7 @@ def _fetch(archive: Archive, kept: Path) -> bytes:
     return data
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _keep(path: Path, content: bytes | memoryview) -> None:
     """Write a file of the cache whole: to a temporary file beside it, synced, then renamed."""
     part = None
     try:
@@ -265,7 +268,7 @@ def _keep(path: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def _digest(content: bytes) -> bytes:
+def _digest(content: memoryview) -> bytes:
     return hashlib.sha256(content).digest()
 
 

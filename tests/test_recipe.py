@@ -29,8 +29,8 @@ def test_names_say_what_is_inside(path):
     if words[0] in data:
         assert recipe.task.name == words[0]
         shape = re.search(r"_(\d+)w(\d+)s_", path.stem)
-        if "stream" in words:
-            assert recipe.task.protocol == "stream"
+        if words[1].startswith("stream"):
+            assert (recipe.task.protocol, recipe.task.ways) == ("stream", int(words[1].removeprefix("stream") or 5))
         else:
             assert (recipe.task.ways, recipe.task.shots) == ((int(shape[1]), int(shape[2])) if shape else (5, 1))
     else:

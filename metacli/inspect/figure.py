@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from metacli.errors import MetacliError
 from metacli.files import replacing
-from metacli.inspect.reading import answer_word, choose, places, step_label
+from metacli.inspect.reading import USED, answer_word, choose, places, step_label
 from metacli.memory import MemoryTrace
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _ITEM = 0.94  # of a step's width, for an image
 
 READ_ME = {
     "slots": "Each column is a step, each row a memory slot; bright is where a head wrote or read. "
-    "A slot that is bright in a read panel gives back what was written at the step that is bright in a write panel.",
+    "A slot that is bright in a read panel gives back what was written where the same row is bright in a write panel.",
     "steps": "Each column is a step, each row a step that it could look at; bright is where the block looked. "
     "An answer is well founded where the row has the same label as the column.",
     "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
@@ -40,30 +40,35 @@ def need_matplotlib() -> None:
 
 
 def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
-    """Draw a trace into a PNG: inputs along the time axis, answers, write and read weightings of every head, usage.
-
-    Args:
-        heads: names of the heads to draw; empty for all.
+    """Draw a trace into a PNG; see `draw`.
 
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: no such head.
     """
     need_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    figure = draw(trace, heads)
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
+    """Inputs along the time axis, answers, write and read weightings of every head, usage.
+
+    Args:
+        heads: names of the heads to draw; empty for all.
+    """
     from matplotlib.figure import Figure
 
     panels = _panels(trace, heads)
-    heights = [_input_height(trace), 0.55, *(p["height"] for p in panels)]
     width = float(np.clip(1.8 + 0.3 * trace.steps, 8.5, 24))
+    tallest = 2.4 if len(panels) <= 4 else 1.4
+    heights = [_input_height(trace, width), 0.5, *(_height(len(p.values), tallest) for p in panels)]
     figure = Figure(figsize=(width, sum(heights) + 0.42 * len(heights) + 1.2), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
     _draw_inputs(axes[0], trace)
     _draw_answers(axes[1], trace)
-    image = None
-    for panel, ax in zip(panels, axes[2:], strict=True):
-        image = _draw_panel(ax, panel, trace)
+    images = [_draw_panel(ax, panel, tallest) for panel, ax in zip(panels, axes[2:], strict=True)]
     for ax in axes:
         ax.set_xlim(-0.6, trace.steps - 0.4)
         ax.spines[["top", "right"]].set_visible(False)
@@ -71,70 +76,87 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
             ax.axvline(trace.start - 0.5, **_LINE)
     axes[-1].set_xlabel("step")
     _title(figure, trace)
-    if image is not None:
-        bar = figure.colorbar(image, ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
-        bar.set_label("unit, -1 to 1" if panels[-1]["low"] < 0 else "weight, fixed from 0 to 1")
-    figure.supxlabel(_wrapped(READ_ME[panels[-1]["kind"]], width), fontsize=9, color=_INK)
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
+    bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
+    bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
+    figure.supxlabel(_wrapped(READ_ME[panels[0].kind], width), fontsize=9, color=_INK)
+    return figure
 
 
-def _panels(trace: MemoryTrace, heads: list[str]) -> list[dict[str, Any]]:
-    """What to draw under the answers: values (rows, T), row names, title, height in inches, scale, kind."""
+class _Panel(NamedTuple):
+    """A heat map: values (rows, T) from `low` to 1, a name for each row, and the kind of its rows (see `READ_ME`)."""
+
+    values: np.ndarray
+    names: list[str]
+    title: str
+    kind: str
+    low: float = 0.0
+
+
+def _height(rows: int, tallest: float) -> float:
+    """In inches; no row gets less than a pixel."""
+    return max(min(tallest, max(0.8, 0.13 * rows)), rows / 110)
+
+
+def _panels(trace: MemoryTrace, heads: list[str]) -> list[_Panel]:
+    """What to draw under the answers: every head, then usage; or the states of a model without heads."""
     panels = []
     for head in choose(trace, heads):
-        values, names = places(trace, head)
-        rows = _span(values) if head.role != "attention" else slice(None)
         kind = "steps" if head.role == "attention" else "slots"
-        title = f"{head.name}, heaviest weight {values.max():.2f}"
-        panels.append(_panel(values[rows], names[rows], title, kind))
-    for name in trace.names("usage"):
-        values = trace.arrays[name].T
-        rows = _span(values / max(values.max(), 1e-9))
-        names = [f"slot {i}" for i in range(len(values))][rows]
-        title = f"{name}, shown as a share of its largest value, {values.max():.2f}"
-        panels.append(_panel(values[rows] / max(values.max(), 1e-9), names, title, "slots"))
-    if not panels:
-        for name, about in trace.about.items():
-            if about.axes == ("layer", "unit"):
-                values = trace.arrays[name][:, -1].T
-                units = np.argsort(-values.std(1), kind="stable")[:40]
-                title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first"
-                names = [f"unit {u}" for u in units]
-                panels.append(_panel(values[units].clip(-1, 1), names, title, "units", low=-1.0))
+        panels.append(_Panel(*places(trace, head), f"{head.name}, heaviest weight {head.weights.max():.2f}", kind))
+    slots = [p.values for p in panels if p.kind == "slots"]
+    if slots:
+        names = next(p.names for p in panels if p.kind == "slots")
+        for name in trace.names("usage"):
+            values, most = trace.arrays[name].T, max(float(trace.arrays[name].max()), 1e-9)
+            panels.append(_Panel(values / most, names, f"{name}, as a share of its largest value, {most:.2f}", "slots"))
+        rows = _window(np.max(slots, (0, 2)))
+        panels = [
+            p._replace(values=p.values[rows], names=[names[r] for r in rows]) if p.kind == "slots" else p
+            for p in panels
+        ]
+    return panels or _state_panels(trace)
+
+
+def _state_panels(trace: MemoryTrace) -> list[_Panel]:
+    panels = []
+    for name, about in trace.about.items():
+        if about.axes == ("layer", "unit"):
+            values = trace.arrays[name][:, -1].T
+            units = np.argsort(-values.std(1), kind="stable")[:40]
+            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first"
+            panels.append(_Panel(values[units].clip(-1, 1), [f"unit {u}" for u in units], title, "units", -1.0))
     return panels
 
 
-def _panel(values: np.ndarray, names: list[str], title: str, kind: str, low: float = 0.0) -> dict[str, Any]:
-    height = float(np.clip(0.14 * len(values), 0.9, 3.2))
-    return {"values": values, "names": names, "title": title, "height": height, "kind": kind, "low": low}
+def _window(peak: np.ndarray) -> np.ndarray:
+    """The slots to show, given the heaviest weight of each (L,): one stretch that holds all used ones, with a margin.
+
+    It may pass from the last slot to the first, as the heads of an NTM do; all slots where none is used.
+    """
+    used, count = np.flatnonzero(peak >= USED), len(peak)
+    if not len(used):
+        return np.arange(count)
+    gaps = np.diff(np.append(used, used[0] + count))
+    first = int(used[(int(gaps.argmax()) + 1) % len(used)]) - 1
+    length = max(count - int(gaps.max()) + 3, 8)
+    return np.arange(count) if length >= count else np.arange(first, first + length) % count
 
 
-def _span(values: np.ndarray) -> slice:
-    """The rows from the first to the last that matter, with a little room; at least 8."""
-    busy = np.flatnonzero(values.max(1) >= 0.1)
-    if not len(busy):
-        return slice(None)
-    first, last = max(0, busy[0] - 1), min(len(values), busy[-1] + 2)
-    return slice(first, max(last, min(len(values), first + 8)))
-
-
-def _draw_panel(ax: Axes, panel: dict[str, Any], trace: MemoryTrace) -> Any:
-    values, names = panel["values"], panel["names"]
-    image = ax.imshow(
-        values, aspect="auto", cmap=_MAP, vmin=panel["low"], vmax=1, interpolation="nearest", rasterized=True
-    )
-    step = max(1, -(-len(names) // (12 if panel["height"] < 2 else 20)))
+def _draw_panel(ax: Axes, panel: _Panel, tallest: float) -> Any:
+    names = panel.names
+    image = ax.imshow(panel.values, aspect="auto", cmap=_MAP, vmin=panel.low, vmax=1, interpolation="nearest")
+    step = max(1, -(-len(names) // int(tallest * 7)))
     rows = list(range(0, len(names), step))
     ax.set_yticks(rows, [names[r] for r in rows], fontsize=7)
-    ax.set_title(panel["title"], fontsize=9, loc="left", color=_INK)
+    ax.set_title(panel.title, fontsize=9, loc="left", color=_INK)
     ax.tick_params(length=2)
     return image
 
 
-def _input_height(trace: MemoryTrace) -> float:
+def _input_height(trace: MemoryTrace, width: float) -> float:
+    """In inches: images are as tall as their step is wide, with room for the label."""
     s = trace.sample
-    return 0.75 if s.is_image else 0.13 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.3
+    return 1.4 * (width - 1.8) / trace.steps if s.is_image else 0.13 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.3
 
 
 def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
@@ -152,6 +174,7 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
         ax.text(t, -0.1, label, ha="center", va="top", fontsize=size, color=_INK)
     ax.set_ylim(-0.35, 1.02)
     ax.set_yticks([])
+    ax.tick_params(bottom=False)
     ax.spines[["left", "bottom"]].set_visible(False)
     late = "; in front of each question the label of the item before has come" if s.mode == "stream" else ""
     ax.set_title(f"inputs, with labels; ? marks the items of D_test{late}", fontsize=9, loc="left", color=_INK)
@@ -178,17 +201,17 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
     """A mark for each answer, its height the confidence: a dot where right, a cross where wrong."""
     s, correct = trace.sample, trace.arrays["correct"]
     steps, sure = trace.start + np.arange(len(correct)), trace.arrays["confidence"]
-    for mask, marker, colour, name in ((correct, "o", _RIGHT, "right"), (~correct, "x", _WRONG, "wrong")):
+    for mask, marker, colour in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
         chosen = mask & s.scored
-        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, label=f"{name} ({chosen.sum()})")
+        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22)
     if s.labels_test and len(s.labels_test[0]) < 3 and trace.steps <= 60:
-        for q in np.flatnonzero(~correct & s.scored):
+        for q in np.flatnonzero(~correct & s.scored).tolist():
             ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")
     ax.set_ylim(-0.08, 1.12)
     ax.set_yticks([0, 1])
     ax.grid(axis="y", color="#e3e7eb", linewidth=0.6)
-    ax.set_title("answers: height is the confidence; a cross is wrong", fontsize=9, loc="left", color=_INK)
-    ax.legend(fontsize=7, ncols=2, loc="center left", frameon=False, bbox_to_anchor=(0, 0.5))
+    title = "answers: a blue dot is right, an orange cross wrong (beside it what was said); height is the confidence"
+    ax.set_title(title, fontsize=9, loc="left", color=_INK)
 
 
 def _title(figure: Figure, trace: MemoryTrace) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -39,33 +42,42 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
 
 def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
     """One line for each step: what came in, where it was written, from where was read, the answer."""
+    columns: dict[str, Callable[[int], Text | str]] = {"step": str, "in": lambda t: _shown(trace, t)}
+    for role, name in (("write", "wrote"), ("read", "read")):
+        same = [h for h in heads if h.role == role]
+        if same:
+            columns[name] = partial(_peak, same)
+    chosen = {h.name for h in heads}
+    reading = [i for i, name in enumerate(reading_heads(trace)) if name in chosen]
+    if reading:
+        columns["read what came from"] = partial(_from, trace, reading)
+    columns["answer"] = lambda t: _answer(trace, t - trace.start)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("step", "in", "wrote", "read", "read what came from", "answer"):
-        table.add_column(column, no_wrap=True)
-    of = {role: [h for h in heads if h.role == role] for role in ("write", "read")}
+    for name in columns:
+        table.add_column(name, no_wrap=True)
     for t in range(min(trace.steps, _STEPS)):
-        question = t - trace.start
-        label = step_label(trace, t)
-        shown = f"{label}?" if question >= 0 and label else label or ("?" if question >= 0 else "x")
-        where = _peak(of["write"], t), _peak(of["read"], t), _from(trace, t)
-        table.add_row(str(t), shown, *where, _answer(trace, question))
+        table.add_row(*(cell(t) for cell in columns.values()))
     return table
+
+
+def _shown(trace: MemoryTrace, step: int) -> str:
+    """An item's label, with a question mark in D_test; vectors have an x."""
+    label = step_label(trace, step)
+    return f"{label}?" if step >= trace.start else label or "x"
 
 
 def _peak(heads: list[Head], step: int) -> str:
     """The place of the heaviest weight, as in `slot 3 0.97`."""
-    if not heads:
-        return "-"
     best = max(heads, key=lambda h: h.weights[step].max())
     place = int(best.weights[step].argmax())
     return f"slot {place} {best.weights[step, place]:.2f}"
 
 
-def _from(trace: MemoryTrace, step: int) -> str:
+def _from(trace: MemoryTrace, heads: list[int], step: int) -> str:
     """The earlier step that most of the read's weight leads to, meant over the heads, as in `step 2 (4) 0.91`."""
     if trace.sources is None or step == 0:
         return "-"
-    shares = trace.sources[step].mean(0)[:step]
+    shares = trace.sources[step, heads].mean(0)[:step]
     source = int(shares.argmax())
     label = step_label(trace, source)
     return f"step {source}{f' ({label})' if label else ''} {shares[source]:.2f}"

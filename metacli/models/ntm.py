@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -91,8 +92,8 @@ class NTM(Recurrent):
         "content": About(
             ("head", "slot"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
         ),
-        "erase": About(("head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
-        "add": About(("head", "width"), "a_t of the write heads, what they add to the slots they write"),
+        "erase": About(("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
+        "add": About(("write head", "width"), "a_t of the write heads, what they add to the slots they write"),
     }
 
     class Config(Section):
@@ -108,6 +109,8 @@ class NTM(Recurrent):
             locations: rows of the memory.
             width: numbers in a row.
             shift_range: k, the farthest a head can move in one step; offsets are -k, ..., k.
+            strength: beta_t before any training. 0.7 is softplus(0), where learning starts by itself; a higher one
+                finds by content sooner, which decides whether N-way K-shot is learnt.
         """
 
         name: Literal["ntm"] = "ntm"
@@ -120,6 +123,7 @@ class NTM(Recurrent):
         locations: int = Field(128, ge=1, le=65536)
         width: int = Field(20, ge=1, le=4096)
         shift_range: int = Field(1, ge=0, le=32)
+        strength: float = Field(0.7, gt=0, le=15)
 
         @model_validator(mode="after")
         def _offsets_fit(self) -> NTM.Config:
@@ -140,6 +144,9 @@ class NTM(Recurrent):
         self.sizes = [heads * c.width, heads * 2, heads, heads * (2 * c.shift_range + 1), c.write_heads * 2 * c.width]
         self.heads = nn.Linear(c.hidden, sum(self.sizes))
         self.output = nn.Linear(c.hidden + read_size, spec.out_size)
+        with torch.no_grad():  # beta_t = softplus of this
+            raw = c.strength + math.log(-math.expm1(-c.strength))
+            self.heads.bias.split(self.sizes)[1].view(heads, 2)[:, 0] = raw
 
     def initial_state(self, batch: int) -> State:
         """The state before the first item: memory at 1e-6, every head on location 0."""

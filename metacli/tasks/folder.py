@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import Field
 
 from metacli.data import read_image
@@ -101,8 +101,8 @@ class Folder(Images):
 
 
 def pixels(path: Path, channels: int, size: int) -> np.ndarray:
-    """(channels, size, size) uint8 of an image file of any mode: upright, on white where it is transparent."""
-    image = ImageOps.exif_transpose(read_image(path, str(path)))
+    """(channels, size, size) uint8 of an image file of any mode, on white where it is transparent."""
+    image = read_image(path, str(path))
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -1,0 +1,129 @@
+"""A trace as one self-contained HTML page: the episode as a film strip, the memory at each step."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from metacli.files import replacing
+from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
+from metacli.memory import COMMON, MemoryTrace
+from metacli.render import bit_rows
+
+_CIVIDIS = [
+    [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111],
+    [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118], [171, 160, 114], [188, 174, 108],
+    [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
+]  # fmt: skip
+
+
+def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
+    """Write the page; it needs no network and no server. Numbers are kept to 1/65535 of their array's range.
+
+    Args:
+        heads: names of the heads to show; empty for all.
+
+    Raises:
+        MetacliError: the file cannot be written, or a weighting is not a distribution.
+        UsageError: no such head.
+    """
+    trace.check()
+    data = json.dumps(page_data(trace, heads), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    text = {
+        name: resources.files(__package__).joinpath(f"page.{name}").read_text("utf-8") for name in ("html", "css", "js")
+    }
+    script = text["js"].replace("__MAP__", json.dumps(_CIVIDIS))
+    page = text["html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
+    page = page.replace("__CSS__", text["css"]).replace("__JS__", script).replace("__DATA__", data)
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
+    """What the page's script reads, as plain values; see page.js."""
+    s, correct = trace.sample, trace.arrays["correct"]
+    chosen = []
+    for head in choose(trace, heads):
+        values, names = places(trace, head)
+        about = trace.about[trace.names(head.role)[0]]
+        entry = {"name": head.name, "role": head.role, "text": about.text, **_packed(values.T, 0.0, 1.0)}
+        chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
+    shown = {"memory", "usage", "weighting", ""}
+    arrays = [
+        {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_packed(trace.arrays[name])}
+        for name, about in trace.about.items()
+        if name not in COMMON and about.role in shown and name != "reads"
+    ]
+    right = f"{int(correct[s.scored].sum())} of {int(s.scored.sum())} answers right"
+    return {
+        "title": f"{trace.model} on {s.title}",
+        "score": right,
+        "legend": " · ".join(f"{label} = {name}" for label, name in s.legend),
+        "places": "Memory after this step" if trace.names("memory") else "Looked at by this step",
+        "mode": s.mode,
+        "start": trace.start,
+        "items": _items(trace),
+        "heads": chosen,
+        "arrays": arrays,
+        "readers": reading_heads(trace),
+        "sources": None if trace.sources is None else _packed(trace.sources, 0.0, 1.0),
+    }
+
+
+def _items(trace: MemoryTrace) -> list[dict[str, Any]]:
+    s, arrays = trace.sample, trace.arrays
+    shades = None if s.is_image else bit_rows(s).values[: s.x_test.shape[1]]
+    items = []
+    for t in range(trace.steps):
+        q = t - trace.start
+        item: dict[str, Any] = {"label": step_label(trace, t), "question": q >= 0, "correct": None}
+        if shades is None:
+            item["image"] = _image(arrays["x"][t])
+        else:
+            item |= {"bits": _list(shades[:, t]), "x": _list(arrays["x"][t])}
+        if q >= 0 and s.scored[q]:
+            item |= {
+                "correct": bool(arrays["correct"][q]),
+                "answer": item["label"],
+                "said": answer_word(trace, q),
+                "confidence": float(arrays["confidence"][q]),
+            }
+            odds = _list(arrays["probability"][q])
+            if not s.labels_test:
+                item |= {"wanted": _list(s.y_test[q]), "odds_bits": odds}
+            elif s.y_test.shape[1] == 1:
+                item["odds"] = odds
+        if q >= 0 and s.labels_late:
+            item["late"] = s.labels_late[q]
+        items.append(item)
+    return items
+
+
+def _packed(values: np.ndarray, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    """An array as base64 of little-endian 16-bit numbers from `low` (0) to `high` (65535)."""
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    scaled = np.rint((values.astype(np.float64) - low) / ((high - low) or 1.0) * 65535).clip(0, 65535)
+    data = base64.b64encode(scaled.astype("<u2").tobytes()).decode()
+    return {"shape": list(values.shape), "low": low, "high": high, "data": data}
+
+
+def _image(image: np.ndarray) -> str:
+    """An image (C, H, W) in [0, 1] as a data address; single-channel ones as dark ink on white."""
+    pixels = (image.clip(0, 1) * 255).astype(np.uint8)
+    picture = Image.fromarray(pixels.transpose(1, 2, 0)) if len(pixels) == 3 else Image.fromarray(255 - pixels[0])
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _list(values: np.ndarray) -> list[float]:
+    return [round(float(v), 6) for v in values]

@@ -1,0 +1,173 @@
+"""A person's own images: any mode and size, ragged classes, splits by fraction or by directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metacli.errors import MetacliError, UsageError
+from metacli.tasks.base import SPLITS
+from metacli.tasks.folder import Folder, pixels
+
+
+def grow(root: Path, classes: list[str], each: int = 6, size: tuple[int, int] = (9, 9)) -> Path:
+    """Directories of grey images, each class of one brightness."""
+    for c, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(each):
+            Image.new("L", size, 10 * c + 5).save(root / name / f"{i}.png")
+    return root
+
+
+def tasks(root: Path, seed: int = 0, **keys) -> Folder:
+    return Folder(Folder.Config(**{"root": str(root), "ways": 2, "size": 8, "queries": 2, **keys}), seed)
+
+
+def names(task: Folder) -> dict[str, set[str]]:
+    return {split: {task.image_set.names[c] for c in task.pools[split]} for split in SPLITS}
+
+
+def test_every_directory_with_images_is_a_class(tmp_path):
+    grow(tmp_path, ["cat", "dog", "birds/owl", "birds/tit", "birds/rare/auk", "fox"])
+    (tmp_path / "fox" / "notes.txt").write_text("no image")
+    (tmp_path / "cat" / ".hidden.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loose.png").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
+    task = tasks(tmp_path, val_fraction=0.3, test_fraction=0.3)
+    assert task.image_set.names == ["birds/owl", "birds/rare/auk", "birds/tit", "cat", "dog", "fox"]
+    assert task.image_set.counts.tolist() == [6] * 6
+    e = task.batch("train", 0, 3)
+    assert e.x_train.shape == (3, 2, 1, 8, 8)
+    brightness = dict(
+        zip(["cat", "dog", "birds/owl", "birds/tit", "birds/rare/auk", "fox"], range(5, 65, 10), strict=True)
+    )
+    for b in range(3):
+        for x, y in zip(e.x_test[b], e.y_test[b, :, 0], strict=True):
+            name = task.class_names(e.classes[b])[y]
+            np.testing.assert_allclose(x.numpy() * 255, brightness[name], atol=1e-3)
+
+
+def test_fractions_hold_out_whole_classes_by_the_split_seed(tmp_path):
+    grow(tmp_path, [f"c{i:02d}" for i in range(20)])
+    task = tasks(tmp_path, val_fraction=0.2, test_fraction=0.3)
+    found = names(task)
+    assert [len(found[split]) for split in SPLITS] == [10, 4, 6]
+    assert len(set().union(*found.values())) == 20
+    keys = {"val_fraction": 0.2, "test_fraction": 0.3}
+    assert names(tasks(tmp_path, 1, **keys)) == found, "the seed of the run divides no classes"
+    assert names(tasks(tmp_path, split_seed=1, **keys)) != found
+    assert "train 10 classes, 60 images; val 4 classes, 24 images; test 6 classes, 36 images" in task.describe()
+
+
+@pytest.mark.parametrize("made", [("train", "val", "test"), ("train", "test"), ("test",)])
+def test_directories_named_after_splits_are_the_splits(tmp_path, made):
+    for split in made:
+        grow(tmp_path / split, [f"{split}{i}" for i in range(6)])
+    if "train" not in made:
+        grow(tmp_path, [f"train{i}" for i in range(6)])
+    found = names(tasks(tmp_path, val_fraction=0.4))
+    assert found["test"] == {f"test/test{i}" for i in range(6)}
+    where = "train/" if "train" in made else ""
+    free = {f"{where}train{i}" for i in range(6)}
+    if "val" in made:
+        assert found["train"] == free
+        assert found["val"] == {f"val/val{i}" for i in range(6)}
+    else:
+        assert found["train"] | found["val"] == free
+        assert len(found["val"]) == 2
+
+
+def test_images_of_any_mode_and_size_are_read(tmp_path):
+    """Left half dark (40), right half bright (200), in every mode and file type."""
+    grey = np.full((12, 30), 40, np.uint8)
+    grey[:, 15:] = 200
+    colour = Image.fromarray(grey).convert("RGB")
+    wide = {"grey": Image.fromarray(grey), "colour": colour, "alpha": colour.convert("RGBA")}
+    wide |= {"palette": colour.convert("P"), "16": Image.fromarray(grey.astype(np.uint16) * 257)}
+    files = {f"{name}.png": image for name, image in wide.items()}
+    files |= {
+        "j.jpg": colour,
+        "k.JPEG": colour.convert("CMYK"),
+        "b.bmp": colour,
+        "g.gif": colour.convert("P"),
+        "w.webp": colour,
+    }
+    for name, image in files.items():
+        image.save(tmp_path / name)
+        for channels in (1, 3):
+            found = pixels(tmp_path / name, channels, 8)
+            assert found.shape == (channels, 8, 8), name
+            np.testing.assert_allclose(found[:, :, :3], 40, atol=14, err_msg=name)
+            np.testing.assert_allclose(found[:, :, 5:], 200, atol=14, err_msg=name)
+    bits = Image.fromarray(grey > 100)
+    bits.save(tmp_path / "bits.png")
+    assert pixels(tmp_path / "bits.png", 1, 8)[0, 4, [0, 7]].tolist() == [0, 255]
+
+
+def test_transparent_is_white_and_photographs_stand_upright(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (pixels(tmp_path / "clear.png", 1, 8) == 255).all()
+    image = Image.new("L", (8, 8), 0)
+    image.paste(255, (0, 0, 8, 4))  # bright above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # the camera was upside down
+    image.save(tmp_path / "photo.jpg", exif=exif)
+    assert pixels(tmp_path / "photo.jpg", 1, 8)[0, 0].max() < 20
+
+
+def test_invert_and_colour(tmp_path):
+    grow(tmp_path, [f"c{i}" for i in range(8)])
+    keys = {"val_fraction": 0.25, "test_fraction": 0.25}
+    plain, inverted = tasks(tmp_path, **keys), tasks(tmp_path, invert=True, channels=3, **keys)
+    assert inverted.spec.x_shape == (3, 8, 8)
+    assert (inverted.image_set.images == 255 - plain.image_set.images).all()
+
+
+def test_ragged_classes_show_no_padding(tmp_path):
+    grow(tmp_path, [f"c{i}" for i in range(8)], each=3)
+    grow(tmp_path, ["many"], each=9)
+    task = tasks(tmp_path, val_fraction=0.25, test_fraction=0.25)
+    assert sorted(task.image_set.counts.tolist()) == [3] * 8 + [9]
+    for split in SPLITS:
+        e = task.batch(split, 0, 50)
+        assert min(e.x_train.min(), e.x_test.min()) > 0, "padding is 0, no image is"
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (None, "is not a folder"),
+        ([], "holds no directory with images"),
+        (["a", "b", "c", "d"], "val: 2 ways, but the split has 1 classes\ntest: 2 ways, but the split has 1 classes"),
+    ],
+)
+def test_folders_without_enough_are_told(tmp_path, classes, message):
+    root = tmp_path / "root"
+    if classes is not None:
+        root.mkdir()
+        grow(root, classes)
+    with pytest.raises(MetacliError) as caught:
+        tasks(root).batch("train", 0, 1)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_too_few_images_name_the_class(tmp_path):
+    grow(tmp_path, [f"c{i}" for i in range(20)])
+    os.remove(tmp_path / "c7" / "0.png")
+    with pytest.raises(UsageError, match="1 shots \\+ 5 queries, but class c7 has 5 images"):
+        tasks(tmp_path, queries=5).batch("train", 0, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n1234", "cut"])
+def test_an_unreadable_image_is_named(tmp_path, content):
+    grow(tmp_path, [f"c{i}" for i in range(20)], size=(40, 40))
+    path = tmp_path / "c3" / "2.png"
+    path.write_bytes(path.read_bytes()[:50] if content == "cut" else content)
+    with pytest.raises(MetacliError, match="cannot read the image") as caught:
+        tasks(tmp_path).batch("train", 0, 1)
+    assert str(path) in caught.value.message

@@ -1,0 +1,293 @@
+"""What is said of a trace: heads by name, shares on the right class, paths in order, the table over many tasks."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+from test_memory import hand_made
+from test_sample import Fake
+
+from metacli import checkpoint
+from metacli.errors import MetacliError, UsageError
+from metacli.inspect import command, figure, reading
+from metacli.inspect.measure import MEANING, Usage, print_usage
+from metacli.inspect.terminal import print_trace
+from metacli.memory import MemoryTrace, record
+from metacli.recipe import from_dict
+from metacli.registry import MODELS, resolve
+from metacli.tasks.copy import Copy
+
+SMALL = {
+    "lstm": {"hidden": 12, "layers": 2},
+    "ntm": {"hidden": 12, "locations": 12, "width": 5},
+    "mann": {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2},
+    "snail": {"encoder": {"kind": "flat"}, "filters": 4, "keys": [4, 4], "values": [4, 4]},
+}
+
+
+def model_for(name: str, tasks):
+    cls = resolve(MODELS, name, "model")
+    torch.manual_seed(0)
+    return cls(cls.Config.model_validate({"name": name, **SMALL[name]}), tasks.spec)
+
+
+def trace_of(name: str, kind: str) -> MemoryTrace:
+    tasks = Copy(Copy.Config(length=5), 0) if kind == "sequence" else Fake(kind)
+    return record(model_for(name, tasks), tasks, "test", 0)[0]
+
+
+CASES = [
+    (name, kind)
+    for name in MODELS
+    for kind in ("independent", "stream", "sequence")
+    if kind in resolve(MODELS, name, "model").modes
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda c: f"{c[0]}-{c[1]}")
+def trace(request):
+    return trace_of(*request.param)
+
+
+def shown(trace: MemoryTrace, heads: list[str], **options) -> str:
+    console = Console(file=io.StringIO(), width=80, **options)
+    print_trace(console, trace, heads)
+    return console.file.getvalue()
+
+
+def table(text: str) -> list[list[str]]:
+    """The words of the lines of the table of steps."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("step  in")) + 1
+    return [line.split() for line in lines[first : lines.index("", first)]]
+
+
+def test_the_summary_fits_80_columns_and_names_every_step(trace):
+    text = shown(trace, [])
+    assert "\x1b[" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    rows, answers = table(text), trace.arrays["correct"]
+    assert [row[0] for row in rows] == [str(t) for t in range(trace.steps)]
+    assert [row[-1] for row in rows[trace.start :]] == ["right" if ok else "WRONG" for ok in answers]
+
+
+def test_the_summary_says_where_the_heaviest_write_went(trace):
+    text = shown(trace, [])
+    writes = [h.weights for h in trace.heads if h.role == "write"]
+    for t in range(trace.steps if writes else 0):
+        best = max(writes, key=lambda w: w[t].max())[t]
+        assert table(text)[t][2:5] == ["slot", str(best.argmax()), f"{best.max():.2f}"]
+
+
+def test_chosen_heads_are_shown_one_by_one():
+    trace = trace_of("mann", "stream")
+    text = shown(trace, ["read1", "write0"])
+    assert "read, read1" in text
+    assert "written, write0" in text
+    assert "read0" not in text.replace("  read0 ", "")
+    assert "strongest" not in text
+
+
+def test_an_unknown_head_names_the_known_ones():
+    with pytest.raises(UsageError, match="no head 'read9'") as caught:
+        reading.choose(trace_of("mann", "stream"), ["read9"])
+    assert "write0, write1, read0, read1" in caught.value.hint
+
+
+def test_a_model_without_memory_has_no_heads_and_no_measure():
+    trace = trace_of("lstm", "stream")
+    with pytest.raises(UsageError, match="lstm has no memory"):
+        reading.choose(trace, ["read0"])
+    with pytest.raises(UsageError, match="lstm has no memory"):
+        Usage().add(trace)
+    assert "h of the last layer" in shown(trace, [])
+
+
+def test_right_steps_of_a_k_shot_task():
+    trace = trace_of("ntm", "independent")
+    right = reading.right_steps(trace)
+    train, test = trace.sample.labels_train, trace.sample.labels_test
+    for q, answer in enumerate(test):
+        assert right[q].tolist() == [label == answer for label in train] + [False] * len(test)
+    np.testing.assert_allclose(reading.evenly(trace), 1 / 3)
+
+
+def test_right_steps_of_a_stream_are_those_that_showed_the_class_or_brought_its_label():
+    trace = trace_of("ntm", "stream")
+    labels = trace.sample.labels_test
+    for q, answer in enumerate(labels):
+        expected = [s < q and (labels[s] == answer or (s > 0 and labels[s - 1] == answer)) for s in range(len(labels))]
+        assert reading.right_steps(trace)[q].tolist() == expected
+
+
+def test_share_on_the_right_class_equals_a_plain_loop(trace):
+    if trace.sources is None or not trace.sample.labels_test:
+        return
+    shares, right = reading.on_right_class(trace), reading.right_steps(trace)
+    for q in range(len(right)):
+        for h in range(trace.sources.shape[1]):
+            expected = sum(trace.sources[trace.start + q, h, s] for s in range(trace.steps) if right[q, s])
+            assert shares[q, h] == pytest.approx(expected, abs=1e-5)
+    assert (shares <= 1 + 1e-5).all()
+
+
+@given(st.integers(3, 12), st.integers(2, 15), st.sampled_from([1, -1]), st.integers(0, 11))
+def test_a_path_of_one_slot_per_step_is_in_order(slots, steps, direction, first):
+    path = np.eye(slots)[(first + direction * np.arange(steps)) % slots]
+    assert reading.in_order(path) == pytest.approx(1)
+    assert reading.in_order(np.full((steps, slots), 1 / slots)) == pytest.approx(1 / slots)
+    assert reading.in_order(np.repeat(path[:1], steps, 0)) == 0
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_reads_that_follow_the_writes_score_one(late):
+    eye = np.eye(8, dtype=np.float32)
+    order = [0, 1, 2, 3, *range(late, 4), *[0] * late]
+    trace = hand_made(eye, eye[order], np.ones((8, 8), np.float32), 4)
+    expected = 1.0 if late == 0 else 0.75 + 0.25
+    assert reading.follows(trace.sources[:, 0], 4) == pytest.approx(expected)
+    backwards = hand_made(eye, eye[[0, 1, 2, 3, 3, 2, 1, 0]], np.ones((8, 8), np.float32), 4)
+    assert reading.follows(backwards.sources[:, 0], 4) <= 0.5
+
+
+def test_entropy_of_known_distributions():
+    assert reading.entropy(np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])).tolist() == pytest.approx(
+        [0, 2, 1]
+    )
+
+
+def test_used_slots_are_those_that_a_step_writes():
+    writes = np.array([[0.95, 0.05, 0], [0.85, 0.05, 0.1]], np.float32)
+    assert reading.used_slots(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
+
+
+def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
+    tasks = Fake("independent")
+    traces = record(model_for("mann", tasks), tasks, "test", 0, 6)
+    usage = Usage()
+    for i, one in enumerate(traces):
+        correct = np.arange(len(one.sample.x_test)) % 3 <= i % 2
+        usage.add(replace(one, arrays=one.arrays | {"correct": correct}))
+    summary = usage.summary()
+    rows = {(r["measure"], r["head"]): r for r in summary["measures"]}
+    shares = [reading.on_right_class(t)[:, 1] for t in traces]
+    right = [s[np.arange(len(s)) % 3 <= i % 2].mean() for i, s in enumerate(shares)]
+    wrong = [s[np.arange(len(s)) % 3 > i % 2].mean() for i, s in enumerate(shares)]
+    row = rows["on the right class", "read1"]
+    assert row["all"]["mean"] == pytest.approx(np.mean([s.mean() for s in shares]), rel=1e-5)
+    assert row["right"]["mean"] == pytest.approx(np.mean(right), rel=1e-5)
+    assert row["wrong"]["mean"] == pytest.approx(np.mean(wrong), rel=1e-5)
+    assert row["right"]["ci95"] == pytest.approx(1.96 * np.std(right, ddof=1) / np.sqrt(6), rel=1e-3, abs=1e-7)
+    assert rows["if spread evenly", ""]["all"]["mean"] == pytest.approx(1 / 3)
+    assert summary["n_tasks"] == 6
+    assert summary["answers_right"] == pytest.approx(0.5)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_table_fits_80_columns_and_explains_every_measure(trace):
+    if not trace.heads:
+        return
+    usage = Usage()
+    usage.add(trace)
+    console = Console(file=io.StringIO(), width=80)
+    print_usage(console, usage.summary())
+    text = console.file.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert all(f"{row['measure']}: {MEANING[row['measure']][:10]}" in text for row in usage.summary()["measures"])
+
+
+@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=6))
+def test_the_window_of_slots_holds_all_used_ones_in_one_stretch(count, used):
+    peak = np.zeros(count)
+    peak[[u for u in used if u < count]] = 0.5
+    rows = figure._window(peak)
+    assert len(set(rows.tolist())) == len(rows)
+    assert {u for u in used if u < count} <= set(rows.tolist())
+    assert (np.diff(rows) % count == 1 % count).all()
+
+
+def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
+    pytest.importorskip("matplotlib")
+    axes = figure.draw(trace, []).axes
+    titles = [ax.get_title(loc="left").split(",")[0] for ax in axes]
+    for head in trace.heads:
+        (image,) = axes[titles.index(head.name)].get_images()
+        assert image.get_clim() == (0, 1)
+        shown = np.asarray(image.get_array())
+        if head.role == "attention":
+            np.testing.assert_array_equal(shown, reading.places(trace, head)[0])
+        else:
+            names = [text.get_text() for text in axes[titles.index(head.name)].get_yticklabels()]
+            first = int(names[0].split()[1])
+            rows = (first + np.arange(len(shown))) % head.weights.shape[1]
+            np.testing.assert_array_equal(shown, head.weights.T[rows])
+    assert bool(trace.heads) or titles[2].endswith("of the last layer")
+
+
+def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    trace = trace_of("mann", "independent")
+    assert len(figure.draw(trace, ["read1"]).axes) < len(figure.draw(trace, []).axes)
+    figure.save_figure(tmp_path / "f.png", trace, ["read1"])
+    with Image.open(tmp_path / "f.png") as picture:
+        assert picture.width >= 1000
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels[:6].mean() > 200
+    assert pixels.min() < 60
+
+
+def test_without_matplotlib_the_hint_names_the_extra(monkeypatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MetacliError, match="matplotlib") as caught:
+        command.formats("npz,png")
+    assert "metacli[plot]" in caught.value.hint
+    assert command.formats("npz,html,json") == ["npz", "html", "json"]
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(UsageError, match="gif") as caught:
+        command.formats("npz,gif")
+    assert "npz, png, html, json" in caught.value.hint
+
+
+@pytest.mark.parametrize("index", [-1, 2**31])
+def test_a_task_index_out_of_range_is_refused(index):
+    tasks = Fake()
+    with pytest.raises(UsageError, match="out of range"):
+        command.one_task(model_for("ntm", tasks), tasks, "test", index, [])
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(MetacliError, match="cannot write the folder") as caught:
+        command.save(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
+    assert "--out" in caught.value.hint
+
+
+def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
+    tree = {"task": {"name": "copy", "max_length": 4}, "model": {"name": "ntm", **SMALL["ntm"]}}
+    recipe = from_dict({"name": "x", "seed": 0, **tree}, "x")
+    checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)))
+    options = ["--task", 4, "--out", "o", "--format", "npz,html", "--json"]
+    done = cli("inspect-memory", "-c", "m.pt", "task.length=3", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["task"]["index"] == 4
+    assert result["steps"] == {"d_train": 4, "d_test": 3}
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["task-4.html", "task-4.npz"]
+    many = json.loads(cli("inspect-memory", "-c", "m.pt", "--tasks", 7, "--json").stdout)
+    assert many["n_tasks"] == 7
+    wrong = cli("inspect-memory", "-c", "m.pt", "--head", "read7")
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[-2:] == ["error: no head 'read7' in this ntm", "hint: its heads: write0, read0"]
