@@ -374,6 +374,9 @@ def test_the_smallest_class_of_a_ragged_split_decides():
     assert tasks(Ragged, shots=1, queries=2).batch("val", 0, 1)
     with pytest.raises(UsageError, match="val: 2 shots \\+ 2 queries, but class c10 has 3 images"):
         tasks(Ragged, shots=2, queries=2).batch("val", 0, 1)
+    assert tasks(Ragged, protocol="stream", ways=2, length=7).batch("val", 0, 1)
+    with pytest.raises(UsageError, match="val: length 8, but 2 classes may have only 7 images"):
+        tasks(Ragged, protocol="stream", ways=2, length=8).batch("val", 0, 1)
 
 
 def test_data_is_loaded_at_the_first_batch_and_once():

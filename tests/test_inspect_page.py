@@ -22,9 +22,7 @@ from metacli.memory import MemoryTrace, record
 from metacli.models.mann import MANN
 from metacli.tasks.copy import Copy
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
 
@@ -88,7 +86,7 @@ console.error = console.warn = (...words) => errors.push(words.join(" "));
 </script>"""
 
 DRIVE = """<script>
-const key = (name) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true }));
+const key = (name) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
 const buttons = () => [...document.querySelectorAll("#film button")];
 const selected = () => buttons().findIndex((b) => b.getAttribute("aria-selected") === "true");
 function hover(canvas, row, rows) {
@@ -122,7 +120,8 @@ document.getElementById("forward").click(); result.forward = selected();
 const slider = document.getElementById("slider");
 slider.value = 3; slider.dispatchEvent(new Event("input")); result.slid = selected();
 const map = document.querySelector("#map canvas"), box = map.getBoundingClientRect();
-map.dispatchEvent(new MouseEvent("click", { clientX: box.left + (box.width * 4.5) / buttons().length, clientY: box.top + 3 }));
+const middle = box.left + (box.width * 4.5) / buttons().length;
+map.dispatchEvent(new MouseEvent("click", { clientX: middle, clientY: box.top + 3 }));
 result.mapped = selected();
 const which = document.getElementById("which");
 result.maps = [...which.options].map((option, i) => {
@@ -147,20 +146,9 @@ def drive(trace: MemoryTrace, folder: Path, size: str = "1280,900", *options: st
     text = (folder / "page.html").read_text()
     text = text.replace("<head>", f"<head>{CATCH}", 1).replace("</body>", DRIVE, 1)
     (folder / "driven.html").write_text(text)
-    command = [
-        str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        f"--window-size={size}",
-    ]
-    command += [
-        f"--user-data-dir={folder / 'profile'}",
-        "--virtual-time-budget=3000",
-        "--enable-logging=stderr",
-        *options,
-    ]
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--window-size={size}", f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr"]
+    command += ["--virtual-time-budget=3000", *options]
     address = (folder / "driven.html").as_uri()
     done = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.S)
@@ -214,6 +202,7 @@ def test_in_a_browser_it_fits_a_phone_and_the_dark(name, tmp_path: Path):
     trace = trace_of(name, "independent")
     narrow = drive(trace, tmp_path, "390,800")
     assert narrow["errors"] == []
+    assert narrow["width"] <= 500
     assert narrow["overflow"] <= 0
     dark = drive(trace, tmp_path, "1280,900", "--force-dark-mode", "--blink-settings=preferredColorScheme=0")
     assert dark["errors"] == []

@@ -61,7 +61,9 @@ class MANN(Recurrent):
 
     Where the paper leaves a choice, and public code differs:
 
-    - Order: a step writes first and then reads M_t, as the paper's equations have their indices.
+    - Order: a step writes first and then reads M_t, as the paper's equations have their indices. But a head that
+      has just written its key finds that key again before all else; `order: read-first`, which reads M_{t-1}, lets
+      a query pass by, and learns far better.
     - Slots: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
       heads write all R of them. All R are wiped before the write.
     - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
@@ -98,6 +100,7 @@ class MANN(Recurrent):
             learn_strength: emit the strength at every step instead, softplus, starting near `strength`; a
                 deviation: the paper has no strength.
             write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
+            order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
         """
 
         name: Literal["mann"] = "mann"
@@ -112,6 +115,7 @@ class MANN(Recurrent):
         strength: float = Field(1.0, gt=0, le=1000)
         learn_strength: bool = False
         write_vector: Literal["key", "separate"] = "key"
+        order: Literal["write-first", "read-first"] = "write-first"
 
         @model_validator(mode="after")
         def _a_slot_for_each_head(self) -> MANN.Config:
@@ -149,7 +153,7 @@ class MANN(Recurrent):
         )
 
     def step(self, state: State, inputs: Tensor) -> Step:
-        """The controller emits the heads; the memory is wiped, written, read.
+        """The controller emits the heads; the memory is wiped, written, read, or read first (`order`).
 
         Args:
             inputs: (B, input_size).
@@ -160,9 +164,10 @@ class MANN(Recurrent):
 
         write_weights = lrua.write_weights(signals.gate, state.read_weights, signals.least_used)
         memory = addressing.add(lrua.wipe(state.memory, signals.least_used), write_weights, signals.write_vector)
-        similarity = addressing.cosine_similarity(signals.key, memory)
+        looked_at = memory if self.config.order == "write-first" else state.memory
+        similarity = addressing.cosine_similarity(signals.key, looked_at)
         read_weights = addressing.content_weighting(similarity, signals.strength)
-        reads = addressing.read(memory, read_weights)
+        reads = addressing.read(looked_at, read_weights)
         usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)
 
         output = torch.cat([hidden, reads.flatten(1)], 1)

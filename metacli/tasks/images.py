@@ -51,7 +51,7 @@ class ImageConfig(Section):
         queries: drawings of each class in D_test (k-shot).
         length: T, steps of an episode (stream).
         labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
-            each class of each task (MANN, section 4.1).
+            each class of each task (MANN's labels for 15 classes).
         size: height and width of an image in pixels.
         quarter_turns: every class turned by 90, 180 and 270 degrees is three more classes.
         rotation: each image is turned by up to this many degrees either way.

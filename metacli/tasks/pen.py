@@ -93,9 +93,11 @@ def inked(lines: np.ndarray, page: np.ndarray, pages: int) -> np.ndarray:
     """
     reach = np.diff(lines)
     steps = np.ceil(np.maximum(np.abs(reach.real), np.abs(reach.imag)) / 1.5).astype(np.int64).clip(1)
-    page, steps = np.repeat(page, steps.sum(1)), steps.ravel()
-    nth = np.arange(steps.sum()) - np.repeat(steps.cumsum() - steps, steps)
+    page = np.concatenate([page, np.repeat(page, steps.sum(1))])
+    steps = steps.ravel()
+    nth = np.arange(steps.sum()) - np.repeat(steps.cumsum() - steps, steps) + 1
     points = np.repeat(lines[:, :-1].ravel(), steps) + nth * np.repeat(reach.ravel() / steps, steps)
+    points = np.concatenate([lines[:, 0], points])
     x, y = (np.rint(axis).astype(np.int64).clip(MARGIN, PIXELS - 1 - MARGIN) for axis in (points.real, points.imag))
     ink = np.zeros(pages * PIXELS * PIXELS, np.uint8)
     ink[(page * PIXELS + y) * PIXELS + x] = 255
