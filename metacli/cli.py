@@ -197,7 +197,7 @@ def inspect_memory(
     from metacli.runtime import prepare as prepare_runtime
 
     if tasks and (out or head):
-        raise UsageError("--tasks measures all heads over many tasks; --out and --head are for one task")
+        raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or --out and --head")
     wanted = command.formats(formats) if out else []
     saved = checkpoints.load(checkpoint)
     prepare_runtime(saved.recipe.seed)

@@ -47,12 +47,14 @@ class MemoryTrace:
         arrays: by name: the common ones of `COMMON`, then the model's own; those about answers are (Q, *axes), all
             others (T, *axes).
         about: the meaning of each array.
+        reads_first: whether a step reads the memory as it was before the step wrote.
     """
 
     model: str
     sample: Sample
     arrays: dict[str, np.ndarray]
     about: dict[str, About]
+    reads_first: bool = False
 
     @property
     def start(self) -> int:
@@ -98,16 +100,16 @@ class MemoryTrace:
         return np.einsum("tri,tis->trs", np.stack(reads, 1), owed)
 
     def _owed(self) -> np.ndarray:
-        """(T, L, T) what each slot, after each step, still holds of what each step wrote."""
+        """(T, L, T) what each slot still holds of what each step wrote, when the step reads."""
         written = np.sum([h.weights for h in self.heads if h.role == "write"], 0)  # (T, L)
         kept = self.arrays[self.names("kept")[0]]
-        after = np.zeros((self.steps, written.shape[1], self.steps), np.float32)
+        after = np.zeros((self.steps + 1, written.shape[1], self.steps), np.float32)  # row -1: before the first step
+        apart = self.sample.mode == "independent"
+        before = [min(t, self.start) - 1 if apart else t - 1 for t in range(self.steps)]
         for t in range(self.steps):
-            apart = self.sample.mode == "independent" and t >= self.start
-            before = (self.start if apart else t) - 1
-            after[t] = after[before] * kept[t, :, None] if before >= 0 else 0
+            after[t] = after[before[t]] * kept[t, :, None]
             after[t, :, t] += written[t]
-        return after
+        return after[before] if self.reads_first else after[:-1]
 
     def check(self) -> None:
         """Raise a MetacliError where a weighting is not a distribution, with its place."""
@@ -165,7 +167,7 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
             if about[name].role == "attention":
                 own[name] = own[name][..., places]
         arrays = _common(sample, logits[row, :asked]) | own
-        found = MemoryTrace(model.config.name, sample, arrays, COMMON | about)
+        found = MemoryTrace(model.config.name, sample, arrays, COMMON | about, trace.reads_first)
         found.check()
         traces.append(found)
     return traces

@@ -14,7 +14,7 @@ from metacli.sample import Sample
 
 _COLUMNS = 14  # characters of an image in the terminal
 _ROWS = {"D_train": 4, "D_test": 2, "stream": 4}  # of images, at most
-_HEAT = dict(zip(SHADES, ("", "blue", "cyan", "green", "yellow"), strict=True))
+_HEAT = dict(zip(SHADES, ("", "blue", "cyan", "green", "bold"), strict=True))  # full: the terminal's own colour
 
 
 def draw_samples(console: Console, samples: list[Sample]) -> None:

@@ -22,6 +22,7 @@ from metacli import checkpoint
 from metacli.errors import MetacliError, UsageError
 from metacli.inspect import command, figure, reading
 from metacli.inspect.measure import MEANING, Usage, print_usage
+from metacli.inspect.page import page_data
 from metacli.inspect.terminal import print_trace
 from metacli.memory import MemoryTrace, record
 from metacli.recipe import from_dict
@@ -68,7 +69,7 @@ def shown(trace: MemoryTrace, heads: list[str], **options) -> str:
 
 def table(text: str) -> list[list[str]]:
     """The words of the lines of the table of steps."""
-    lines = text.splitlines()
+    lines = [*text.splitlines(), ""]
     first = next(i for i, line in enumerate(lines) if line.startswith("step  in")) + 1
     return [line.split() for line in lines[first : lines.index("", first)]]
 
@@ -76,10 +77,20 @@ def table(text: str) -> list[list[str]]:
 def test_the_summary_fits_80_columns_and_names_every_step(trace):
     text = shown(trace, [])
     assert "\x1b[" not in text
+    assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
     rows, answers = table(text), trace.arrays["correct"]
     assert [row[0] for row in rows] == [str(t) for t in range(trace.steps)]
     assert [row[-1] for row in rows[trace.start :]] == ["right" if ok else "WRONG" for ok in answers]
+
+
+def test_long_labels_and_slot_numbers_fit_too():
+    tasks = Fake("stream", 15, 5)
+    cls = resolve(MODELS, "mann", "model")
+    trace = record(cls(cls.Config(hidden=8), tasks.spec), tasks, "test", 0)[0]
+    text = shown(trace, [])
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_the_summary_says_where_the_heaviest_write_went(trace):
@@ -112,6 +123,17 @@ def test_a_model_without_memory_has_no_heads_and_no_measure():
     with pytest.raises(UsageError, match="lstm has no memory"):
         Usage().add(trace)
     assert "h of the last layer" in shown(trace, [])
+
+
+def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatch, tmp_path: Path):
+    tasks = Fake()
+    model = model_for("lstm", tasks)
+    monkeypatch.setattr(type(model), "described", {})
+    trace = record(model, tasks, "test", 0)[0]
+    assert len(table(shown(trace, []))) == trace.steps
+    figure.save_figure(tmp_path / "f.png", trace, [])
+    data = page_data(trace, [])
+    assert (data["heads"], data["arrays"], data["sources"]) == ([], [], None)
 
 
 def test_right_steps_of_a_k_shot_task():

@@ -122,6 +122,18 @@ def test_erasing_and_overwriting_hand_the_slot_over():
     np.testing.assert_allclose(sources[2], [0.2, 0.8, 0])
 
 
+def test_a_read_before_the_write_leads_to_earlier_steps_alone():
+    eye = np.eye(4, dtype=np.float32)
+    reads = eye[[0, 0, 1, 1]]
+    after = hand_made(eye, reads, np.ones((4, 4), np.float32), 2)
+    first = replace(after, reads_first=True)
+    assert after.sources[:, 0].argmax(1).tolist() == [0, 0, 1, 1]
+    assert first.sources[0].sum() == 0
+    assert first.sources[1:, 0].argmax(1).tolist() == [0, 1, 1]
+    wiped = replace(first, arrays=first.arrays | {"kept": np.array([[1] * 4, [0] * 4, [1] * 4, [1] * 4], np.float32)})
+    assert wiped.sources[1, 0].tolist() == [1, 0, 0, 0]  # the wipe of step 1 comes after its read
+
+
 def test_a_slot_that_was_hardly_written_leads_nowhere():
     writes = np.array([[0.1, 0.9], [0, 1]], np.float32)
     reads = np.array([[1, 0], [1, 0]], np.float32)

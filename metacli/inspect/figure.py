@@ -76,9 +76,10 @@ def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
             ax.axvline(trace.start - 0.5, **_LINE)
     axes[-1].set_xlabel("step")
     _title(figure, trace)
-    bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
-    bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
-    figure.supxlabel(_wrapped(READ_ME[panels[0].kind], width), fontsize=9, color=_INK)
+    if panels:
+        bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
+        bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
+        figure.supxlabel(_wrapped(READ_ME[panels[0].kind], width), fontsize=9, color=_INK)
     return figure
 
 
@@ -123,7 +124,8 @@ def _state_panels(trace: MemoryTrace) -> list[_Panel]:
         if about.axes == ("layer", "unit"):
             values = trace.arrays[name][:, -1].T
             units = np.argsort(-values.std(1), kind="stable")[:40]
-            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first"
+            cut = "; beyond 1 as 1" if np.abs(values).max() > 1 else ""
+            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first{cut}"
             panels.append(_Panel(values[units].clip(-1, 1), [f"unit {u}" for u in units], title, "units", -1.0))
     return panels
 
@@ -156,7 +158,9 @@ def _draw_panel(ax: Axes, panel: _Panel, tallest: float) -> Any:
 def _input_height(trace: MemoryTrace, width: float) -> float:
     """In inches: images are as tall as their step is wide, with room for the label."""
     s = trace.sample
-    return 1.4 * (width - 1.8) / trace.steps if s.is_image else 0.13 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.3
+    return (
+        1.4 * (width - 1.8) / trace.steps if s.is_image else 0.085 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.2
+    )
 
 
 def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
@@ -203,7 +207,7 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
     steps, sure = trace.start + np.arange(len(correct)), trace.arrays["confidence"]
     for mask, marker, colour in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
         chosen = mask & s.scored
-        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22)
+        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, zorder=3)
     if s.labels_test and len(s.labels_test[0]) < 3 and trace.steps <= 60:
         for q in np.flatnonzero(~correct & s.scored).tolist():
             ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")

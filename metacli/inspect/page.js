@@ -81,6 +81,7 @@ function film() {
       (item.label || (item.question ? "" : "in")) + (item.question ? "?" : "") + mark);
     const share = make("span", { class: "share" });
     share.append(make("i"));
+    share.hidden = !sources;
     button.append(label, share, make("span", { class: "number" }));
     button.addEventListener("click", () => go(t));
     $("film").append(button);
@@ -236,6 +237,8 @@ const maps = [
   }),
 ];
 function timeMap() {
+  $("time").hidden = !maps.length;
+  if (!maps.length) return;
   const m = maps[shownMap], total = data.items.length;
   $("which-text").textContent = `${m.text}. Steps from left to right; a click chooses one.`;
   const canvas = grid(m.rows, total, (r, t) => m.colour(m.value(t, r)),
@@ -254,6 +257,7 @@ function timeMap() {
 }
 function cursor() {
   const total = data.items.length, mark = $("map").querySelector(".cursor");
+  if (!mark) return;
   mark.style.left = `${(100 * step) / total}%`;
   mark.style.width = `${100 / total}%`;
 }

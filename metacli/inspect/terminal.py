@@ -50,7 +50,7 @@ def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
     chosen = {h.name for h in heads}
     reading = [i for i, name in enumerate(reading_heads(trace)) if name in chosen]
     if reading:
-        columns["read what came from"] = partial(_from, trace, reading)
+        columns["read from"] = partial(_from, trace, reading)
     columns["answer"] = lambda t: _answer(trace, t - trace.start)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
@@ -80,7 +80,7 @@ def _from(trace: MemoryTrace, heads: list[int], step: int) -> str:
     shares = trace.sources[step, heads].mean(0)[:step]
     source = int(shares.argmax())
     label = step_label(trace, source)
-    return f"step {source}{f' ({label})' if label else ''} {shares[source]:.2f}"
+    return f"step {source}{f' ({label})' if 0 < len(label) < 3 else ''} {shares[source]:.2f}"
 
 
 def _answer(trace: MemoryTrace, question: int) -> Text:
@@ -103,7 +103,10 @@ def _print_shares(console: Console, trace: MemoryTrace) -> None:
 def _print_maps(console: Console, trace: MemoryTrace, heads: list[Head], one_by_one: bool) -> None:
     footers = _footers(trace)
     if not heads:
-        name = next(n for n, about in trace.about.items() if about.axes == ("layer", "unit"))
+        states = [name for name, about in trace.about.items() if about.axes == ("layer", "unit")]
+        if not states:
+            return
+        name = states[0]
         top = trace.arrays[name][:, -1]  # (T, units)
         units = np.sort(np.argsort(-top.std(0), kind="stable")[:_ROWS])
         values = (top[:, units].T.clip(-1, 1) + 1) / 2
@@ -135,11 +138,11 @@ def _busiest(weights: np.ndarray) -> np.ndarray:
 
 def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:
     s = trace.sample
-    labels = [step_label(trace, t)[:1] or ("?" if t >= trace.start else "x") for t in range(trace.steps)]
+    labels = "".join(step_label(trace, t) for t in range(trace.steps))
     marks = [" "] * trace.start
     marks += ["." if not a else "+" if ok else "!" for a, ok in zip(s.scored, trace.arrays["correct"], strict=True)]
     phase = "D" * trace.start + "?" * len(s.x_test)
-    return [("part", phase), ("label", "".join(labels)), ("answer", "".join(marks))]
+    return [("part", phase), *([("label", labels)] if len(labels) == trace.steps else []), ("answer", "".join(marks))]
 
 
 def _map(console: Console, title: str, values: np.ndarray, names: list[str], footers: list[tuple[str, str]]) -> None:

@@ -58,9 +58,9 @@ class MetaLearner(nn.Module, ABC):
             y_late: (B, Q, Y), `stream` only: the label that arrives with each item.
         """
 
-    @abstractmethod
     def trace(self, episode: Episode) -> Trace:
-        """What the model did with an episode, step by step, for `inspect-memory`; no gradient is needed."""
+        """What the model did with an episode, step by step, for `inspect-memory`; here no more than the logits."""
+        return Trace(self(episode), {})
 
     def forward(self, episode: Episode) -> Tensor:
         """Logits (B, Q, O): `adapt`, then `predict`."""
@@ -89,11 +89,12 @@ class Recurrent(MetaLearner):
     of the step before in a stream. A subclass sets `self.output` (D to O) and offers `initial_state` and `step`.
 
     Attributes:
-        described: the meaning of every tensor of its state and signals, by name; nested ones as in `controller_h`.
+        described: the meaning of the tensors of its state and signals that `inspect-memory` shows, by name; nested
+            ones as in `controller_h`.
     """
 
     output: nn.Module
-    described: ClassVar[dict[str, About]]
+    described: ClassVar[dict[str, About]] = {}
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__(config, spec)

@@ -61,9 +61,8 @@ class MANN(Recurrent):
 
     Where the paper leaves a choice, and public code differs:
 
-    - Order: a step writes first and then reads M_t, as the paper's equations have their indices. But a head that
-      has just written its key finds that key again before all else; `order: read-first`, which reads M_{t-1}, lets
-      a query pass by, and learns far better.
+    - Order: a step writes first and then reads M_t, as the paper's equations have their indices. So a head finds the
+      row that it has just written, and in a stream can write the label, one step later, to that same row.
     - Slots: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
       heads write all R of them. All R are wiped before the write.
     - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
@@ -101,6 +100,9 @@ class MANN(Recurrent):
                 deviation: the paper has no strength.
             write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
             order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
+            start: how heads behave before any training. `neutral`: as small random numbers have it, the paper.
+                `associative`: head 0 and every second one write to a least used location, the others where they
+                last read, so that a label joins the item before it; a separate written vector starts as the key.
         """
 
         name: Literal["mann"] = "mann"
@@ -116,6 +118,7 @@ class MANN(Recurrent):
         learn_strength: bool = False
         write_vector: Literal["key", "separate"] = "key"
         order: Literal["write-first", "read-first"] = "write-first"
+        start: Literal["neutral", "associative"] = "neutral"
 
         @model_validator(mode="after")
         def _a_slot_for_each_head(self) -> MANN.Config:
@@ -137,6 +140,18 @@ class MANN(Recurrent):
                 start = config.strength + math.log(-math.expm1(-config.strength))
                 self.heads.bias.view(heads, -1)[:, -1] = start
         self.output = nn.Linear(config.hidden + heads * width, spec.out_size)
+        if config.start == "associative":
+            self._associate()
+
+    @torch.no_grad()
+    def _associate(self) -> None:
+        for parameter in self.heads.parameters():
+            key, alpha, vector, _ = parameter.unflatten(0, (self.config.read_heads, -1)).split(self.sizes, 1)
+            if vector.numel():
+                vector.copy_(key)
+            if parameter.dim() == 1:
+                alpha[::2] = -3
+                alpha[1::2] = 3
 
     def initial_state(self, batch: int) -> State:
         """Memory at 1e-6, nothing used, head r on location r."""
@@ -178,7 +193,8 @@ class MANN(Recurrent):
         trace = super().trace(episode)
         kept = 1 - trace.arrays["least_used"].values.sum(2)  # (B, T, L)
         about = About(("slot",), "1 where a slot's content survives the step, 0 where it is wiped", "kept")
-        return Trace(trace.logits, {**trace.arrays, "kept": Traced(kept, about)})
+        arrays = {**trace.arrays, "kept": Traced(kept, about)}
+        return Trace(trace.logits, arrays, reads_first=self.config.order == "read-first")
 
     def emit(self, hidden: Tensor, usage: Tensor) -> Signals:
         """The heads' parameters from the controller's output (B, H) and the usage (B, L) so far."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -109,8 +108,10 @@ class NTM(Recurrent):
             locations: rows of the memory.
             width: numbers in a row.
             shift_range: k, the farthest a head can move in one step; offsets are -k, ..., k.
-            strength: beta_t before any training. 0.7 is softplus(0), where learning starts by itself; a higher one
-                finds by content sooner, which decides whether N-way K-shot is learnt.
+            start: how heads behave before any training. `neutral`: as small random numbers have it. `associative`:
+                write heads move on by one location at each step and add what the read heads look for, read heads
+                go by content (beta_t about 8); where labels are to be found again by content, as in N-way K-shot,
+                learning then starts at once.
         """
 
         name: Literal["ntm"] = "ntm"
@@ -123,7 +124,7 @@ class NTM(Recurrent):
         locations: int = Field(128, ge=1, le=65536)
         width: int = Field(20, ge=1, le=4096)
         shift_range: int = Field(1, ge=0, le=32)
-        strength: float = Field(0.7, gt=0, le=15)
+        start: Literal["neutral", "associative"] = "neutral"
 
         @model_validator(mode="after")
         def _offsets_fit(self) -> NTM.Config:
@@ -144,9 +145,27 @@ class NTM(Recurrent):
         self.sizes = [heads * c.width, heads * 2, heads, heads * (2 * c.shift_range + 1), c.write_heads * 2 * c.width]
         self.heads = nn.Linear(c.hidden, sum(self.sizes))
         self.output = nn.Linear(c.hidden + read_size, spec.out_size)
-        with torch.no_grad():  # beta_t = softplus of this
-            raw = c.strength + math.log(-math.expm1(-c.strength))
-            self.heads.bias.split(self.sizes)[1].view(heads, 2)[:, 0] = raw
+        if c.start == "associative":
+            self._associate()
+
+    @torch.no_grad()
+    def _associate(self) -> None:
+        c = self.config
+        _, positive, gate, shift, _ = self.heads.bias.split(self.sizes)
+        strength, sharpness = positive.view(-1, 2).unbind(1)
+        reads, writes = slice(0, c.read_heads), slice(c.read_heads, None)
+        strength[reads] = 8
+        gate[reads], gate[writes] = 3, -3  # by content, by location
+        sharpness[writes] = 3
+        if c.shift_range:
+            offsets = shift.view(len(gate), -1)
+            offsets[reads, c.shift_range] = 3  # stay
+            offsets[writes, c.shift_range + 1] = 3  # the next location
+        for parameter in self.heads.parameters():
+            keys, *_, change = parameter.split(self.sizes)
+            added = change.unflatten(0, (c.write_heads, 2, c.width))[:, 1]
+            for head, add in enumerate(added):
+                add.copy_(keys.unflatten(0, (-1, c.width))[head % c.read_heads])
 
     def initial_state(self, batch: int) -> State:
         """The state before the first item: memory at 1e-6, every head on location 0."""

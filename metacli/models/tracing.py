@@ -46,10 +46,12 @@ class Trace(NamedTuple):
     Attributes:
         logits: (B, Q, O), those of `MetaLearner.forward`.
         arrays: by name. In the mode `independent` each item of D_test is a step of its own right after D_train.
+        reads_first: whether a step reads the memory as it was before the step wrote.
     """
 
     logits: Tensor
     arrays: dict[str, Traced]
+    reads_first: bool = False
 
 
 def trace_recurrent(model: Recurrent, episode: Episode) -> Trace:
