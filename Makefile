@@ -18,9 +18,10 @@ $(VENV)/dev: $(VENV)/core
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
-	$(BIN)/metacli sample-tasks strokes_snail -n 1
-	$(BIN)/metacli train recipes/strokes_snail.yaml --run-dir $(DEMO)
+	$(BIN)/metacli sample-tasks strokes_ntm -n 1
+	$(BIN)/metacli train recipes/strokes_ntm.yaml --run-dir $(DEMO)
 	$(BIN)/metacli eval --checkpoint $(DEMO) --tasks 500
+	$(BIN)/metacli inspect-memory --checkpoint $(DEMO) --out $(DEMO)/memory
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -28,7 +29,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy metacli
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

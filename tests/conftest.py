@@ -21,6 +21,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _denormals():
+    """Training flushes denormals for the whole process; each test starts with them, as hypothesis insists."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def tiny_tree() -> dict:
     """A recipe that trains in a moment, as plain values."""

@@ -267,3 +267,28 @@ def test_set_by_hand_it_forgets_the_least_used_first():
     right = (logits.argmax(-1) == y).float().mean(0)
     assert (right[-2:] == 1).all()
     assert right[:-2].mean() < 0.5
+
+
+def test_an_associative_start_writes_to_fresh_slots_and_where_it_last_read():
+    spec = Spec("stream", (6,), 3, 3, 5)
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 4, "write_vector": "separate"}
+    model = MANN(MANN.Config(start="associative", **keys), spec)
+    steps, _ = model.fold(model.initial_state(1), model.inputs(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
+    for step in steps:
+        assert (step.signals.gate[0, [0, 2]] < 0.2).all()
+        assert (step.signals.gate[0, [1, 3]] > 0.8).all()
+        torch.testing.assert_close(step.signals.write_vector, step.signals.key)
+
+
+def test_reading_first_does_not_see_what_the_step_writes():
+    spec = Spec("stream", (6,), 3, 3, 5)
+    reads = {}
+    for order in ("write-first", "read-first"):
+        torch.manual_seed(0)
+        model = MANN(MANN.Config(order=order, hidden=16, locations=12, width=8, read_heads=2), spec)
+        with torch.no_grad():
+            step = model.step(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None)[:, 0])
+        reads[order] = step.state.reads
+        assert step.state.memory.abs().max() > 1e-3  # something was written
+    assert reads["read-first"].abs().max() < 1e-5  # the memory as it was at the start
+    assert reads["write-first"].abs().max() > 1e-3

@@ -181,7 +181,7 @@ def test_learning_rate_rises_then_falls():
     rates = [learning_rate(cfg, s) for s in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert rates[10] == pytest.approx(1.0)
-    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
     assert learning_rate(cfg.model_copy(update={"schedule": "constant"}), 70) == 1.0
 

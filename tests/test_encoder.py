@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from metacli.models.encoder import Encoder, EncoderConfig
+
+
+def usual(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
+    """The four blocks as they are usually written: convolution, batch norm, ReLU, then pooling."""
+    modules = list(encoder.layers)
+    for conv, norm in zip(modules[0::4][:4], modules[1::4][:4], strict=True):
+        assert isinstance(conv, nn.Conv2d)
+        x = torch.relu(norm(conv(x)))
+        if min(x.shape[-2:]) > 1:
+            x = torch.max_pool2d(x, 2)
+    return x.flatten(1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_pooling_before_the_relu_changes_nothing(training):
+    encoder = Encoder(EncoderConfig(kind="conv", channels=5), (2, 20, 20)).double().train(training)
+    x = torch.randn(7, 2, 20, 20, dtype=torch.float64)
+    torch.testing.assert_close(encoder(x[None])[0], usual(encoder, x))
+    assert encoder.size == 5
+
+
+@pytest.mark.parametrize("size", [4, 16, 28])
+@pytest.mark.parametrize("linear", [0, 6])
+def test_sizes(size, linear):
+    encoder = Encoder(EncoderConfig(kind="conv", channels=3, size=linear), (1, size, size))
+    assert encoder(torch.rand(2, 3, 1, size, size)).shape == (2, 3, encoder.size)
+    flat = Encoder(EncoderConfig(), (1, size, size))
+    x = torch.rand(2, 3, 1, size, size)
+    assert torch.equal(flat(x), x.flatten(2))
+
+
+def test_normalised_features_no_longer_point_the_same_way():
+    x = torch.rand(1, 60, 1, 28, 28).round()
+    cosine = {}
+    for normalise in (False, True):
+        torch.manual_seed(0)
+        encoder = Encoder(EncoderConfig(kind="conv", channels=16, normalise=normalise), (1, 28, 28)).train()
+        features = encoder(x)[0]
+        pairs = torch.cosine_similarity(features[:, None], features[None], dim=-1)
+        cosine[normalise] = pairs[~torch.eye(60, dtype=torch.bool)].mean()
+    assert cosine[False] > 0.7
+    assert cosine[True].abs() < 0.1
+    torch.testing.assert_close(features.mean(0), torch.zeros(16), atol=1e-5, rtol=0)
+
+
+def test_bfloat16_is_for_training_only_and_stays_near():
+    torch.manual_seed(0)
+    low = Encoder(EncoderConfig(kind="conv", channels=8, precision="bfloat16"), (1, 28, 28))
+    full = Encoder(EncoderConfig(kind="conv", channels=8), (1, 28, 28))
+    full.load_state_dict(low.state_dict())
+    x = torch.rand(4, 5, 1, 28, 28)
+    assert torch.equal(low.eval()(x), full.eval()(x))
+    trained, reference = low.train()(x), full.train()(x)
+    assert trained.dtype == torch.float32
+    assert not torch.equal(trained, reference)
+    torch.testing.assert_close(trained, reference, atol=0.2, rtol=0.1)
