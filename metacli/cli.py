@@ -121,7 +121,7 @@ def evaluate(
     from metacli.runtime import choose_device, prepare
 
     saved = checkpoints.load(checkpoint)
-    recipe, distribution = tasks_for(saved, overrides or [])
+    recipe, distribution = tasks_for(saved, overrides or [], part)
     prepare(recipe.seed)
     chosen, reason = choose_device(device)
     model = saved.build_model().to(chosen)
@@ -185,7 +185,7 @@ def inspect_memory(
     as_json: AsJson = False,
 ) -> None:
     """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
-    _check_split(split)
+    part = _check_split(split)
     from rich.console import Console
     from tqdm import tqdm
 
@@ -202,14 +202,14 @@ def inspect_memory(
     saved = checkpoints.load(checkpoint)
     prepare_runtime(saved.recipe.seed)
     chosen, reason = choose_device(device)
-    model, distribution = command.prepare(saved, overrides or [], chosen)
+    model, distribution = command.prepare(saved, overrides or [], part, chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
     if tasks:
         with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-            summary = command.many_tasks(model, distribution, split, tasks, bar.update)  # type: ignore[arg-type]
+            summary = command.many_tasks(model, distribution, part, tasks, bar.update)
         _print_json(summary) if as_json else print_usage(Console(), summary)
         return
-    trace = command.one_task(model, distribution, split, task, head or [])  # type: ignore[arg-type]
+    trace = command.one_task(model, distribution, part, task, head or [])
     if as_json:
         _print_json(command.as_json(trace))
     else:

@@ -102,13 +102,14 @@ def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
     return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
 
 
-def tasks_for(checkpoint: Checkpoint, overrides: list[str]) -> tuple[Recipe, Tasks]:
+def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:
     """The checkpoint's tasks with `task.KEY=VALUE` changed, and the recipe that says so.
 
     A new `task.name` keeps the keys that both kinds of tasks have.
 
     Raises:
-        UsageError: a key that is not the task's, or tasks that the model cannot answer.
+        UsageError: a key that is not the task's, tasks that the model cannot answer, or held-out tasks over classes
+            that were in the model's training.
     """
     wrong = [o for o in overrides if not o.startswith(("task.", "seed="))]
     if wrong:
@@ -122,6 +123,13 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str]) -> tuple[Recipe, Tas
     trained = resolve(TASKS, checkpoint.recipe.task.name, "task").spec_of(checkpoint.recipe.task)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     refuse(trained, tasks.spec)
+    if overrides and split != "train" and recipe.task.name == checkpoint.recipe.task.name:
+        before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
+        if seen := tasks.origins(split) & before.origins("train"):
+            raise UsageError(
+                f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
+                "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
+            )
     return recipe, tasks
 
 

@@ -176,6 +176,19 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
         tasks_for(saved, ["task.protocol=stream"])
 
 
+def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny_tree):
+    tree = image_tree(tiny_tree, "lstm")
+    run(from_dict(tree, "x"), tmp_path / "r")
+    saved = checkpoint.load(tmp_path / "r")
+    tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
+    cls = resolve(TASKS, "strokes", "task")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cls, "origins", lambda self, split: {f"strokes/{i}" for i in range(3)})
+        with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
+            tasks_for(saved, ["task.shots=2"])
+        tasks_for(saved, ["task.shots=2"], "train")  # asked for by name
+
+
 def test_learning_rate_rises_then_falls():
     cfg = TrainConfig(steps=100, lr=1.0, warmup=10, schedule="cosine")
     rates = [learning_rate(cfg, s) for s in range(100)]

@@ -39,9 +39,11 @@ def formats(text: str) -> list[str]:
     return wanted
 
 
-def prepare(checkpoint: Checkpoint, overrides: list[str], device: torch.device) -> tuple[MetaLearner, Tasks]:
+def prepare(
+    checkpoint: Checkpoint, overrides: list[str], split: Split, device: torch.device
+) -> tuple[MetaLearner, Tasks]:
     """The trained model on a device, and its tasks with `task.KEY=VALUE` changed."""
-    tasks = tasks_for(checkpoint, overrides)[1]
+    tasks = tasks_for(checkpoint, overrides, split)[1]
     model: Any = checkpoint.build_model().to(device)
     return model, tasks
 

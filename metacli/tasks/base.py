@@ -67,6 +67,10 @@ class Tasks(ABC):
         """One line: which data, which split, how many classes of each; printed before training."""
         return str(self.config.name)
 
+    def origins(self, split: Split) -> set[str]:
+        """The classes of a split by where they come from, the same in all tasks over the same data; empty without."""
+        return set()
+
     def class_names(self, classes: Tensor) -> list[str]:
         """Names of the classes of one task.
 

@@ -95,6 +95,10 @@ class Folder(Images):
                 splits[split], rest = rest[:cut], rest[cut:]
         return {**splits, "train": rest}
 
+    def origin(self) -> str:
+        """See `Images.origin`."""
+        return str(Path(self.config.root).expanduser().resolve())
+
     def source(self) -> str:
         """See `Images.source`."""
         return f"folder {self.config.root}, split {self.config.split_seed}"

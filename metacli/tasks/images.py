@@ -246,6 +246,15 @@ class Images(Tasks):
         """The data and how its classes are divided, in a few words."""
         return str(self.config.name)
 
+    def origins(self, split: Split) -> set[str]:
+        """See `Tasks.origins`; a turned class counts as the one that it was turned from."""
+        names = self.image_set.names
+        return {f"{self.origin()}/{names[c % len(names)]}" for c in self.pools[split]}
+
+    def origin(self) -> str:
+        """What tells this data from others."""
+        return str(self.config.name)
+
     def class_names(self, classes: Tensor) -> list[str]:
         """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one."""
         names = self.image_set.names

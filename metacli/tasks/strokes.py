@@ -63,6 +63,10 @@ class Strokes(Images):
         starts = np.cumsum([0, *self._sizes.values()])
         return {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(SPLITS)}
 
+    def origin(self) -> str:
+        """See `Images.origin`."""
+        return f"strokes {self.config.data_seed}"
+
     def source(self) -> str:
         """See `Images.source`."""
         return f"strokes, family {self.config.data_seed}"
