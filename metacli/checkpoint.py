@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -81,16 +82,17 @@ def save(
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
     part = path.with_name(f".{path.name}.part")
+    buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
+    torch.save(content, buffer)
     try:
         with open(part, "wb") as file:
-            torch.save(content, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as e:  # torch raises RuntimeError when a write comes up short
+    except OSError as e:
         part.unlink(missing_ok=True)
-        reason = getattr(e, "strerror", None) or str(e).splitlines()[0]
-        raise MetacliError(f"cannot write {path}: {reason}", "free some space, then go on with --resume") from None
+        raise MetacliError(f"cannot write {path}: {e.strerror}", "free some space, then go on with --resume") from None
 
 
 def load(path: str | Path) -> Checkpoint:

@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, evaluate and look inside model-based meta-learners: LSTM, NTM, MANN and SNAIL.",
-    epilog="Start with: metacli train strokes_snail, then: metacli eval --checkpoint RUN_DIR",
+    epilog="Start with: metacli train strokes_ntm, then: metacli eval --checkpoint RUN_DIR",
 )
 
 Overrides = Annotated[
@@ -43,7 +43,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command(
-    epilog="Examples: metacli train strokes_snail | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
+    epilog="Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
     "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
@@ -137,7 +137,7 @@ def evaluate(
         print_evaluation(Console(), result, show)
 
 
-@app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_snail | metacli sample-tasks copy_ntm -n 1")
+@app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1")
 def sample_tasks(
     recipe: Annotated[str, typer.Argument(help="A recipe: a path, or the name of one that ships.")],
     overrides: Overrides = None,
