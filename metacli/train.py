@@ -54,7 +54,8 @@ def train(recipe: Recipe, run: Path | None, resume: Path | None, device: torch.d
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec).to(device)
     optimizer = make_optimizer(model, recipe.train)
-    tasks.batch("train", 0, 1)  # data that is absent or too small is found before a run directory is made
+    for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
+        tasks.batch(split, 0, 1)
     start, best = 0, None
     if resume:
         rundir = reopen(resume, recipe)

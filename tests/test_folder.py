@@ -171,3 +171,12 @@ def test_an_unreadable_image_is_named(tmp_path, content):
     with pytest.raises(MetacliError, match="cannot read the image") as caught:
         tasks(tmp_path).batch("train", 0, 1)
     assert str(path) in caught.value.message
+
+
+def test_a_folder_of_test_classes_alone_serves_a_trained_model_and_no_training(tmp_path):
+    grow(tmp_path, [f"test/c{i}" for i in range(3)])
+    task = tasks(tmp_path)
+    assert task.batch("test", 0, 2).x_test.shape == (2, 4, 1, 8, 8)
+    for split in ("train", "val"):
+        with pytest.raises(UsageError, match=f"the {split} split of folder has no classes"):
+            task.batch(split, 0, 1)

@@ -115,14 +115,15 @@ class Images(Tasks):
         """The class ids of each split, turned ones included.
 
         Raises:
-            UsageError: a split has too few classes or drawings for these tasks; the message names each such split.
+            UsageError: a split has too few classes or drawings for these tasks; the message names each such split. One
+                without any class is no fault until it is asked for: a folder may hold nothing but test classes.
         """
         c, n = self.config, len(self.image_set.names)
         pools = {}
         for split, classes in self.class_splits(n).items():
             turns = 4 if c.quarter_turns and self.augments(split) else 1
             pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
-        faults = [fault for split in SPLITS for fault in self._faults(split, pools[split])]
+        faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
         if faults:
             hint = "lower ways, shots, queries or length, or divide the classes otherwise"
             raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
@@ -164,6 +165,8 @@ class Images(Tasks):
         """
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
+        if not len(pool):
+            raise UsageError(f"the {split} split of {c.name} has no classes", "ask for another: --split")
         counter = Counter(self.seed, split, index)
         classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
         counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
