@@ -178,5 +178,5 @@ def test_a_folder_of_test_classes_alone_serves_a_trained_model_and_no_training(t
     task = tasks(tmp_path)
     assert task.batch("test", 0, 2).x_test.shape == (2, 4, 1, 8, 8)
     for split in ("train", "val"):
-        with pytest.raises(UsageError, match=f"the {split} split of folder has no classes"):
+        with pytest.raises(UsageError, match=f"{split}: 2 ways, but the split has 0 classes"):
             task.batch(split, 0, 1)

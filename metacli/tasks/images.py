@@ -166,7 +166,7 @@ class Images(Tasks):
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
         if not len(pool):
-            raise UsageError(f"the {split} split of {c.name} has no classes", "ask for another: --split")
+            raise UsageError(self._faults(split, pool)[0], "give it classes, or ask for another split")
         counter = Counter(self.seed, split, index)
         classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
         counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
