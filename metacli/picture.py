@@ -74,7 +74,7 @@ def _image_panels(s: Sample) -> list[Image.Image]:
     train = by_label(s.labels_train)[:_MOST]
     test = by_label(s.labels_test)[: max(_ROWS * across, len(s.classes))]
     return [
-        _grid("D_train, read with its labels", s.x_train, s.labels_train, train, across, _TRAIN),
+        _grid("D_train, read with their labels", s.x_train, s.labels_train, train, across, _TRAIN),
         _grid("D_test, asked", s.x_test, [f"{w}?" for w in s.labels_test], test, across, _TEST),
     ]
 

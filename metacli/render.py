@@ -70,7 +70,7 @@ def _draw_images(console: Console, s: Sample) -> None:
         _strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
         return
     train, test = by_label(s.labels_train), by_label(s.labels_test)
-    _strip(console, "D_train", "read with its labels", s.x_train, s.labels_train, train, "green")
+    _strip(console, "D_train", "read with their labels", s.x_train, s.labels_train, train, "green")
     _strip(console, "D_test", "asked; right answers shown", s.x_test, [f"{w}?" for w in s.labels_test], test, "cyan")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from metacli.episode import Spec
+from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, dense_blocks, sees
 from metacli.models.snail import SNAIL
@@ -204,27 +204,30 @@ class TestPhi:
         assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-class TestAttention:
+class TestTrace:
     def test_weights_of_questions(self):
         """Distributions over D_train and itself, in the order of D_train, those of the whole sequence's last row."""
         model, (x, y), (queries, _) = snail(), items(2, 5), items(2, 4, seed=1)
-        weights = model.attention(model.adapt(x, y), queries)
-        assert [w.shape for w in weights] == [(2, 4, 6)] * 3
-        for w in weights:
-            assert (w >= 0).all()
-            torch.testing.assert_close(w.sum(-1), torch.ones(2, 4, dtype=torch.float64))
+        weights = model.trace(Episode(x, y, queries, queries, torch.arange(2))).arrays["attention"].values
+        assert weights.shape == (2, 9, 3, 9)
+        asked, own = weights[:, 5:, :, :5], weights[:, 5:, :, 5:]
+        assert (weights >= 0).all()
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 9, 3, dtype=torch.float64))
+        assert not (own * (1 - torch.eye(4, dtype=torch.float64)[:, None])).any()  # no question sees another
         line = torch.cat([x[0], queries[0, 2:3]])
         labels = torch.cat([y[0], torch.zeros(1, N, dtype=torch.float64)])
         first = np.concatenate([array(model.encoder(line)), array(labels)], 1)
         _, expected = attention_by_loops(model.attentions[0], first)
-        np.testing.assert_allclose(array(weights[0][0, 2]), expected[-1], atol=1e-12)
+        np.testing.assert_allclose(array(asked[0, 2, 0]), expected[-1, :-1], atol=1e-12)
+        np.testing.assert_allclose(array(own[0, 2, 0, 2]), expected[-1, -1], atol=1e-12)
 
     def test_weights_of_a_stream(self):
         model, (x, _), (_, late) = snail("stream", 8), items(2, 8), items(2, 8, seed=1)
-        for w in model.attention(model.adapt(x[:, :0], late[:, :0]), x, late):
-            assert w.shape == (2, 8, 8)
-            assert not w.triu(1).any()
-            torch.testing.assert_close(w.sum(-1), torch.ones(2, 8, dtype=torch.float64))
+        episode = Episode(x[:, :0], late[:, :0], x, x, torch.arange(2), y_late=late)
+        weights = model.trace(episode).arrays["attention"].values
+        assert weights.shape == (2, 8, 3, 8)
+        assert not weights.transpose(1, 2).triu(1).any()
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 8, 3, dtype=torch.float64))
 
 
 class TestLimits:

@@ -30,6 +30,8 @@ class MetaLearner(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.spec = spec
+        self.encoder = Encoder(config.encoder, spec.x_shape)
+        self.input_size = self.encoder.size + spec.y_size
 
     @classmethod
     def refuse(cls, config: Any, spec: Spec) -> str | None:
@@ -37,6 +39,12 @@ class MetaLearner(nn.Module, ABC):
         if spec.mode not in cls.modes:
             return f"{config.name} serves {', '.join(sorted(cls.modes))} tasks, not {spec.mode} ones"
         return None
+
+    def inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """(B, T, input_size): every item encoded, beside it its label y (B, T, Y), or zeros for a question."""
+        features = self.encoder(x)
+        label = features.new_zeros(*x.shape[:2], self.spec.y_size) if y is None else y.to(features.dtype)
+        return torch.cat([features, label], -1)
 
     @abstractmethod
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Any:
@@ -96,11 +104,6 @@ class Recurrent(MetaLearner):
     output: nn.Module
     described: ClassVar[dict[str, About]] = {}
 
-    def __init__(self, config: Any, spec: Spec):
-        super().__init__(config, spec)
-        self.encoder = Encoder(config.encoder, spec.x_shape)
-        self.input_size = self.encoder.size + spec.y_size
-
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
         """The state before the first item, for `batch` tasks."""
@@ -112,12 +115,6 @@ class Recurrent(MetaLearner):
         Args:
             inputs: (B, input_size).
         """
-
-    def inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """(B, T, input_size): every item encoded, its label (or zeros) beside it."""
-        features = self.encoder(x)
-        label = features.new_zeros(*x.shape[:2], self.spec.y_size) if y is None else y.to(features.dtype)
-        return torch.cat([features, label], -1)
 
     def fold(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
         """All steps in order, and the last state; where `mask` is False, a task's state stands still.

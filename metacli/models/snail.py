@@ -12,7 +12,7 @@ from metacli.episode import Episode, Mode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.causal import AttentionBlock, TCBlock, dense_blocks, sees
-from metacli.models.encoder import Encoder, EncoderConfig
+from metacli.models.encoder import EncoderConfig
 from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
@@ -80,11 +80,10 @@ class SNAIL(MetaLearner):
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        self.encoder = Encoder(config.encoder, spec.x_shape)
         self.reach = 2 ** dense_blocks(spec.length)
         self.attentions = nn.ModuleList()
         self.convolutions = nn.ModuleList()  # number i stands before attention block i + 1
-        width = self.encoder.size + spec.y_size
+        width = self.input_size
         for i, (keys, values) in enumerate(zip(config.keys, config.values, strict=True)):
             if i:
                 block = TCBlock(width, config.filters, spec.length)
@@ -103,7 +102,7 @@ class SNAIL(MetaLearner):
         empty = self._nothing(x_train.shape[0])
         if x_train.shape[1] == 0:
             return empty
-        run = self._run(empty, self._inputs(x_train, y_train), parallel=False)
+        run = self._run(empty, self.inputs(x_train, y_train), parallel=False)
         if mask is None:
             return Phi(run.items, run.keys, run.values, torch.ones_like(run.items[..., 0], dtype=torch.bool))
         return _padding_first(Phi(run.items, run.keys, run.values, mask))
@@ -116,27 +115,13 @@ class SNAIL(MetaLearner):
         """
         return self.output(self._ask(phi, x_test, y_late).items)
 
-    def attention(self, phi: Phi, x_test: Tensor, y_late: Tensor | None = None) -> list[Tensor]:
-        """The weights of each attention block when D_test is answered, rows that sum to one.
-
-        Returns:
-            One tensor for each block: (B, Q, S + 1), each question's weights on the items of D_train and, last, on
-            itself; in a stream (B, Q, S + Q), each item's weights on D_train and on the stream up to itself.
-        """
-        weights = self._ask(phi, x_test, y_late).weights
-        if self.spec.mode == "stream":
-            return weights
-        seen = phi.known.shape[1]
-        itself = (w[..., seen:].diagonal(dim1=-2, dim2=-1)[..., None] for w in weights)
-        return [torch.cat([w[..., :seen], own], -1) for w, own in zip(weights, itself, strict=True)]
-
     def trace(self, episode: Episode) -> Trace:
         """The weights of every attention block, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
         batch, seen = episode.x_train.shape[:2]
         count = episode.x_test.shape[1]
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
         run = self._ask(phi, episode.x_test, episode.y_late)
-        learning = self._run(self._nothing(batch), self._inputs(episode.x_train, episode.y_train), parallel=False)
+        learning = self._run(self._nothing(batch), self.inputs(episode.x_train, episode.y_train), parallel=False)
         weights = phi.items.new_zeros(batch, seen + count, len(self.attentions), seen + count)
         weights[:, :seen, :, :seen] = torch.stack(learning.weights, 2)
         weights[:, seen:] = torch.stack(run.weights, 2)
@@ -151,13 +136,7 @@ class SNAIL(MetaLearner):
         )
 
     def _ask(self, phi: Phi, x_test: Tensor, y_late: Tensor | None) -> Run:
-        return self._run(phi, self._inputs(x_test, y_late), parallel=self.spec.mode == "independent")
-
-    def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """(B, T, D) every item encoded, its label (or zeros) beside it."""
-        features = self.encoder(x)
-        label = features.new_zeros(*x.shape[:2], self.spec.y_size) if y is None else y.to(features.dtype)
-        return torch.cat([features, label], -1)
+        return self._run(phi, self.inputs(x_test, y_late), parallel=self.spec.mode == "independent")
 
     def _run(self, phi: Phi, x: Tensor, parallel: bool) -> Run:
         """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one."""
