@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 
 from metacli import __version__
 from metacli.errors import MetacliError
+from metacli.files import whole
 from metacli.recipe import Recipe, from_dict
 from metacli.registry import MODELS, TASKS, build, resolve
 
@@ -67,7 +67,7 @@ def save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
-    """Write to a temporary file beside `path`, sync it, then rename: a crash leaves the old file or the new one.
+    """Write a checkpoint whole: a crash leaves the old file or the new one.
 
     Raises:
         MetacliError: the file cannot be written (full disk, permissions); what stood at `path` is untouched.
@@ -81,17 +81,12 @@ def save(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
-    part = path.with_name(f".{path.name}.part")
     buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
     torch.save(content, buffer)
     try:
-        with open(part, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(buffer.getbuffer())
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise MetacliError(f"cannot write {path}: {e.strerror}", "free some space, then go on with --resume") from None
 
 

@@ -1,7 +1,4 @@
-"""Omniglot: find or fetch, check, pack, cache. The only network code.
-
-METACLI_DATA names a folder that has the data; METACLI_CACHE moves the cache.
-"""
+"""Omniglot: find or fetch, check, pack. The only network code. METACLI_DATA names a folder that has the data."""
 
 from __future__ import annotations
 
@@ -10,26 +7,24 @@ import http.client
 import io
 import os
 import sys
-import tempfile
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
-import platformdirs
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from metacli import cache
 from metacli.errors import MetacliError
 
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
 TIMEOUT = 30.0  # seconds without an answer from the network
-DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,6 @@ _WAYS = (
 )
 
 
-def cache_dir() -> Path:
-    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory."""
-    return Path(os.environ.get("METACLI_CACHE") or platformdirs.user_cache_dir("metacli"))
-
-
 def data_dir() -> Path | None:
     """The folder that METACLI_DATA names, or None where it is not set.
 
@@ -101,37 +91,7 @@ def omniglot(size: int) -> dict[str, np.ndarray]:
         MetacliError: the data cannot be had or is not what it should be.
     """
     folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
-    return cached_arrays(f"omniglot-lanczos-{size}", lambda: _pack(folder, size))
-
-
-def cached_arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What `make` returns, kept in the cache as NAME.npz and read from there the next time.
-
-    The file appears whole or not at all, so runs side by side do no harm. A damaged file is made again. A cache
-    that cannot be written costs a warning on stderr, nothing more.
-
-    Args:
-        name: must change with everything that the arrays depend on.
-        make: returns arrays of numbers or strings, no objects.
-    """
-    path = cache_dir() / f"{name}.npz"
-    try:
-        content = path.read_bytes()
-        if _digest(memoryview(content)[:-DIGEST]) == content[-DIGEST:]:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
-        _say(f"{path} is damaged, making it again")
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        _say(f"cannot read {path} ({error.strerror or error}), making it again")
-    arrays = make()
-    packed = io.BytesIO()
-    np.savez(packed, **arrays)  # type: ignore[arg-type]
-    packed.seek(0, io.SEEK_END)
-    packed.write(_digest(packed.getbuffer()))  # a zip may have something after its end
-    _keep(path, packed.getbuffer())
-    return arrays
+    return cache.arrays(f"omniglot-lanczos-{size}", lambda: _pack(folder, size))
 
 
 def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
@@ -196,7 +156,7 @@ def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, byte
 def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     """Where to read an archive: in `folder` where it is given, else in the cache, else from the network."""
     if folder is None:
-        kept = cache_dir() / f"{archive.name}.zip"
+        kept = cache.folder() / f"{archive.name}.zip"
         return kept if os.path.isfile(kept) else io.BytesIO(_fetch(archive, kept))
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
@@ -229,7 +189,7 @@ def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePo
 
 def _fetch(archive: Archive, kept: Path) -> bytes:
     """The official download, checked by its MD5 before it is kept as `kept`."""
-    _say(f"downloading {archive.url}")
+    cache.say(f"downloading {archive.url}")
     try:
         with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer:
             total = int(answer.headers.get("Content-Length") or 0) or None
@@ -246,31 +206,5 @@ def _fetch(archive: Archive, kept: Path) -> bytes:
     if digest != archive.md5:
         message = f"{archive.url} gave {len(data):,} bytes with MD5 {digest}, not {archive.md5}"
         raise MetacliError(message, f"try again; else {_WAYS}")
-    _keep(kept, data)
+    cache.keep(kept, data)
     return data
-
-
-def _keep(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of the cache whole: to a temporary file beside it, synced, then renamed."""
-    part = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        _say(f"cannot keep {path} ({error.strerror or error}), going on without")
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def _digest(content: memoryview) -> bytes:
-    return hashlib.sha256(content).digest()
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

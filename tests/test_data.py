@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from metacli import data
+from metacli import cache, data
 from metacli.errors import MetacliError
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -118,7 +118,7 @@ def failure(part: str = "") -> MetacliError:
 
 
 def cached() -> list[str]:
-    return sorted(path.name for path in data.cache_dir().iterdir()) if data.cache_dir().exists() else []
+    return sorted(path.name for path in cache.folder().iterdir()) if cache.folder().exists() else []
 
 
 def test_zips_folders_and_download_give_the_same(folder, monkeypatch, tmp_path):
@@ -240,7 +240,7 @@ def test_an_archive_is_checked_by_its_content(folder, changes, part):
 
 def test_other_files_in_an_archive_do_no_harm(folder):
     expected = data.omniglot(28)["images"]
-    (data.cache_dir() / "omniglot-lanczos-28.npz").unlink()
+    (cache.folder() / "omniglot-lanczos-28.npz").unlink()
     spoil(folder, **{f"__MACOSX/{FIRST}": b"", f"{NAMES[0]}/.DS_Store": b"", f"{NAMES[0]}/README": b""})
     assert np.array_equal(data.omniglot(28)["images"], expected)
 
@@ -276,16 +276,16 @@ def never() -> dict[str, np.ndarray]:
 
 
 def test_arrays_are_made_once():
-    assert same(data.cached_arrays("thing", lambda: ARRAYS))
-    assert same(data.cached_arrays("thing", never))
+    assert same(cache.arrays("thing", lambda: ARRAYS))
+    assert same(cache.arrays("thing", never))
     assert cached() == ["thing.npz"]
 
 
 @SLOW
 @given(st.data())
 def test_a_damaged_cache_file_never_gives_wrong_arrays(draw):
-    data.cached_arrays("thing", lambda: ARRAYS)
-    path = data.cache_dir() / "thing.npz"
+    cache.arrays("thing", lambda: ARRAYS)
+    path = cache.folder() / "thing.npz"
     content = bytearray(path.read_bytes())
     if draw.draw(st.booleans(), "cut"):
         del content[draw.draw(st.integers(0, len(content) - 1), "at") :]
@@ -293,15 +293,15 @@ def test_a_damaged_cache_file_never_gives_wrong_arrays(draw):
         at = draw.draw(st.integers(0, len(content) - 1), "at")
         content[at] ^= draw.draw(st.integers(1, 255), "by")
     path.write_bytes(content)
-    assert same(data.cached_arrays("thing", lambda: ARRAYS))
+    assert same(cache.arrays("thing", lambda: ARRAYS))
 
 
 def test_a_damaged_cache_file_is_made_again_and_told(capsys):
-    data.cached_arrays("thing", lambda: ARRAYS)
-    (data.cache_dir() / "thing.npz").write_bytes(b"PK")
-    assert same(data.cached_arrays("thing", lambda: ARRAYS))
+    cache.arrays("thing", lambda: ARRAYS)
+    (cache.folder() / "thing.npz").write_bytes(b"PK")
+    assert same(cache.arrays("thing", lambda: ARRAYS))
     assert "is damaged, making it again" in capsys.readouterr().err
-    assert same(data.cached_arrays("thing", never))
+    assert same(cache.arrays("thing", never))
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(monkeypatch, tmp_path, capsys):
@@ -318,14 +318,14 @@ def test_a_run_that_fails_to_make_leaves_nothing():
         raise MetacliError("no")
 
     with pytest.raises(MetacliError):
-        data.cached_arrays("thing", fail)
+        cache.arrays("thing", fail)
     assert cached() == []
 
 
 def _many(seed: int) -> bool:
     arrays = {"a": np.full(200_000, 7)}
-    results = [data.cached_arrays("shared", lambda: arrays)["a"] for _ in range(20)]
-    (data.cache_dir() / "shared.npz").unlink(missing_ok=True)  # so that the others write again
+    results = [cache.arrays("shared", lambda: arrays)["a"] for _ in range(20)]
+    (cache.folder() / "shared.npz").unlink(missing_ok=True)  # so that the others write again
     return all((result == 7).all() and len(result) == 200_000 for result in results)
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.section import Section
+from metacli.tasks import order
 from metacli.tasks.augment import move
 from metacli.tasks.base import SPLITS, Counter, Split, Tasks
 
@@ -171,12 +172,15 @@ class Images(Tasks):
         classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
         counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
         if c.protocol == "k-shot":
-            parts = (_shuffled(counter, c.ways, 0, c.shots), _shuffled(counter, c.ways, c.shots, c.shots + c.queries))
+            parts = (
+                order.shuffled(counter, c.ways, 0, c.shots),
+                order.shuffled(counter, c.ways, c.shots, c.shots + c.queries),
+            )
         else:
             none = np.zeros((count, 0), np.int64)
-            parts = ((none, none), _streamed(counter, counts, c.length))
+            parts = ((none, none), order.streamed(counter, counts, c.length))
         characters = self._characters(counter, count)  # (B, N, C)
-        drawings = _draw(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
+        drawings = order.drawings(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
         rows = np.arange(count)[:, None]
 
         x, y = [], []
@@ -263,33 +267,6 @@ class Images(Tasks):
         names = self.image_set.names
         turns = [divmod(int(c), len(names)) for c in classes]
         return [names[c] + (f"/rot{90 * turn:03d}" if turn else "") for turn, c in turns]
-
-
-def _shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, (B, T) each."""
-    order = counter.permutation(ways * (stop - start))
-    return order % ways, start + order // ways
-
-
-def _streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes drawn one by one, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
-    draw = counter.uniform(length)
-    label = np.empty(draw.shape, np.int64)
-    nth = np.empty(draw.shape, np.int64)
-    seen, rows = np.zeros_like(counts), np.arange(len(counts))
-    for t in range(length):
-        rank = (seen < counts).cumsum(1)  # (B, N)
-        label[:, t] = (rank > (draw[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
-        nth[:, t] = seen[rows, label[:, t]]
-        seen[rows, label[:, t]] += 1
-    return label, nth
-
-
-def _draw(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
-    """(B, N, most) int64: the drawings 0, ..., count - 1 of each class in random order, then padding."""
-    keys = counter.bits(counts.shape[1], most)
-    keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
-    return np.argsort(keys, -1, kind="stable")
 
 
 def _character_loss(logits: Tensor, answer: Tensor) -> Tensor:

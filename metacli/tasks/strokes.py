@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from metacli.data import cached_arrays
+from metacli import cache
 from metacli.tasks.base import SPLITS, Counter, Split
 from metacli.tasks.images import ImageConfig, Images, ImageSet
 from metacli.tasks.pen import inked, resized, written
@@ -54,7 +54,7 @@ class Strokes(Images):
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
         name = "-".join(map(str, ("strokes", VERSION, c.data_seed, *self._sizes.values(), c.drawings, c.size)))
-        arrays = cached_arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.drawings, c.size)})
+        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.drawings, c.size)})
         images = torch.from_numpy(arrays["images"])[:, :, None]
         return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.drawings))
 

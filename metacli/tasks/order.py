@@ -1,0 +1,34 @@
+"""Which class and which of its drawings comes when: N-way K-shot's two parts, MANN's stream."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metacli.tasks.base import Counter
+
+
+def shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, (B, T) each."""
+    order = counter.permutation(ways * (stop - start))
+    return order % ways, start + order // ways
+
+
+def streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes drawn one by one, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
+    draw = counter.uniform(length)
+    label = np.empty(draw.shape, np.int64)
+    nth = np.empty(draw.shape, np.int64)
+    seen, rows = np.zeros_like(counts), np.arange(len(counts))
+    for t in range(length):
+        rank = (seen < counts).cumsum(1)  # (B, N)
+        label[:, t] = (rank > (draw[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
+        nth[:, t] = seen[rows, label[:, t]]
+        seen[rows, label[:, t]] += 1
+    return label, nth
+
+
+def drawings(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
+    """(B, N, most) int64: the drawings 0, ..., count - 1 of each class in random order, then padding."""
+    keys = counter.bits(counts.shape[1], most)
+    keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
+    return np.argsort(keys, -1, kind="stable")
