@@ -270,14 +270,33 @@ def test_set_by_hand_it_forgets_the_least_used_first():
 
 
 def test_an_associative_start_writes_to_fresh_slots_and_where_it_last_read():
+    """Heads 0 and 1 are a pair, heads 2 and 3 another, head 4 has no partner."""
     spec = Spec("stream", (6,), 3, 3, 5)
-    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 4, "write_vector": "separate"}
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 5, "write_vector": "separate"}
     model = MANN(MANN.Config(start="associative", **keys), spec)
     steps, _ = model.fold(model.initial_state(1), model.inputs(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
     for step in steps:
-        assert (step.signals.gate[0, [0, 2]] < 0.2).all()
-        assert (step.signals.gate[0, [1, 3]] > 0.8).all()
-        torch.testing.assert_close(step.signals.write_vector, step.signals.key)
+        gate, key, vector = step.signals.gate[0], step.signals.key[0], step.signals.write_vector[0]
+        assert (gate[[0, 2, 4]] < 0.2).all()
+        assert (gate[[1, 3]] > 0.8).all()
+        torch.testing.assert_close(key[[1, 3]], vector[[0, 2]])  # the second looks for what the first writes
+        torch.testing.assert_close(key[4], vector[4])
+        mark = key[[0, 2]] - vector[[0, 2]]  # the first looks for a mark besides
+        torch.testing.assert_close(mark.abs(), torch.full_like(mark, 0.11))
+        assert mark.sum(-1).abs().max() < 1e-6  # orthogonal to a memory that is constant
+
+
+def test_an_associative_start_needs_no_vector_of_its_own_to_write():
+    spec = Spec("stream", (6,), 3, 3, 5)
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 2, "start": "associative"}
+    torch.manual_seed(0)
+    model = MANN(MANN.Config(**keys), spec)
+    torch.manual_seed(0)
+    neutral = MANN(MANN.Config(**{**keys, "start": "neutral"}), spec)
+    changed = [name for name, value in model.state_dict().items() if not value.equal(neutral.state_dict()[name])]
+    assert changed == ["heads.bias"]  # of which the gates alone
+    steps, _ = model.fold(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None))
+    assert steps[0].signals.gate[0, 0] < 0.2 < 0.8 < steps[0].signals.gate[0, 1]
 
 
 def test_reading_first_does_not_see_what_the_step_writes():

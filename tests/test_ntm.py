@@ -256,11 +256,12 @@ def test_config_takes_a_ring_of_just_the_offsets():
     assert NTM.Config(locations=5, shift_range=2).locations == 5
 
 
+@pytest.mark.parametrize("start", ["associative", "successor"])
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
-def test_an_associative_start_writes_in_order_and_adds_what_is_looked_for(shift_range):
-    spec = Spec("independent", (6,), 3, 3, 5)
+def test_a_start_by_content_writes_in_order_and_adds_what_is_looked_for(shift_range, start):
+    spec = Spec("stream", (6,), 3, 3, 5)
     keys = {"controller": "feedforward", "hidden": 16, "locations": 9, "width": 8, "write_heads": 2, "read_heads": 2}
-    model = NTM(NTM.Config(start="associative", shift_range=shift_range, **keys), spec)
+    model = NTM(NTM.Config(start=start, shift_range=shift_range, **keys), spec)
     x, y = torch.randn(1, 4, 6), torch.eye(3)[torch.tensor([[0, 1, 2, 0]])]
     steps, _ = model.fold(model.initial_state(1), model.inputs(x, y))
     for t, step in enumerate(steps):
@@ -268,3 +269,5 @@ def test_an_associative_start_writes_in_order_and_adds_what_is_looked_for(shift_
         assert (written.argmax(-1) == (t + 1 if shift_range else 0)).all()
         torch.testing.assert_close(step.signals.add[0], torch.tanh(step.signals.key[0, :2]))
         assert (step.signals.strength[0, :2] > 5).all()
+        offset = step.signals.shift[0, :2].argmax(-1) - shift_range
+        assert (offset == (shift_range > 0 and start == "successor")).all()

@@ -17,6 +17,9 @@ from metacli.models.encoder import EncoderConfig
 from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
+_MARK = 0.11  # about the size of an entry of a key at the start
+_LABEL_SHARE = 0.3
+
 
 class State(NamedTuple):
     """phi of a MANN.
@@ -101,8 +104,10 @@ class MANN(Recurrent):
             write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
             order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
             start: how heads behave before any training. `neutral`: as small random numbers have it, the paper.
-                `associative`: head 0 and every second one write to a least used location, the others where they
-                last read, so that a label joins the item before it; a separate written vector starts as the key.
+                `associative`: heads go in pairs, so that a label joins the item before it. The first of a pair
+                writes to a least used location, the second where it last read. With a separate written vector, the
+                second looks for the row that the first has just written and marks it as labelled, and the first
+                looks for rows so marked: without the mark a head finds the question's own row, which knows no label.
         """
 
         name: Literal["mann"] = "mann"
@@ -145,13 +150,21 @@ class MANN(Recurrent):
 
     @torch.no_grad()
     def _associate(self) -> None:
+        separate = self.config.write_vector == "separate"
+        mark = _MARK * (-1.0) ** torch.arange(self.config.width)  # orthogonal to the constant that the memory starts at
         for parameter in self.heads.parameters():
             key, alpha, vector, _ = parameter.unflatten(0, (self.config.read_heads, -1)).split(self.sizes, 1)
-            if vector.numel():
-                vector.copy_(key)
-            if parameter.dim() == 1:
-                alpha[::2] = -3
-                alpha[1::2] = 3
+            bias = parameter.dim() == 1
+            if bias:
+                alpha[::2], alpha[1::2] = -3, 3
+            if separate:
+                pairs = len(key[1::2])
+                key[1::2] = key[::2][:pairs]
+                vector[::2] = key[::2]
+                vector[1::2] *= _LABEL_SHARE
+            if separate and bias:
+                key[::2][:pairs] += mark
+                vector[1::2] += mark
 
     def initial_state(self, batch: int) -> State:
         """Memory at 1e-6, nothing used, head r on location r."""

@@ -111,7 +111,8 @@ class NTM(Recurrent):
             start: how heads behave before any training. `neutral`: as small random numbers have it. `associative`:
                 write heads move on by one location at each step and add what the read heads look for, read heads
                 go by content (beta_t about 8); where labels are to be found again by content, as in N-way K-shot,
-                learning then starts at once.
+                learning then starts at once. `successor`: the same, but reads go to the location after the best
+                match, to what came next: in a stream, where a label comes one step after its item, the label.
         """
 
         name: Literal["ntm"] = "ntm"
@@ -124,7 +125,7 @@ class NTM(Recurrent):
         locations: int = Field(128, ge=1, le=65536)
         width: int = Field(20, ge=1, le=4096)
         shift_range: int = Field(1, ge=0, le=32)
-        start: Literal["neutral", "associative"] = "neutral"
+        start: Literal["neutral", "associative", "successor"] = "neutral"
 
         @model_validator(mode="after")
         def _offsets_fit(self) -> NTM.Config:
@@ -145,7 +146,7 @@ class NTM(Recurrent):
         self.sizes = [heads * c.width, heads * 2, heads, heads * (2 * c.shift_range + 1), c.write_heads * 2 * c.width]
         self.heads = nn.Linear(c.hidden, sum(self.sizes))
         self.output = nn.Linear(c.hidden + read_size, spec.out_size)
-        if c.start == "associative":
+        if c.start != "neutral":
             self._associate()
 
     @torch.no_grad()
@@ -159,7 +160,7 @@ class NTM(Recurrent):
         sharpness[writes] = 3
         if c.shift_range:
             offsets = shift.view(len(gate), -1)
-            offsets[reads, c.shift_range] = 3  # stay
+            offsets[reads, c.shift_range + (c.start == "successor")] = 3  # stay, or the next location
             offsets[writes, c.shift_range + 1] = 3  # the next location
         for parameter in self.heads.parameters():
             keys, *_, change = parameter.split(self.sizes)
