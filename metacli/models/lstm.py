@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,28 +10,17 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from metacli.episode import Spec
 from metacli.models.base import Recurrent, Step, select
+from metacli.models.controller import ControllerState as State
 from metacli.models.encoder import EncoderConfig
 from metacli.models.tracing import About
 from metacli.section import Section
 
 
-class State(NamedTuple):
-    """phi of an LSTM.
-
-    Attributes:
-        h: (B, layers, H) the output of each layer, in (-1, 1).
-        c: (B, layers, H) the cell of each layer, unbounded.
-    """
-
-    h: Tensor
-    c: Tensor
-
-
 class LSTM(Recurrent):
     """A stacked LSTM that reads D_train and carries on into D_test (Hochreiter, Younger, Conwell 2001).
 
-    phi is the hidden and the cell state. `adapt` and `predict` run whole sequences in one call; `step` takes one step
-    with the same weights, and folding it gives the same states. The state starts at zero.
+    phi is the hidden and the cell state of every layer, zero at the start. `adapt` and `predict` run whole sequences
+    in one call; `step` takes one step with the same weights, and folding it gives the same states.
     """
 
     described: ClassVar[dict[str, About]] = {
