@@ -118,6 +118,7 @@ def evaluate(
     from metacli.evaluate import evaluate as run_evaluation
     from metacli.evaluate import tasks_for
     from metacli.report import print_evaluation, summary
+    from metacli.rundir import keep_evaluation
     from metacli.runtime import choose_device, prepare
 
     saved = checkpoints.load(checkpoint)
@@ -130,7 +131,7 @@ def evaluate(
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
     if not overrides:
-        _keep(saved.path.parent, result)
+        keep_evaluation(saved.path.parent, result)
     if as_json:
         _print_json(result)
     else:
@@ -221,19 +222,17 @@ def inspect_memory(
 @app.command("recipes")
 def list_recipes(as_json: AsJson = False) -> None:
     """List the recipes that ship, by name and purpose."""
-    from rich.console import Console
-    from rich.table import Table
-
     from metacli import recipe as recipes
 
     purposes = {p.stem: recipes.purpose(p) for p in sorted(recipes.folder().glob("*.yaml"))}
     if as_json:
         _print_json(purposes)
         return
-    table = Table("recipe", "purpose")
-    for name, purpose in purposes.items():
-        table.add_row(name, purpose)
-    Console().print(table)
+    from rich.console import Console
+
+    from metacli.report import print_recipes
+
+    print_recipes(Console(), purposes)
 
 
 def _check_split(split: str) -> Split:
@@ -244,12 +243,6 @@ def _check_split(split: str) -> Split:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _keep(folder: Path, result: dict[str, Any]) -> None:
-    """Leave the result as eval.json in the checkpoint's run directory, where it can be written."""
-    if (folder / "recipe.yaml").is_file() and os.access(folder, os.W_OK):
-        (folder / "eval.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

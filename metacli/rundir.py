@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,9 @@ class RunDir:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
         self._metrics.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+
+
+def keep_evaluation(folder: Path, result: dict[str, Any]) -> None:
+    """Leave the result as eval.json in the checkpoint's folder, where that is a run directory one may write to."""
+    if (folder / "recipe.yaml").is_file() and os.access(folder, os.W_OK):
+        (folder / "eval.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

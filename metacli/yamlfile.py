@@ -32,6 +32,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node, as in PyYAML; no anchors or aliases, at most MAX_DEPTH levels deep."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
                 None, None, "anchors and aliases are not used here", self.peek_event().start_mark
@@ -46,6 +47,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, as in PyYAML; its keys are words, and none comes twice."""
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -58,6 +60,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_number(self, node: Any) -> int | float:
+        """A number by its tag: 1_000 and 0x10 are integers, 1e-4 and .inf are not."""
         text = node.value.replace("_", "")
         if node.tag.endswith(":int"):
             return int(text, 16 if text.startswith("0x") else 10)
@@ -103,4 +106,5 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Always: a value that comes twice is written twice."""
         return True

@@ -18,7 +18,7 @@ from metacli.models.tracing import About, Trace, Traced
 from metacli.section import Section
 
 _MARK = 0.11  # about the size of an entry of a key at the start
-_LABEL_SHARE = 0.3
+_LABEL_SHARE = 0.3  # of the usual size: a label adds to an item's row without drowning it
 
 
 class State(NamedTuple):

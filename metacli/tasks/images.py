@@ -17,12 +17,10 @@ from torch.nn import functional as F
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.section import Section
-from metacli.tasks import order
+from metacli.tasks import labels, order
 from metacli.tasks.augment import move
 from metacli.tasks.base import SPLITS, Counter, Split, Tasks
 
-LETTERS = 5  # of the alphabet of string labels
-CHARACTERS = 5  # of one string label
 APPEARANCES = 10  # of a class in a stream, scored one by one
 
 
@@ -96,7 +94,7 @@ class Images(Tasks):
     @classmethod
     def spec_of(cls, config: Any) -> Spec:
         """See `Tasks.spec_of`: mode `independent` for k-shot, `stream` for stream."""
-        label_size = config.ways if config.labels == "one-hot" else CHARACTERS * LETTERS
+        label_size = config.ways if config.labels == "one-hot" else labels.CHARACTERS * labels.LETTERS
         k_shot = config.protocol == "k-shot"
         return Spec(
             mode="independent" if k_shot else "stream",
@@ -179,7 +177,8 @@ class Images(Tasks):
         else:
             none = np.zeros((count, 0), np.int64)
             parts = ((none, none), order.streamed(counter, counts, c.length))
-        characters = self._characters(counter, count)  # (B, N, C)
+        one_of_n = c.labels == "one-hot"
+        characters = labels.plain(count, c.ways) if one_of_n else labels.strings(counter, c.ways)  # (B, N, C)
         drawings = order.drawings(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
         rows = np.arange(count)[:, None]
 
@@ -188,22 +187,10 @@ class Images(Tasks):
             row = classes[rows, label] * drawings.shape[2] + drawings[rows, label, nth]
             x.append(self._pixels(row, counter if self.augments(split) else None))
             y.append(torch.from_numpy(characters[rows, label]))  # (B, T, C)
-        y_seen = [self._one_hot(answer) for answer in y]  # (B, T, Y)
+        y_seen = [labels.one_hot(answer, self.spec.y_size) for answer in y]  # (B, T, Y)
         late = None if c.protocol == "k-shot" else F.pad(y_seen[1], (0, 0, 1, 0))[:, :-1]
         numbers = torch.from_numpy(index)
         return Episode(x[0], y_seen[0], x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
-
-    def _characters(self, counter: Counter, count: int) -> np.ndarray:
-        """(B, N, C) int64: the label of each class, one number or the letters of a string."""
-        ways = self.config.ways
-        if self.config.labels == "one-hot":
-            return np.broadcast_to(np.arange(ways)[:, None], (count, ways, 1))
-        strings = counter.subset(LETTERS**CHARACTERS, ways)
-        return strings[..., None] // LETTERS ** np.arange(CHARACTERS) % LETTERS
-
-    def _one_hot(self, characters: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, Y), one-hot by characters."""
-        return torch.eye(self.spec.y_size // characters.shape[2])[characters].flatten(2)
 
     def _pixels(self, row: np.ndarray, counter: Counter | None) -> Tensor:
         """(B, T) rows of the table to (B, T, *x_shape) float32 in [0, 1], moved at random where `counter` is given."""
@@ -217,7 +204,7 @@ class Images(Tasks):
 
     def loss(self, logits: Tensor, episode: Episode) -> Tensor:
         """Mean cross-entropy of a label character in nats; see `Tasks.loss`."""
-        return _character_loss(logits, episode.y_test).mean()
+        return labels.cross_entropy(logits, episode.y_test).mean()
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Scores task by task; a string is right when all of its characters are.
@@ -227,8 +214,8 @@ class Images(Tasks):
             accuracy at the 1st, ..., 10th appearance of a class, over the classes that reach it; NaN where none does.
         """
         answer = episode.y_test
-        right = (logits.unflatten(2, (answer.shape[2], -1)).argmax(-1) == answer).all(-1).float()  # (B, Q)
-        scores = {"loss": _character_loss(logits, answer).mean((1, 2)), "accuracy": right.mean(1)}
+        right = labels.right(logits, answer)  # (B, Q)
+        scores = {"loss": labels.cross_entropy(logits, answer).mean((1, 2)), "accuracy": right.mean(1)}
         if self.config.protocol == "stream":
             same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
             before = same.tril(-1).sum(2)  # (B, T): earlier appearances of the class of each step
@@ -239,7 +226,7 @@ class Images(Tasks):
     @property
     def chance(self) -> dict[str, float]:
         """Of guessing every label character, with nothing known of the task."""
-        characters = 1 if self.config.labels == "one-hot" else CHARACTERS
+        characters = 1 if self.config.labels == "one-hot" else labels.CHARACTERS
         choices = self.spec.out_size // characters
         return {"loss": math.log(choices), "accuracy": float(choices) ** -characters}
 
@@ -267,9 +254,3 @@ class Images(Tasks):
         names = self.image_set.names
         turns = [divmod(int(c), len(names)) for c in classes]
         return [names[c] + (f"/rot{90 * turn:03d}" if turn else "") for turn, c in turns]
-
-
-def _character_loss(logits: Tensor, answer: Tensor) -> Tensor:
-    """(B, Q, C) cross-entropy of each character, from logits (B, Q, O) and answers (B, Q, C)."""
-    by_character = logits.unflatten(2, (answer.shape[2], -1))  # (B, Q, C, O / C)
-    return F.cross_entropy(by_character.movedim(-1, 1), answer, reduction="none")
