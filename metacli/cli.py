@@ -229,10 +229,12 @@ def list_recipes(as_json: AsJson = False) -> None:
         _print_json(purposes)
         return
     from rich.console import Console
+    from rich.table import Table
 
-    from metacli.report import print_recipes
-
-    print_recipes(Console(), purposes)
+    table = Table("recipe", "purpose")
+    for name, purpose in purposes.items():
+        table.add_row(name, purpose)
+    Console().print(table)
 
 
 def _check_split(split: str) -> Split:

@@ -146,11 +146,3 @@ def number(value: dict[str, float | None]) -> str:
         return "-"
     spread = "" if value["ci95"] is None else f" ± {value['ci95']:.2g}"
     return f"{value['mean']:.4g}{spread}"
-
-
-def print_recipes(console: Console, purposes: dict[str, str]) -> None:
-    """The recipes that ship: name and purpose."""
-    table = Table("recipe", "purpose")
-    for name, purpose in purposes.items():
-        table.add_row(name, purpose)
-    console.print(table)
