@@ -31,6 +31,7 @@ Overrides = Annotated[
 ]
 CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help="A .pt file, or a run directory (its best).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+ThreadCount = Annotated[str, typer.Option("--threads", help="A number, or auto: as many as help.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
 
@@ -52,6 +53,7 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
     device: Device = "auto",
+    threads: ThreadCount = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
@@ -70,12 +72,14 @@ def train(
 
     from metacli.progress import Progress
     from metacli.runtime import choose_device
+    from metacli.threads import parse
     from metacli.train import train as run_training
 
+    wanted = parse(threads)
     chosen, reason = choose_device(device)
     progress = Progress()
     progress.say(f"device  {reason}")
-    outcome = run_training(plan, run_dir, resume, chosen, progress)
+    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
     result = {
         "run_dir": str(outcome.run),
         "step": outcome.step,
@@ -107,6 +111,7 @@ def evaluate(
     split: SplitName = "test",
     show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
     device: Device = "auto",
+    threads: ThreadCount = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on tasks of held-out classes: D_test accuracy, task by task."""
@@ -116,17 +121,20 @@ def evaluate(
 
     from metacli import checkpoint as checkpoints
     from metacli.evaluate import evaluate as run_evaluation
-    from metacli.evaluate import tasks_for
+    from metacli.evaluate import tasks_for, trial
     from metacli.report import print_evaluation, summary
     from metacli.rundir import keep_evaluation
     from metacli.runtime import choose_device, prepare
+    from metacli.threads import choose, parse
 
+    wanted = parse(threads)
     saved = checkpoints.load(checkpoint)
     recipe, distribution = tasks_for(saved, overrides or [], part)
     prepare(recipe.seed)
     chosen, reason = choose_device(device)
     model = saved.build_model().to(chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
+    print(f"threads {choose(wanted, trial(model, distribution, part, chosen, tasks))}", file=sys.stderr)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
@@ -183,6 +191,7 @@ def inspect_memory(
     formats: Annotated[str, typer.Option("--format", help="Which files --out gets.")] = "npz,png,html,json",
     head: Annotated[list[str] | None, typer.Option(help="Show this head (as in read0); repeatable.")] = None,
     device: Device = "auto",
+    threads: ThreadCount = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
@@ -191,20 +200,23 @@ def inspect_memory(
     from tqdm import tqdm
 
     from metacli import checkpoint as checkpoints
+    from metacli.evaluate import trial
     from metacli.inspect import command
     from metacli.inspect.measure import print_usage
     from metacli.inspect.terminal import print_trace
     from metacli.runtime import choose_device
     from metacli.runtime import prepare as prepare_runtime
+    from metacli.threads import choose, parse
 
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or --out and --head")
-    wanted = command.formats(formats) if out else []
+    wanted, count = command.formats(formats) if out else [], parse(threads)
     saved = checkpoints.load(checkpoint)
     prepare_runtime(saved.recipe.seed)
     chosen, reason = choose_device(device)
     model, distribution = command.prepare(saved, overrides or [], part, chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
+    print(f"threads {choose(count, trial(model, distribution, part, chosen, tasks or 1))}", file=sys.stderr)
     if tasks:
         with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
             summary = command.many_tasks(model, distribution, part, tasks, bar.update)

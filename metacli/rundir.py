@@ -84,6 +84,11 @@ class RunDir:
                 break
         return records
 
+    def threads(self) -> int | None:
+        """How many the run computed with lately; None before its first line of metrics.jsonl."""
+        records = self.metrics()
+        return records[-1].get("threads") if records else None
+
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metacli import __version__
+from metacli import __version__, processor
 from metacli.errors import UsageError
+from metacli.threads import Threads
 
 
 def choose_device(wanted: str) -> tuple[torch.device, str]:
@@ -26,7 +27,7 @@ def choose_device(wanted: str) -> tuple[torch.device, str]:
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), f"cuda ({torch.cuda.get_device_name()}): the first GPU that torch sees"
-        return torch.device("cpu"), f"cpu ({torch.get_num_threads()} threads): torch sees no CUDA device"
+        return torch.device("cpu"), f"cpu ({processor.name()}, {processor.instructions()}): torch sees no CUDA device"
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -64,8 +65,8 @@ def keep_freed_memory() -> None:
     mallopt(m_top_pad, 2**26)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a result may depend on: versions, device, threads."""
+def environment(device: torch.device, threads: Threads, precision: str) -> dict[str, Any]:
+    """What a result may depend on: versions, device, instructions, threads, precision in training."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,
@@ -73,10 +74,14 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "processor": platform.machine(),
+        "machine": platform.machine(),
+        "processor": processor.name(),
+        "instructions": processor.instructions(),
         "device": str(device),
         "gpu": gpu,
-        "threads": torch.get_num_threads(),
+        "threads": threads.count,
+        "threads_reason": threads.reason,
+        "precision": precision,
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from metacli import checkpoint
+from metacli import checkpoint, threads
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluate import evaluate
+from metacli.meter import Meter
+from metacli.optimise import clip, learning_rate, make_optimizer, set_rate
 from metacli.progress import Progress
-from metacli.recipe import Recipe, TrainConfig
+from metacli.recipe import Recipe
 from metacli.registry import MODELS, TASKS, build
 from metacli.rundir import RunDir
 from metacli.runtime import StopSignal, environment, prepare
@@ -43,8 +46,19 @@ class Outcome:
     code: int
 
 
-def train(recipe: Recipe, run: Path | None, resume: Path | None, device: torch.device, progress: Progress) -> Outcome:
+def train(
+    recipe: Recipe,
+    run: Path | None,
+    resume: Path | None,
+    device: torch.device,
+    progress: Progress,
+    wanted_threads: int | None = None,
+) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.
+
+    Args:
+        wanted_threads: how many to compute with; None for as many as the run at `resume` began with, or else for as
+            many as help.
 
     Raises:
         UsageError: `run` exists, or `resume` was made by another recipe.
@@ -56,12 +70,14 @@ def train(recipe: Recipe, run: Path | None, resume: Path | None, device: torch.d
     optimizer = make_optimizer(model, recipe.train)
     for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
         tasks.batch(split, 0, 1)
+    rundir = reopen(resume, recipe) if resume else None
+    pace = threads.Pace(wanted_threads, rundir.threads() if rundir else None, trial(model, tasks, recipe, device))
+    precision = progress.machine(model, device, pace.threads)
     start, best = 0, None
-    if resume:
-        rundir = reopen(resume, recipe)
+    if rundir:
         start, best = restore(rundir, model, optimizer)
     else:
-        rundir = RunDir.create(run, recipe, environment(device))
+        rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision))
     progress.begin(recipe, tasks, model, rundir.path, start)
     writer = tensorboard(rundir.path) if recipe.train.tensorboard else None
     began, cfg, step = time.monotonic(), recipe.train, start
@@ -69,105 +85,57 @@ def train(recipe: Recipe, run: Path | None, resume: Path | None, device: torch.d
     with StopSignal() as stop, progress:
         while step < cfg.steps and not stop.code:
             model.train()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(cfg, step)
-            episode = tasks.batch("train", step * cfg.batch, cfg.batch).to(device)  # T_i ~ p(T)
-            phi = model.adapt(episode.x_train, episode.y_train, episode.mask_train)  # phi_i <- f_theta(D_train)
-            logits = model.predict(phi, episode.x_test, episode.y_late)  # never sees y_test
+            set_rate(optimizer, learning_rate(cfg, step))
+            episode = tasks.batch("train", step * cfg.batch, cfg.batch).to(device)  # T_i ~ p(T): D_train and D_test
+            logits = model(episode)  # phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
             loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = clip(model, cfg)
-            if not (math.isfinite(loss.item()) and math.isfinite(norm)):
-                raise diverged(step + 1, loss.item(), norm, rundir)
-            optimizer.step()
+            optimizer.step()  # theta
             step += 1
 
             with torch.no_grad():
-                meter.add(loss.item(), tasks.score(logits, episode)["accuracy"].mean().item(), cfg.batch)
-            progress.step(meter)
-            due = step == cfg.steps or bool(stop.code)
-            record: dict[str, Any] = {}
-            if step % cfg.log_every == 0 or due:
-                record = {**meter.take(), "lr": learning_rate(cfg, step - 1), "grad_norm": norm}
-            if every(cfg.eval_every, step) or step == cfg.steps:
-                scores = evaluate(model, tasks, "val", cfg.eval_tasks, device)
-                record["val"] = scores.means()
+                meter.add(loss, tasks.score(logits, episode)["accuracy"].mean(), norm, cfg.batch)
+            last = step == cfg.steps or bool(stop.code)
+            save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
+            line = last or validate or every(cfg.log_every, step)
+            progress.step()
+            if not (line or save or progress.due()):
+                continue
+            record: dict[str, Any] = meter.read(step)  # finds what is not finite, before any of it is kept
+            progress.show(record)
+            if validate:
+                record["val"] = evaluate(model, tasks, "val", cfg.eval_tasks, device).means()
                 if better(tasks, record["val"][tasks.metric], best):
                     best = record["val"][tasks.metric]
                     checkpoint.save(rundir.best, recipe, step, best, model)
                 progress.validated(step, record["val"], tasks)
-            if record:
-                record = {"step": step, "seconds": round(time.monotonic() - began, 2), **record}
+            if line:
+                seconds, rate = round(time.monotonic() - began, 2), learning_rate(cfg, step - 1)
+                record = {"step": step, "seconds": seconds, "lr": rate, "threads": pace.threads.count, **record}
                 rundir.log(record)
                 if writer:
                     to_tensorboard(writer, record)
-            if every(cfg.checkpoint_every, step) or due:
+            if save:
                 checkpoint.save(rundir.last, recipe, step, best, model, optimizer)
+            if line:
+                pace.review(cfg.batch / record["episodes_per_s"], progress.say)
+                meter.take()
     return Outcome(rundir.path, step, tasks.metric, best, time.monotonic() - began, stop.code)
 
 
-class Meter:
-    """Means of loss, accuracy and speed since the last line of the log."""
+def trial(model: nn.Module, tasks: Tasks, recipe: Recipe, device: torch.device) -> Callable[[], object] | None:
+    """A training step on a copy of the model, to find the number of threads by; None where the CPU does not train."""
+    if device.type != "cpu":
+        return None
 
-    def __init__(self) -> None:
-        self._reset()
+    def step() -> None:
+        with torch.random.fork_rng(devices=[]):
+            twin, episode = copy.deepcopy(model).train(), tasks.batch("train", 0, recipe.train.batch)
+            tasks.loss(twin(episode), episode).backward()
 
-    def _reset(self) -> None:
-        self.loss = self.accuracy = 0.0
-        self.steps = self.episodes = 0
-        self.since = time.monotonic()
-
-    def add(self, loss: float, accuracy: float, episodes: int) -> None:
-        """Count one step."""
-        self.loss += loss
-        self.accuracy += accuracy
-        self.steps += 1
-        self.episodes += episodes
-
-    def means(self) -> dict[str, float]:
-        """`loss` (nats per answer), `accuracy` (0 to 1) and `episodes_per_s`."""
-        elapsed = max(time.monotonic() - self.since, 1e-9)
-        n = max(self.steps, 1)
-        return {
-            "loss": self.loss / n,
-            "accuracy": self.accuracy / n,
-            "episodes_per_s": round(self.episodes / elapsed, 2),
-        }
-
-    def take(self) -> dict[str, float]:
-        """The means, and start anew."""
-        means = self.means()
-        self._reset()
-        return means
-
-
-def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW or RMSProp over all parameters."""
-    if cfg.optimizer == "rmsprop":
-        return torch.optim.RMSprop(
-            model.parameters(), cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay
-        )
-    kind = torch.optim.Adam if cfg.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay)
-
-
-def learning_rate(cfg: TrainConfig, step: int) -> float:
-    """The rate of update `step` (from 0): a linear rise over `warmup`, then constant or half a cosine to 1 %."""
-    if step < cfg.warmup:
-        return cfg.lr * (step + 1) / cfg.warmup
-    if cfg.schedule == "constant":
-        return cfg.lr
-    done = (step - cfg.warmup) / max(cfg.steps - cfg.warmup, 1)
-    return cfg.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def clip(model: nn.Module, cfg: TrainConfig) -> float:
-    """Clip the gradient by value, then by norm, as the recipe asks; the norm before the latter."""
-    parameters = [p for p in model.parameters() if p.grad is not None]
-    if cfg.clip_value:
-        nn.utils.clip_grad_value_(parameters, cfg.clip_value)
-    return nn.utils.clip_grad_norm_(parameters, cfg.clip_norm or math.inf).item()
+    return step
 
 
 def every(period: int, step: int) -> bool:
@@ -214,13 +182,6 @@ def restore(rundir: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer) 
     optimizer.load_state_dict(saved.optimizer)
     rundir.rewind(saved.step)
     return saved.step, saved.best
-
-
-def diverged(step: int, loss: float, norm: float, rundir: RunDir) -> MetacliError:
-    """The error of a loss or gradient that is not finite."""
-    kept = f"; the last good checkpoint is {rundir.last}" if rundir.last.is_file() else ""
-    message = f"step {step}: the loss is {loss} and the gradient's norm {norm}: training has diverged{kept}"
-    return MetacliError(message, "try a smaller train.lr, train.clip_norm=1 or a longer train.warmup")
 
 
 def tensorboard(path: Path) -> Any:

@@ -14,11 +14,12 @@ import torch
 from metacli import checkpoint
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluate import answer, evaluate, mean_ci95, tasks_for
+from metacli.optimise import clip, learning_rate
 from metacli.progress import Progress
 from metacli.recipe import TrainConfig, from_dict
 from metacli.registry import TASKS, build, resolve
 from metacli.rundir import RunDir
-from metacli.train import better, clip, flat, learning_rate, train
+from metacli.train import better, flat, train
 
 CPU = torch.device("cpu")
 MODEL_KEYS = {
@@ -30,7 +31,7 @@ MODEL_KEYS = {
 
 
 def run(recipe, path, resume=None):
-    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True))
+    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1)
 
 
 def weights(path):

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from metacli.processor import training_precision
 from metacli.section import Section
 
 
@@ -23,15 +24,16 @@ class EncoderConfig(Section):
         size: width of the feature vector, a linear layer after the blocks; 0 for none.
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
             way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
-        precision: the arithmetic of the convolutions in training; bfloat16 makes a training step about twice as
-            fast on processors that have it. Evaluation is always in the model's own precision.
+        precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
+            bfloat16 only where it is the faster one (see `metacli.processor.training_precision`). Evaluation is
+            always in the model's own precision.
     """
 
     kind: Literal["flat", "conv"] = "flat"
     channels: int = Field(64, ge=1, le=1024)
     size: int = Field(0, ge=0, le=4096)
     normalise: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Encoder(nn.Module):
@@ -71,7 +73,12 @@ class Encoder(nn.Module):
             layers += [nn.BatchNorm1d(self.size, affine=False)]
         self.layers = nn.Sequential(*layers)
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions
-        self.low_precision = config.kind == "conv" and config.precision == "bfloat16"
+        self.convolves = config.kind == "conv"
+        self.precision = config.precision
+
+    def training_precision(self, device: torch.device) -> tuple[torch.dtype, str] | None:
+        """The arithmetic of the convolutions in training on a device, and why; None without convolutions."""
+        return training_precision(self.precision, device) if self.convolves else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., *x_shape) to (..., size)."""
@@ -79,7 +86,8 @@ class Encoder(nn.Module):
         items = x.flatten(0, len(lead) - 1)
         if items.dim() == 4:
             items = items.contiguous(memory_format=torch.channels_last)
-        low = self.low_precision and self.training
+        precision = self.training_precision(x.device) if self.training else None
+        low = precision is not None and precision[0] is torch.bfloat16
         with torch.autocast(x.device.type, torch.bfloat16) if low else nullcontext():
             features = self.layers(items)
         return features.to(x.dtype).unflatten(0, lead)

@@ -1,0 +1,55 @@
+"""What a run measures of its own steps: kept on the device, read when there is a line to log."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from metacli.errors import MetacliError
+
+
+class Meter:
+    """Loss, accuracy and gradient norm of every step since the last line of the log.
+
+    Reading a number from a GPU makes the program wait for it, so `add` keeps tensors and `read` fetches all of them
+    at once.
+    """
+
+    def __init__(self) -> None:
+        self.take()
+
+    def add(self, loss: Tensor, accuracy: Tensor, norm: Tensor, episodes: int) -> None:
+        """Count one step by its loss, mean accuracy and gradient norm, all (), and its number of episodes."""
+        self._rows.append(torch.stack([loss.detach(), accuracy, norm]))
+        self._episodes += episodes
+
+    def read(self, step: int) -> dict[str, float]:
+        """Means of `loss` (nats per answer) and `accuracy` (0 to 1), the last `grad_norm`, and `episodes_per_s`.
+
+        Args:
+            step: updates of theta so far, the last one added included.
+
+        Raises:
+            MetacliError: a loss or a gradient since the last line of the log is not finite; names its step.
+        """
+        rows = torch.stack(self._rows).double().cpu()
+        wrong = (~rows[:, [0, 2]].isfinite()).any(1).nonzero()
+        if len(wrong):
+            first = int(wrong[0])
+            loss, _, norm = rows[first].tolist()
+            raise MetacliError(
+                f"step {step - len(rows) + first + 1}: the loss is {loss} and the gradient's norm {norm}: training has "
+                "diverged; checkpoints before it are good",
+                "try a smaller train.lr, train.clip_norm=1 or a longer train.warmup",
+            )
+        loss, accuracy, _ = rows.mean(0).tolist()
+        speed = round(self._episodes / max(time.monotonic() - self._since, 1e-9), 2)
+        return {"loss": loss, "accuracy": accuracy, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
+
+    def take(self) -> None:
+        """Start anew, after a line of the log."""
+        self._rows: list[Tensor] = []
+        self._episodes = 0
+        self._since = time.monotonic()

@@ -1,0 +1,131 @@
+"""How many threads to compute with: as many as help, found by trying."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from metacli import processor
+from metacli.errors import UsageError
+
+GAIN = 0.9  # of one thread's time: more threads are taken only if they do better than this
+SECONDS = 2.0  # after which no further round of trials begins
+ROUNDS = 3
+SLOWER = 1.5  # times a run's fastest steps: then other work may have taken a core, and it is tried again
+AGAIN = 300.0  # seconds after which a run that gave up its threads tries them again
+
+
+@dataclass(frozen=True)
+class Threads:
+    """A number of threads.
+
+    Attributes:
+        count: the threads.
+        reason: why so many.
+    """
+
+    count: int
+    reason: str
+
+    def __str__(self) -> str:
+        """As in `2: 2 cores of this process; a trial step takes 0.2 s with 1, 0.1 s with 2`."""
+        return f"{self.count}: {self.reason}"
+
+
+def parse(wanted: str) -> int | None:
+    """The number in `wanted`, None for `auto`.
+
+    Raises:
+        UsageError: neither `auto` nor a whole number from 1 to 1024.
+    """
+    if wanted == "auto":
+        return None
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
+        raise UsageError(f"--threads {wanted}: a whole number from 1 to 1024, or auto")
+    return int(wanted)
+
+
+def choose(wanted: int | None, trial: Callable[[], object] | None = None, reason: str = "as asked") -> Threads:
+    """Set and return the number of threads.
+
+    Without a number: the one, two, four, ... up to all cores that this process may use with which `trial` is fastest,
+    one unless more gain a tenth. Threads wait for each other many times in a step; where another process keeps a core
+    busy, two of them can be several times slower than one, and small models gain nothing anyway.
+
+    Args:
+        wanted: the number, or None to find it.
+        trial: work like that to come, without effects; None where it is too little to try: one thread then.
+        reason: why `wanted`.
+    """
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+        return Threads(wanted, reason)
+    cores, limit = processor.cores()
+    if cores == 1 or trial is None:
+        torch.set_num_threads(1)
+        return Threads(1, f"1 {limit}" if cores == 1 else "one is enough for this")
+    counts = [2**i for i in range(cores.bit_length()) if 2**i < cores] + [cores]
+    times = _times(counts, trial)
+    best = min(counts, key=lambda n: times[n])
+    if times[best] > GAIN * times[1]:
+        best = 1
+    torch.set_num_threads(best)
+    tried = ", ".join(f"{times[n]:.2g} s with {n}" for n in counts)
+    return Threads(best, f"{cores} {limit}; a trial step takes {tried}")
+
+
+def _times(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
+    """Median seconds of the trial with each number of threads, tried in turn."""
+    times: dict[int, list[float]] = {n: [] for n in counts}
+    trial()  # the first one also loads and compiles
+    began = time.monotonic()
+    while not times[1] or (len(times[1]) < ROUNDS and time.monotonic() - began < SECONDS):
+        for n in counts:
+            torch.set_num_threads(n)
+            start = time.perf_counter()
+            trial()
+            times[n].append(time.perf_counter() - start)
+    return {n: statistics.median(seconds) for n, seconds in times.items()}
+
+
+class Pace:
+    """The threads of a run, looked at again where its steps become much slower than they were.
+
+    Args:
+        wanted: the number asked for, None for `auto`.
+        earlier: the number that a resumed run went by, None for a new one: other threads may round otherwise.
+        trial: see `choose`.
+
+    Attributes:
+        threads: the number now.
+    """
+
+    def __init__(self, wanted: int | None, earlier: int | None, trial: Callable[[], object] | None):
+        self._trial = trial if wanted is None else None
+        if wanted is None and earlier is not None:
+            self.threads = choose(earlier, reason="as before in this run")
+        else:
+            self.threads = choose(wanted, trial)
+        self._best, self._lowered, self._tried = math.inf, False, time.monotonic()
+
+    def review(self, seconds: float, say: Callable[[str], None]) -> None:
+        """Try again where it may help: steps have become slow, or were so once and five minutes have gone by.
+
+        Args:
+            seconds: of a step, lately.
+            say: is told of a change.
+        """
+        self._best = min(self._best, seconds)
+        slow = self.threads.count > 1 and seconds > SLOWER * self._best
+        again = self._lowered and time.monotonic() - self._tried > AGAIN
+        if self._trial is None or not (slow or again):
+            return
+        before, self.threads = self.threads, choose(None, self._trial)
+        self._best, self._lowered, self._tried = math.inf, self.threads.count == 1, time.monotonic()
+        if self.threads.count != before.count:
+            say(f"threads {self.threads}")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metacli import processor, threads
+from metacli.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_again():
+    yield
+    torch.set_num_threads(1)
+
+
+class Clock:
+    """A clock that only work moves on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    monotonic = perf_counter
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """A trial that takes as many seconds as is said for the number of threads at the time."""
+    clock = Clock()
+    monkeypatch.setattr(threads, "time", clock)
+
+    def call(seconds):
+        def trial():
+            clock.now += seconds[torch.get_num_threads()]
+
+        return trial
+
+    return call
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    def call(count: int) -> None:
+        monkeypatch.setattr(processor, "cores", lambda: (count, "cores of this process"))
+
+    return call
+
+
+def test_more_threads_only_where_they_gain(cores, work):
+    cores(4)
+    assert threads.choose(None, work({1: 0.03, 2: 0.015, 4: 0.02})).count == torch.get_num_threads() == 2
+    assert threads.choose(None, work({1: 0.02, 2: 0.03, 4: 0.06})).count == torch.get_num_threads() == 1
+    assert threads.choose(None, work({1: 0.02, 2: 0.0195, 4: 0.0199})).count == 1  # too little to be a gain
+    chosen = threads.choose(None, work({1: 0.04, 2: 0.02, 4: 0.01}))
+    assert chosen.count == 4
+    assert "4 cores" in str(chosen)
+    assert "0.04 s with 1" in str(chosen)
+
+
+def test_three_cores_are_tried_as_one_two_and_three(cores):
+    cores(3)
+    seen = set()
+    threads.choose(None, lambda: seen.add(torch.get_num_threads()))
+    assert seen == {1, 2, 3}
+
+
+def test_no_trial_on_one_core_or_for_little_work(cores):
+    cores(1)
+    assert threads.choose(None, pytest.fail).count == 1
+    cores(8)
+    assert threads.choose(None, None).count == 1
+
+
+def test_a_number_is_taken_as_asked():
+    assert threads.choose(threads.parse("2"), pytest.fail).count == torch.get_num_threads() == 2
+    assert threads.parse("auto") is None
+    for wrong in ("0", "-1", "two", "1.5", "", "2000"):
+        with pytest.raises(UsageError, match="whole number from 1 to 1024, or auto"):
+            threads.parse(wrong)
+
+
+def test_a_run_gives_up_threads_that_have_become_slow_and_takes_them_back(cores, work, monkeypatch):
+    cores(2)
+    speed, said = {1: 0.02, 2: 0.01}, []
+    pace = threads.Pace(None, None, work(speed))
+    assert pace.threads.count == 2
+    pace.review(0.01, said.append)
+    speed[2] = 0.05  # another process takes the second core
+    pace.review(0.012, said.append)
+    assert pace.threads.count == 2
+    pace.review(0.05, said.append)
+    assert pace.threads.count == torch.get_num_threads() == 1
+    assert "threads 1" in said[0]
+    speed[2] = 0.01
+    pace.review(0.02, said.append)
+    assert pace.threads.count == 1  # too soon for another trial
+    monkeypatch.setattr(threads, "AGAIN", -1.0)
+    pace.review(0.02, said.append)
+    assert pace.threads.count == 2
+    assert len(said) == 2
+
+
+def test_a_resumed_run_goes_on_with_its_threads(cores):
+    cores(2)
+    assert threads.Pace(None, 2, pytest.fail).threads.count == 2
+    assert threads.Pace(1, 2, pytest.fail).threads.count == 1
+    asked = threads.Pace(2, None, pytest.fail)
+    for seconds in (0.01, 1.0):
+        asked.review(seconds, pytest.fail)
+    assert asked.threads.count == 2
