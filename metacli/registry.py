@@ -13,8 +13,8 @@ from metacli.errors import UsageError
 
 MODELS = {
     "lstm": "metacli.models.lstm:LSTM",
-    "ntm": "metacli.models.ntm:NTM",
-    "mann": "metacli.models.mann:MANN",
+    "ntm": "metacli.models.memory.ntm:NTM",
+    "mann": "metacli.models.memory.mann:MANN",
     "snail": "metacli.models.snail:SNAIL",
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from metacli.models.controller import Controller, ControllerState
+from metacli.models.memory.controller import Controller, ControllerState
 
 
 def run(controller: Controller, x: torch.Tensor) -> tuple[torch.Tensor, ControllerState]:

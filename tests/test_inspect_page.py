@@ -19,7 +19,7 @@ from test_inspect import CASES, trace_of
 from metacli.errors import UsageError
 from metacli.inspect.page import page_data, save_page
 from metacli.memory import MemoryTrace, record
-from metacli.models.mann import MANN
+from metacli.models.memory.mann import MANN
 from metacli.tasks.copy import Copy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch.autograd import gradcheck
 
 from metacli.episode import Spec
-from metacli.models import lrua
-from metacli.models.mann import MANN
+from metacli.models.memory import lrua
+from metacli.models.memory.mann import MANN
 
 SMALL = {"hidden": 7, "locations": 6, "width": 5, "read_heads": 2}
 DEVIATIONS = [{}, {"learn_strength": True, "strength": 10.0, "write_vector": "separate"}]
@@ -140,12 +140,14 @@ def test_a_step_is_wipe_write_read_by_the_equations(keys):
     model = make(**keys).double()
     with torch.no_grad():
         model.heads.weight.mul_(20)  # rows far longer than the floor under the cosine's norms
-        state = model.initial_state(1)._replace(memory=torch.randn(1, 6, 5, dtype=torch.float64))
+        state = model.initial_state(1)
+        memory = torch.randn(1, 6, 5, dtype=torch.float64)
+        state = state._replace(access=state.access._replace(memory=memory))
         for _ in range(8):
             step = model.step(state, torch.randn(1, model.input_size, dtype=torch.float64))
-            expected = naive_step(model, state, step.signals)
+            expected = naive_step(model, state.access, step.signals)
             state = step.state
-            for got, want in zip(state[:5], expected, strict=True):
+            for got, want in zip(state.access, expected, strict=True):
                 np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-4, atol=1e-5)
 
 
@@ -154,10 +156,10 @@ def test_weightings_sum_to_one_and_signals_keep_their_ranges(keys):
     model = make(**keys)
     steps, _ = model.fold(model.initial_state(3), 5 * torch.randn(3, 20, model.input_size))
     for step in steps:
-        for weights in (step.state.read_weights, step.state.write_weights):
+        for weights in (step.state.access.read_weights, step.state.access.write_weights):
             torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2))
             assert weights.min() >= 0
-        assert step.state.usage.min() >= 0
+        assert step.state.access.usage.min() >= 0
         assert ((step.signals.gate >= 0) & (step.signals.gate <= 1)).all()
         assert (step.signals.strength > 0).all()
         assert (step.signals.least_used.sum((1, 2)) == 2).all()
@@ -179,11 +181,12 @@ def test_all_zero_memory_and_inputs_give_no_nan_in_value_or_gradient(keys):
         for parameter in model.parameters():
             parameter.zero_()
     state = model.initial_state(2)
-    memory = torch.zeros_like(state.memory).requires_grad_()
-    steps, last = model.fold(state._replace(memory=memory), torch.zeros(2, 4, model.input_size))
+    memory = torch.zeros_like(state.access.memory).requires_grad_()
+    state = state._replace(access=state.access._replace(memory=memory))
+    steps, (last, _) = model.fold(state, torch.zeros(2, 4, model.input_size))
     loss = sum(model.output(s.output).square().sum() for s in steps) + last.memory.sum() + last.read_weights.sum()
     gradients = torch.autograd.grad(loss, [memory, *model.parameters()], allow_unused=True)
-    assert all(t.isfinite().all() for t in last[:5])
+    assert all(t.isfinite().all() for t in last)
     assert all(g.isfinite().all() for g in gradients if g is not None)
 
 
@@ -307,7 +310,7 @@ def test_reading_first_does_not_see_what_the_step_writes():
         model = MANN(MANN.Config(order=order, hidden=16, locations=12, width=8, read_heads=2), spec)
         with torch.no_grad():
             step = model.step(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None)[:, 0])
-        reads[order] = step.state.reads
-        assert step.state.memory.abs().max() > 1e-3  # something was written
+        reads[order] = step.state.access.reads
+        assert step.state.access.memory.abs().max() > 1e-3  # something was written
     assert reads["read-first"].abs().max() < 1e-5  # the memory as it was at the start
     assert reads["write-first"].abs().max() > 1e-3

@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from metacli.episode import Mode, Spec
 from metacli.models.base import tree_map
-from metacli.models.ntm import NTM, State
+from metacli.models.memory.core import State
+from metacli.models.memory.ntm import NTM
 
 SMALL = {"hidden": 6, "read_heads": 2, "write_heads": 2, "locations": 7, "width": 3, "shift_range": 2}
 KINDS = ["lstm", "feedforward"]
@@ -23,8 +24,9 @@ def make(mode: Mode = "sequence", inputs: int = 4, **keys) -> NTM:
 
 def random_state(model: NTM, batch: int) -> State:
     """A state as met in the middle of a sequence: everything random, weightings proper."""
-    state = tree_map(torch.randn_like, model.initial_state(batch))
-    return state._replace(read_weights=state.read_weights.softmax(-1), write_weights=state.write_weights.softmax(-1))
+    access, controller = tree_map(torch.randn_like, model.initial_state(batch))
+    weights = {"read_weights": access.read_weights.softmax(-1), "write_weights": access.write_weights.softmax(-1)}
+    return State(access._replace(**weights), controller)
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -54,13 +56,13 @@ def copier(bits: int, locations: int) -> NTM:
             parameter.zero_()
         weight, _ = model.controller.parameters()
         weight[:, : bits + 1] = 10 * torch.eye(bits + 1)
-        _, positive, gate, shift, change = model.heads.bias.split(model.sizes)
+        _, positive, gate, shift, change = model.heads.bias.split(model.access.sizes)
         positive.fill_(20)  # beta, and gamma: sharp
         gate.fill_(-20)  # location alone
         shift.view(2, 3)[0] = torch.tensor([-20.0, -20.0, 20.0])  # reading: up by one
         shift.view(2, 3)[1] = torch.tensor([-20.0, -20.0, 20.0])  # writing: up by one
         change[:bits] = -20  # erase nothing
-        _, _, _, shift_weight, change_weight = model.heads.weight.split(model.sizes)
+        _, _, _, shift_weight, change_weight = model.heads.weight.split(model.access.sizes)
         shift_weight.view(2, 3, -1)[0, :, bits] = torch.tensor([0.0, 40.0, -40.0])  # the flag: stay
         change_weight[bits:, :bits] = 20 * torch.eye(bits)  # add the bits
         weight, bias = model.output.parameters()
@@ -79,9 +81,9 @@ def test_hand_set_heads_copy(length):
     logits = model.predict(phi, torch.zeros(3, length, 5))
     assert torch.equal(logits > 0, bits > 0.5)
     assert logits.abs().min() > 9  # sure of every bit
-    assert phi.write_weights.argmax(-1).eq(length).all()
-    assert phi.read_weights.argmax(-1).eq(0).all()
-    torch.testing.assert_close(phi.memory[:, 1 : length + 1], bits, atol=1e-5, rtol=0)
+    assert phi.access.write_weights.argmax(-1).eq(length).all()
+    assert phi.access.read_weights.argmax(-1).eq(0).all()
+    torch.testing.assert_close(phi.access.memory[:, 1 : length + 1], bits, atol=1e-5, rtol=0)
 
 
 def test_hand_set_heads_copy_through_padding():
@@ -102,13 +104,13 @@ def test_a_step_is_the_papers_equations(kind):
     model = make(controller=kind, layers=2)
     state, x = random_state(model, 2), torch.randn(2, 4).double()
     with torch.no_grad():
-        hidden, _ = model.controller(torch.cat([x, state.reads.flatten(1)], -1), state.controller)
+        hidden, _ = model.controller(torch.cat([x, state.access.reads.flatten(1)], -1), state.controller)
         steering = model.heads(hidden)
         step = model.step(state, x)
-    key, positive, gate, shift, change = (part.numpy() for part in steering.split(model.sizes, -1))
-    before = torch.cat([state.read_weights, state.write_weights], 1).numpy()
+    key, positive, gate, shift, change = (part.numpy() for part in steering.split(model.access.sizes, -1))
+    before = torch.cat([state.access.read_weights, state.access.write_weights], 1).numpy()
     for b in range(2):
-        memory, found = state.memory[b].numpy(), []
+        memory, found = state.access.memory[b].numpy(), []
         for h in range(4):
             k = key[b, 3 * h : 3 * h + 3]
             beta, gamma = np.log1p(np.exp(positive[b, 2 * h])), 1 + np.log1p(np.exp(positive[b, 2 * h + 1]))
@@ -124,10 +126,10 @@ def test_a_step_is_the_papers_equations(kind):
             written *= 1 - np.outer(found[2 + h], sigmoid(change[b, 6 * h : 6 * h + 3]))
         for h in range(2):
             written += np.outer(found[2 + h], np.tanh(change[b, 6 * h + 3 : 6 * h + 6]))
-        np.testing.assert_allclose(step.state.read_weights[b], found[:2], atol=1e-5)
-        np.testing.assert_allclose(step.state.write_weights[b], found[2:], atol=1e-5)
-        np.testing.assert_allclose(step.state.memory[b], written, atol=1e-5)
-        np.testing.assert_allclose(step.state.reads[b], np.array(found[:2]) @ written, atol=1e-5)
+        np.testing.assert_allclose(step.state.access.read_weights[b], found[:2], atol=1e-5)
+        np.testing.assert_allclose(step.state.access.write_weights[b], found[2:], atol=1e-5)
+        np.testing.assert_allclose(step.state.access.memory[b], written, atol=1e-5)
+        np.testing.assert_allclose(step.state.access.reads[b], np.array(found[:2]) @ written, atol=1e-5)
         np.testing.assert_allclose(step.output[b, 6:], (np.array(found[:2]) @ written).ravel(), atol=1e-5)
     torch.testing.assert_close(step.output[:, :6], hidden)
 
@@ -150,15 +152,15 @@ def test_signals_keep_their_ranges(kind, scale):
         assert (s.erase > 0).all()
         assert (s.erase < 1).all()
         assert (s.add.abs() <= 1).all()
-        for w in (s.shift, s.content, step.state.read_weights, step.state.write_weights):
+        for w in (s.shift, s.content, step.state.access.read_weights, step.state.access.write_weights):
             assert (w >= 0).all()
             torch.testing.assert_close(w.sum(-1), torch.ones_like(w.sum(-1)))
 
 
 def test_start():
     state = make().initial_state(3)
-    assert (state.memory == 1e-6).all()
-    for w in (state.read_weights, state.write_weights):
+    assert (state.access.memory == 1e-6).all()
+    for w in (state.access.read_weights, state.access.write_weights):
         assert w[..., 0].eq(1).all()
         assert w.sum(-1).eq(1).all()
     assert all(leaf.shape[0] == 3 for leaf in leaves(state))
@@ -172,8 +174,9 @@ def test_no_nan_from_an_empty_memory(kind, fill, scale):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
-    start = model.initial_state(2)
-    start = start._replace(memory=torch.full_like(start.memory, fill), reads=torch.zeros_like(start.reads))
+    access, controller = model.initial_state(2)
+    empty = access._replace(memory=torch.full_like(access.memory, fill), reads=torch.zeros_like(access.reads))
+    start = State(empty, controller)
     logits = model.predict(start, torch.randn(2, 15, 4))  # gamma^steps, a tie's true gradient, must stay a float
     logits.square().sum().backward()
     assert logits.isfinite().all()
@@ -193,15 +196,18 @@ def test_gradient_of_a_step_is_the_numerical_one(kind):
                 self.model = model
 
             def forward(self):
-                now = state._replace(memory=memory, read_weights=read_weights, write_weights=write_weights)
-                return self.model.step(now, x)
+                now = state.access._replace(memory=memory, read_weights=read_weights, write_weights=write_weights)
+                return self.model.step(state._replace(access=now), x)
 
         named = {f"model.{n}": v for n, v in zip(names, values, strict=True)}
         out = functional_call(Stepper(), named, ())
-        return out.output, out.state.memory, out.state.read_weights, out.state.write_weights
+        return out.output, out.state.access.memory, out.state.access.read_weights, out.state.access.write_weights
 
     x = torch.randn(1, 2).double()
-    inputs = [t.detach().clone().requires_grad_() for t in (x, state.memory, state.read_weights, state.write_weights)]
+    inputs = [
+        t.detach().clone().requires_grad_()
+        for t in (x, state.access.memory, state.access.read_weights, state.access.write_weights)
+    ]
     assert torch.autograd.gradcheck(step, (*inputs, *parameters), fast_mode=False)
 
 
@@ -265,7 +271,7 @@ def test_a_start_by_content_writes_in_order_and_adds_what_is_looked_for(shift_ra
     x, y = torch.randn(1, 4, 6), torch.eye(3)[torch.tensor([[0, 1, 2, 0]])]
     steps, _ = model.fold(model.initial_state(1), model.inputs(x, y))
     for t, step in enumerate(steps):
-        written = step.state.write_weights[0]
+        written = step.state.access.write_weights[0]
         assert (written.argmax(-1) == (t + 1 if shift_range else 0)).all()
         torch.testing.assert_close(step.signals.add[0], torch.tanh(step.signals.key[0, :2]))
         assert (step.signals.strength[0, :2] > 5).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -97,12 +97,11 @@ class Recurrent(MetaLearner):
     of the step before in a stream. A subclass sets `self.output` (D to O) and offers `initial_state` and `step`.
 
     Attributes:
-        described: the meaning of the tensors of its state and signals that `inspect-memory` shows, by name; nested
-            ones as in `controller_h`.
+        described: the meaning of the tensors of its state and signals that `inspect-memory` shows, by their names.
     """
 
     output: nn.Module
-    described: ClassVar[dict[str, About]] = {}
+    described: dict[str, About]
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
@@ -116,41 +115,57 @@ class Recurrent(MetaLearner):
             inputs: (B, input_size).
         """
 
-    def fold(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
-        """All steps in order, and the last state; where `mask` is False, a task's state stands still.
+    def scan(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Any]:
+        """All steps in order: what training and evaluation run. Where `mask` is False, a task's state stands still.
 
         Args:
-            inputs: (B, T, input_size).
-            mask: (B, T) bool.
+            state: the state before.
+            inputs: (B, T, input_size), T >= 1.
+            mask: (B, T) bool; None: all True.
+
+        Returns:
+            What the output layer reads at each step (B, T, D), and the last state.
         """
-        steps = []
+        outputs = []
+        for step in self._steps(state, inputs, mask):
+            outputs.append(step.output)
+            state = step.state
+        return torch.stack(outputs, 1), state
+
+    def fold(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
+        """`scan` for those who look inside: every step with its state and signals, and the last state."""
+        steps = list(self._steps(state, inputs, mask))
+        return steps, steps[-1].state
+
+    def _steps(self, state: Any, inputs: Tensor, mask: Tensor | None) -> Iterator[Step]:
         whole = [True] * inputs.shape[1] if mask is None else mask.all(0).tolist()
         for t, item in enumerate(inputs.unbind(1)):
-            before, step = state, self.step(state, item)
-            state = step.state if whole[t] else select(mask[:, t], step.state, before)  # type: ignore[index]
-            steps.append(step._replace(state=state))
-        return steps, state
+            step = self.step(state, item)
+            if not whole[t]:
+                step = step._replace(state=select(mask[:, t], step.state, state))  # type: ignore[index]
+            state = step.state
+            yield step
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Any:
         """phi: the state after D_train has been read, item by item."""
         state = self.initial_state(x_train.shape[0])
         if x_train.shape[1] == 0:
             return state
-        return self.fold(state, self.inputs(x_train, y_train), mask)[1]
+        return self.scan(state, self.inputs(x_train, y_train), mask)[1]
 
     def predict(self, phi: Any, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
         """Logits (B, Q, O): one step from a copy of phi for each item, or the items in order."""
         inputs = self.inputs(x_test, y_late)  # (B, Q, I)
         if self.spec.mode == "independent":
-            answers = self.ask(phi, inputs).output.unflatten(0, inputs.shape[:2])
+            state, questions = self.copies(phi, inputs)
+            outputs = self.scan(state, questions.unsqueeze(1))[0].view(*inputs.shape[:2], -1)
         else:
-            answers = torch.stack([s.output for s in self.fold(phi, inputs)[0]], 1)
-        return self.output(answers)
+            outputs = self.scan(phi, inputs)[0]
+        return self.output(outputs)
 
-    def ask(self, phi: Any, inputs: Tensor) -> Step:
-        """One step from a copy of phi for each of the questions (B, Q, input_size); tensors of first dimension B Q."""
-        copies = tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi)
-        return self.step(copies, inputs.flatten(0, 1))
+    def copies(self, phi: Any, inputs: Tensor) -> tuple[Any, Tensor]:
+        """A copy of phi for each of the questions (B, Q, input_size), and the questions, of first dimension B Q."""
+        return tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi), inputs.flatten(0, 1)
 
     def trace(self, episode: Episode) -> Trace:
         """Every state and signal of the fold; see `MetaLearner.trace`."""

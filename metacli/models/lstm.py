@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from metacli.episode import Spec
 from metacli.models.base import Recurrent, Step, select
-from metacli.models.controller import ControllerState as State
 from metacli.models.encoder import EncoderConfig
-from metacli.models.tracing import About
+from metacli.models.memory.controller import DESCRIBED
+from metacli.models.memory.controller import ControllerState as State
 from metacli.section import Section
 
 
 class LSTM(Recurrent):
     """A stacked LSTM that reads D_train and carries on into D_test (Hochreiter, Younger, Conwell 2001).
 
-    phi is the hidden and the cell state of every layer, zero at the start. `adapt` and `predict` run whole sequences
-    in one call; `step` takes one step with the same weights, and folding it gives the same states.
+    phi is the hidden and the cell state of every layer, zero at the start. `scan` runs whole sequences in one call;
+    `step` takes one step with the same weights, and folding it gives the same states.
     """
 
-    described: ClassVar[dict[str, About]] = {
-        "h": About(("layer", "unit"), "h_t, the output of each layer, in (-1, 1)"),
-        "c": About(("layer", "unit"), "c_t, the cells of each layer, unbounded"),
-    }
+    described = DESCRIBED
 
     class Config(Section):
         """Keys of an LSTM.
@@ -57,23 +54,15 @@ class LSTM(Recurrent):
         output, last = self._run(state, inputs.unsqueeze(1))
         return Step(output.squeeze(1), last)
 
-    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> State:
-        """phi: the state after the last real item of D_train; shapes as in `MetaLearner.adapt`."""
-        first = self.initial_state(x_train.shape[0])
-        if x_train.shape[1] == 0:
-            return first
-        inputs = self.inputs(x_train, y_train)
+    def scan(self, state: State, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `Recurrent.scan`; here padding stands at the end of a sequence, where outputs are zero."""
         if mask is None:
-            return self._run(first, inputs)[1]
+            return self._run(state, inputs)
         lengths = mask.sum(1)
         packed = pack_padded_sequence(inputs, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
-        return select(lengths > 0, self._run(first, packed)[1], first)  # packing takes no empty D_train
-
-    def predict(self, phi: State, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
-        """Logits (B, Q, O); shapes as in `MetaLearner.predict`."""
-        if self.spec.mode == "independent":
-            return super().predict(phi, x_test, y_late)
-        return self.output(self._run(phi, self.inputs(x_test, y_late))[0])
+        outputs, last = self._run(state, packed)
+        padded = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0]
+        return padded, select(lengths > 0, last, state)  # packing takes no empty D_train
 
     def _run(self, state: State, inputs: Any) -> tuple[Any, State]:
         """All steps in one call: the last layer's outputs (B, T, H), packed if `inputs` are, and the last state."""

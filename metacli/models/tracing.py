@@ -64,7 +64,7 @@ def trace_recurrent(model: Recurrent, episode: Episode) -> Trace:
     questions = model.inputs(episode.x_test, episode.y_late)  # (B, Q, I)
     if model.spec.mode == "independent":
         count = questions.shape[1]
-        step = model.ask(state, questions)
+        step = model.step(*model.copies(state, questions))
         outputs = step.output.unflatten(0, (batch, count))
         asked = leaves(step.state) | leaves(step.signals)
         frames += [{k: v.unflatten(0, (batch, count))[:, q] for k, v in asked.items()} for q in range(count)]
@@ -76,10 +76,11 @@ def trace_recurrent(model: Recurrent, episode: Episode) -> Trace:
     return Trace(model.output(outputs), {k: v for k, v in arrays.items() if v.values.numel()})
 
 
-def leaves(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a NamedTuple (nesting allowed) by name, as in `controller_h`; none of None."""
-    if isinstance(tree, Tensor):
-        return {prefix: tree}
-    fields = {} if tree is None else tree._asdict()
-    parts = [leaves(value, f"{prefix}_{name}" if prefix else name) for name, value in fields.items()]
-    return {k: v for part in parts for k, v in part.items()}
+def leaves(tree: Any) -> dict[str, Tensor]:
+    """The tensors of a NamedTuple by name, those of nested ones beside the others; none of None."""
+    found: dict[str, Tensor] = {}
+    for name, value in ({} if tree is None else tree._asdict()).items():
+        part = {name: value} if isinstance(value, Tensor) else leaves(value)
+        assert not found.keys() & part.keys(), f"two tensors named {found.keys() & part.keys()}"
+        found |= part
+    return found

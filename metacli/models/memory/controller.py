@@ -12,8 +12,8 @@ from metacli.models.tracing import About
 ControllerKind = Literal["lstm", "feedforward"]
 
 DESCRIBED = {
-    "controller_h": About(("layer", "unit"), "h_t, the output of each layer of the controller, in (-1, 1)"),
-    "controller_c": About(("layer", "unit"), "c_t, the cells of each layer of the controller, unbounded"),
+    "h": About(("layer", "unit"), "h_t, the output of each layer of the LSTM, in (-1, 1)"),
+    "c": About(("layer", "unit"), "c_t, the cells of each layer of the LSTM, unbounded"),
 }
 
 

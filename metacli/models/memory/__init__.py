@@ -1,0 +1,1 @@
+"""Networks with an external memory: a core (controller, interface, output) around a module of memory access."""

@@ -1,0 +1,133 @@
+"""The core that all memory networks share: a controller, the interface that it steers a memory by, an output layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from metacli.episode import Episode, Spec
+from metacli.models.base import Recurrent, Step
+from metacli.models.encoder import EncoderConfig
+from metacli.models.memory.controller import DESCRIBED, Controller, ControllerKind, ControllerState
+from metacli.models.tracing import About, Trace, Traced
+from metacli.section import Section
+
+MEMORY_START = 1e-6  # a constant start trains about twice as fast as the next best (Collier and Beel 2018)
+
+
+class MemoryConfig(Section):
+    """The keys of every memory network.
+
+    Attributes:
+        encoder: how inputs become features.
+        controller: `lstm` or `feedforward`.
+        hidden: H, units of each controller layer.
+        layers: controller layers.
+        locations: L, rows of the memory.
+        width: W, numbers in a row.
+    """
+
+    encoder: EncoderConfig = EncoderConfig()
+    controller: ControllerKind = "lstm"
+    hidden: int = Field(100, ge=1, le=8192)
+    layers: int = Field(1, ge=1, le=16)
+    locations: int = Field(128, ge=1, le=65536)
+    width: int = Field(20, ge=1, le=4096)
+
+
+class State(NamedTuple):
+    """phi of a memory network: all that it knows after a step.
+
+    Attributes:
+        access: the memory and what its heads carry on, a NamedTuple with the fields `memory` (B, L, W) and `reads`
+            (B, R, W), the last reads, among others.
+        controller: the controller's own state.
+    """
+
+    access: Any
+    controller: ControllerState
+
+
+class Access(ABC):
+    """How a memory is addressed, written and read: one step from the interface vector that the controller emits.
+
+    It has no parameters. A subclass is built as `cls(config)`.
+
+    Attributes:
+        interface_size: I, width of the interface vector.
+        reads_size: R W, width of all reads side by side.
+        described: see `Recurrent.described`; its own state and signals.
+        reads_first: whether a step reads the memory as it was before the step wrote.
+    """
+
+    interface_size: int
+    reads_size: int
+    described: ClassVar[dict[str, About]]
+    reads_first: bool = False
+
+    @abstractmethod
+    def initial_state(self, batch: int, like: Tensor) -> Any:
+        """The state before the first step, for `batch` tasks, of the dtype and on the device of `like`."""
+
+    @abstractmethod
+    def step(self, interface: Tensor, state: Any) -> tuple[Any, Any]:
+        """One step.
+
+        Args:
+            interface: (B, I).
+            state: the state after the step before.
+
+        Returns:
+            The next state, and the signals for `inspect-memory`.
+        """
+
+    @abstractmethod
+    def kept(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """The share of every slot's content that survives each step (B, T, L), from the trace, and a sentence on it."""
+
+    @abstractmethod
+    def start(self, interface: nn.Linear) -> None:
+        """Set the layer (H to I) that emits the interface, just initialised, as the recipe wants heads to begin."""
+
+
+class MemoryNetwork(Recurrent):
+    """A step: the controller sees [inputs, r_{t-1}] and emits the interface; the memory is written and read by it; the
+    output layer sees the controller's output and r_t (Graves et al. 2014, section 3; the same in MANN and the DNC).
+
+    A subclass names its `Config(MemoryConfig)` and its `Access`.
+    """
+
+    Access: ClassVar[type[Access]]
+
+    def __init__(self, config: Any, spec: Spec):
+        super().__init__(config, spec)
+        self.access = self.Access(config)  # type: ignore[call-arg]
+        inputs, reads = self.input_size, self.access.reads_size
+        self.controller = Controller(config.controller, inputs + reads, config.hidden, config.layers)
+        self.heads = nn.Linear(config.hidden, self.access.interface_size)  # one layer steers all heads
+        self.output = nn.Linear(config.hidden + reads, spec.out_size)
+        self.described = {**self.access.described, **DESCRIBED}
+        with torch.no_grad():
+            self.access.start(self.heads)
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first item."""
+        return State(self.access.initial_state(batch, self.heads.weight), self.controller.initial(batch))
+
+    def step(self, state: State, inputs: Tensor) -> Step:
+        """One step: steer, then access the memory."""
+        hidden, controller = self.controller(torch.cat([inputs, state.access.reads.flatten(1)], -1), state.controller)
+        access, signals = self.access.step(self.heads(hidden), state.access)
+        output = torch.cat([hidden, access.reads.flatten(1)], -1)
+        return Step(output, State(access, controller), signals)
+
+    def trace(self, episode: Episode) -> Trace:
+        """See `Recurrent.trace`; and what each slot keeps."""
+        trace = super().trace(episode)
+        kept, text = self.access.kept({name: traced.values for name, traced in trace.arrays.items()})
+        arrays = {**trace.arrays, "kept": Traced(kept, About(("slot",), text, "kept"))}
+        return Trace(trace.logits, arrays, self.access.reads_first)

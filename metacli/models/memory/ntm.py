@@ -1,0 +1,178 @@
+"""The Neural Turing Machine: heads that find their places in a memory by content and by location."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from metacli.models.memory import addressing, starts
+from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
+from metacli.models.tracing import About
+
+_CLIP = 20.0  # bounds beta, gamma and the gates' logits: keeps a head from freezing where its gradient is 0
+
+
+class State(NamedTuple):
+    """The memory and heads of an NTM after a step.
+
+    Attributes:
+        memory: (B, L, W) M_t.
+        reads: (B, R, W) r_t.
+        read_weights: (B, R, L) w_t of the read heads.
+        write_weights: (B, Wh, L) w_t of the write heads.
+    """
+
+    memory: Tensor
+    reads: Tensor
+    read_weights: Tensor
+    write_weights: Tensor
+
+
+class Signals(NamedTuple):
+    """What the heads emitted in a step. `heads` are the read heads, then the write heads (R + Wh).
+
+    Attributes:
+        key: (B, heads, W) k_t.
+        strength: (B, heads, 1) beta_t > 0.
+        gate: (B, heads, 1) g_t in (0, 1); 1 is all content, 0 all location.
+        shift: (B, heads, 2k + 1) s_t over the offsets -k, ..., k; sums to 1.
+        sharpness: (B, heads, 1) gamma_t > 1.
+        content: (B, heads, L) w^c_t, the weighting by content alone.
+        erase: (B, Wh, W) e_t in (0, 1).
+        add: (B, Wh, W) a_t in (-1, 1).
+    """
+
+    key: Tensor
+    strength: Tensor
+    gate: Tensor
+    shift: Tensor
+    sharpness: Tensor
+    content: Tensor
+    erase: Tensor
+    add: Tensor
+
+
+class NTMAccess(Access):
+    """The memory access of the Neural Turing Machine (Graves, Wayne, Danihelka 2014, sections 3.1 to 3.3).
+
+    A step: all heads find their places on M_{t-1}; the write heads erase and add, giving M_t; the read heads read M_t.
+    """
+
+    described: ClassVar[dict[str, About]] = {
+        "memory": About(("slot", "width"), "M_t, the memory after the step", "memory"),
+        "reads": About(("head", "width"), "r_t, what each read head read"),
+        "read_weights": About(("head", "slot"), "w_t of the read heads, sums to 1 over the slots", "read"),
+        "write_weights": About(("head", "slot"), "w_t of the write heads, sums to 1 over the slots", "write"),
+        "key": About(("head", "width"), "k_t, what each head looks for; heads: those that read, then those that write"),
+        "strength": About(("head", "one"), "beta_t > 0, how sharply the content decides"),
+        "gate": About(("head", "one"), "g_t in (0, 1): 1 goes by content, 0 stays where the head was"),
+        "shift": About(
+            ("head", "offset"), "s_t, sums to 1 over the offsets -k, ..., k that the head moves by", "weighting"
+        ),
+        "sharpness": About(("head", "one"), "gamma_t > 1, how much the weighting is sharpened at the end"),
+        "content": About(
+            ("head", "slot"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
+        ),
+        "erase": About(("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
+        "add": About(("write head", "width"), "a_t of the write heads, what they add to the slots they write"),
+    }
+
+    def __init__(self, config: NTM.Config):
+        c = self.config = config
+        heads = c.read_heads + c.write_heads
+        self.reads_size = c.read_heads * c.width
+        # keys; beta and gamma; g; s; e and a
+        self.sizes = [heads * c.width, heads * 2, heads, heads * (2 * c.shift_range + 1), c.write_heads * 2 * c.width]
+        self.interface_size = sum(self.sizes)
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """The state before the first item: memory at 1e-6, every head on location 0."""
+        c = self.config
+        memory = like.new_full((batch, c.locations, c.width), MEMORY_START)
+        weights = memory.new_zeros(batch, c.read_heads + c.write_heads, c.locations)
+        weights[:, :, 0] = 1
+        reading, writing = weights.split([c.read_heads, c.write_heads], 1)
+        return State(memory, addressing.read(memory, reading), reading, writing)
+
+    def step(self, interface: Tensor, state: State) -> tuple[State, Signals]:
+        """Address, erase, add, read; see `Access.step`."""
+        signals, weights = self.address(interface, state)
+        reading, writing = weights.split([self.config.read_heads, self.config.write_heads], 1)
+        memory = addressing.erase(state.memory, writing, signals.erase)
+        memory = addressing.add(memory, writing, signals.add)
+        return State(memory, addressing.read(memory, reading), reading, writing), signals
+
+    def address(self, interface: Tensor, state: State) -> tuple[Signals, Tensor]:
+        """The numbers that the interface (B, I) stands for, in their ranges, and w_t of all heads (B, R + Wh, L)."""
+        c = self.config
+        heads = c.read_heads + c.write_heads
+        key, positive, gate, shift, change = interface.clamp(-_CLIP, _CLIP).split(self.sizes, -1)
+        key = key.unflatten(-1, (heads, c.width))  # k_t
+        strength, sharpness = F.softplus(positive).view(-1, heads, 2).split(1, -1)  # beta_t
+        sharpness = 1 + sharpness  # gamma_t
+        gate = torch.sigmoid(gate).unsqueeze(-1)  # g_t
+        shift = torch.softmax(shift.unflatten(-1, (heads, -1)), -1)  # s_t
+        erase, add = change.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)
+        erase, add = torch.sigmoid(erase), torch.tanh(add)  # e_t, a_t
+
+        content = addressing.content_weighting(addressing.cosine_similarity(key, state.memory), strength)
+        previous = torch.cat([state.read_weights, state.write_weights], 1)
+        weights = addressing.interpolate(content, previous, gate)
+        weights = addressing.circular_shift(weights, shift)
+        weights = addressing.sharpen(weights, sharpness)
+        return Signals(key, strength, gate, shift, sharpness, content, erase, add), weights
+
+    def kept(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """See `Access.kept`: the mean of the erasing over the width."""
+        weights, erase = arrays["write_weights"], arrays["erase"]  # (B, T, Wh, L or W)
+        kept = (1 - weights[..., None] * erase[..., None, :]).prod(2).mean(-1)  # (B, T, L)
+        return kept, "share of a slot's content that the step's erasing leaves, mean over the width"
+
+    def start(self, interface: nn.Linear) -> None:
+        """See `Access.start` and `NTM.Config.start`."""
+        if self.config.start != "neutral":
+            starts.ntm_by_content(interface, self, successor=self.config.start == "successor")
+
+
+class NTM(MemoryNetwork):
+    """Neural Turing Machine (Graves, Wayne, Danihelka 2014, arXiv 1410.5401).
+
+    Left open by the paper, decided here: the memory starts at the constant 1e-6 and every head on location 0; a_t is
+    bounded by tanh, so that the memory cannot blow up; the numbers that steer the heads are clipped to [-20, 20]
+    before their ranges are imposed; a step writes before it reads.
+    """
+
+    Access = NTMAccess
+
+    class Config(MemoryConfig):
+        """Keys of an NTM, beside those of every memory network.
+
+        Attributes:
+            read_heads: heads that read.
+            write_heads: heads that write.
+            shift_range: k, the farthest a head can move in one step; offsets are -k, ..., k.
+            start: how heads behave before any training. `neutral`: as small random numbers have it. `associative`:
+                write heads move on by one location at each step and add what the read heads look for, read heads
+                go by content (beta_t about 8); where labels are to be found again by content, as in N-way K-shot,
+                learning then starts at once. `successor`: the same, but reads go to the location after the best
+                match, to what came next: in a stream, where a label comes one step after its item, the label.
+        """
+
+        name: Literal["ntm"] = "ntm"
+        read_heads: int = Field(1, ge=1, le=32)
+        write_heads: int = Field(1, ge=1, le=32)
+        shift_range: int = Field(1, ge=0, le=32)
+        start: Literal["neutral", "associative", "successor"] = "neutral"
+
+        @model_validator(mode="after")
+        def _offsets_fit(self) -> NTM.Config:
+            if 2 * self.shift_range + 1 > self.locations:
+                raise ValueError(
+                    f"shift_range {self.shift_range} means {2 * self.shift_range + 1} offsets, but there are "
+                    f"{self.locations} locations: lower shift_range or raise locations"
+                )
+            return self
