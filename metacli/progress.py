@@ -69,9 +69,11 @@ class Progress:
         if not self._quiet:
             tqdm.write(text, file=sys.stderr)
 
-    def machine(self, model: Any, device: torch.device, threads: Threads) -> str:
+    def machine(self, model: Any, device: torch.device, threads: Threads, scan: str | None) -> str:
         """Say what the run computes with; the precision of its training, in a word."""
         self.say(f"threads {threads}")
+        if scan:
+            self.say(f"scan    {scan}")
         found = model.encoder.training_precision(device)
         if found is None:
             return "float32"

@@ -33,6 +33,8 @@ class TrainConfig(Section):
         eval_tasks: validation tasks.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         log_every: steps between the lines of metrics.jsonl.
+        scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
+            with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
         tensorboard: also write event files (needs the extra `tensorboard`).
     """
 
@@ -50,6 +52,7 @@ class TrainConfig(Section):
     eval_tasks: int = Field(200, ge=1, le=1_000_000)
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
+    scan: Literal["auto", "plain", "fast"] = "auto"
     tensorboard: bool = False
 
 

@@ -65,8 +65,8 @@ def keep_freed_memory() -> None:
     mallopt(m_top_pad, 2**26)
 
 
-def environment(device: torch.device, threads: Threads, precision: str) -> dict[str, Any]:
-    """What a result may depend on: versions, device, instructions, threads, precision in training."""
+def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
+    """What a result may depend on: versions, device, instructions, threads, precision and scan."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,
@@ -82,6 +82,7 @@ def environment(device: torch.device, threads: Threads, precision: str) -> dict[
         "threads": threads.count,
         "threads_reason": threads.reason,
         "precision": precision,
+        "scan": scan,
     }
 
 

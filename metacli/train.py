@@ -67,17 +67,18 @@ def train(
     prepare(recipe.seed)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec).to(device)
+    scan = model.use_scan(recipe.train.scan, device)
     optimizer = make_optimizer(model, recipe.train)
     for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
         tasks.batch(split, 0, 1)
     rundir = reopen(resume, recipe) if resume else None
     pace = threads.Pace(wanted_threads, rundir.threads() if rundir else None, trial(model, tasks, recipe, device))
-    precision = progress.machine(model, device, pace.threads)
+    precision = progress.machine(model, device, pace.threads, scan)
     start, best = 0, None
     if rundir:
         start, best = restore(rundir, model, optimizer)
     else:
-        rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision))
+        rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision, scan))
     progress.begin(recipe, tasks, model, rundir.path, start)
     writer = tensorboard(rundir.path) if recipe.train.tensorboard else None
     began, cfg, step = time.monotonic(), recipe.train, start

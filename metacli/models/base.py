@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from metacli.episode import Episode, Mode, Spec
+from metacli.errors import UsageError
 from metacli.models.encoder import Encoder
 from metacli.models.tracing import About, Trace, trace_recurrent
+
+ScanKind = Literal["auto", "plain", "fast"]
 
 
 class MetaLearner(nn.Module, ABC):
@@ -38,6 +41,16 @@ class MetaLearner(nn.Module, ABC):
         """Why a model with this config cannot serve these tasks, or None; asked when the recipe is validated."""
         if spec.mode not in cls.modes:
             return f"{config.name} serves {', '.join(sorted(cls.modes))} tasks, not {spec.mode} ones"
+        return None
+
+    def use_scan(self, wanted: ScanKind, device: torch.device) -> str | None:
+        """Choose how the model runs through a sequence on a device; what was chosen and why, None without a choice.
+
+        Raises:
+            UsageError: the model does not have what is wanted.
+        """
+        if wanted == "fast":
+            raise UsageError(f"train.scan: {self.config.name} runs in one way only", "leave it out")
         return None
 
     def inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -124,13 +137,14 @@ class Recurrent(MetaLearner):
             mask: (B, T) bool; None: all True.
 
         Returns:
-            What the output layer reads at each step (B, T, D), and the last state.
+            What the output layer reads at each step (B, T, D), 0 where `mask` is False, and the last state.
         """
         outputs = []
         for step in self._steps(state, inputs, mask):
             outputs.append(step.output)
             state = step.state
-        return torch.stack(outputs, 1), state
+        whole = torch.stack(outputs, 1)
+        return whole if mask is None else whole * mask.unsqueeze(2), state
 
     def fold(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
         """`scan` for those who look inside: every step with its state and signals, and the last state."""

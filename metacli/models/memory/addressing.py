@@ -12,8 +12,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-_NORM_FLOOR = 1e-6  # under the square root of a norm, so that an empty row is like no key: K = 0, and so its gradient
-_WEIGHT_FLOOR = 1e-12  # under the logarithm of a weight; gamma at its largest still leaves one-hot weightings one-hot
+NORM_FLOOR = 1e-6  # under the square root of a norm, so that an empty row is like no key: K = 0, and so its gradient
+WEIGHT_FLOOR = 1e-12  # under the logarithm of a weight; gamma at its largest still leaves one-hot weightings one-hot
 
 
 def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
     Returns:
         (B, heads, L) in [-1, 1]; near 0 where a norm is below 1e-3, the square root of the floor under it.
     """
-    keys = keys * (keys.square().sum(-1, keepdim=True) + _NORM_FLOOR).rsqrt()
-    inverse = (memory.square().sum(-1) + _NORM_FLOOR).rsqrt()  # (B, L)
+    keys = keys * (keys.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
+    inverse = (memory.square().sum(-1) + NORM_FLOOR).rsqrt()  # (B, L)
     return keys @ memory.mT * inverse.unsqueeze(1)
 
 
@@ -86,7 +86,7 @@ def sharpen(weights: Tensor, sharpness: Tensor) -> Tensor:
     Returns:
         (B, heads, L) a weighting.
     """
-    return torch.softmax(sharpness * (weights + _WEIGHT_FLOOR).log(), -1)
+    return torch.softmax(sharpness * (weights + WEIGHT_FLOOR).log(), -1)
 
 
 def erase(memory: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -10,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metacli.episode import Episode, Spec
-from metacli.models.base import Recurrent, Step
+from metacli.errors import UsageError
+from metacli.models.base import Recurrent, ScanKind, Step
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED, Controller, ControllerKind, ControllerState
 from metacli.models.tracing import About, Trace, Traced
@@ -61,13 +64,22 @@ class Access(ABC):
         interface_size: I, width of the interface vector.
         reads_size: R W, width of all reads side by side.
         described: see `Recurrent.described`; its own state and signals.
+        state: the class of its state, a NamedTuple that begins with `memory` and `reads`.
+        scan: where to find its `AccessScan`, as `module:class`; None where there is none.
         reads_first: whether a step reads the memory as it was before the step wrote.
     """
 
     interface_size: int
     reads_size: int
     described: ClassVar[dict[str, About]]
+    state: ClassVar[type[Any]]
+    scan: ClassVar[str | None] = None
     reads_first: bool = False
+
+    def scan_class(self) -> Any:
+        """The class that `scan` names."""
+        module, _, name = str(self.scan).partition(":")
+        return getattr(import_module(module), name)
 
     @abstractmethod
     def initial_state(self, batch: int, like: Tensor) -> Any:
@@ -110,6 +122,7 @@ class MemoryNetwork(Recurrent):
         self.controller = Controller(config.controller, inputs + reads, config.hidden, config.layers)
         self.heads = nn.Linear(config.hidden, self.access.interface_size)  # one layer steers all heads
         self.output = nn.Linear(config.hidden + reads, spec.out_size)
+        self.fast = False
         self.described = {**self.access.described, **DESCRIBED}
         with torch.no_grad():
             self.access.start(self.heads)
@@ -124,6 +137,30 @@ class MemoryNetwork(Recurrent):
         access, signals = self.access.step(self.heads(hidden), state.access)
         output = torch.cat([hidden, access.reads.flatten(1)], -1)
         return Step(output, State(access, controller), signals)
+
+    def use_scan(self, wanted: ScanKind, device: torch.device) -> str:
+        """See `MetaLearner.use_scan`: the plain scan, or the fast one (`scan`), on a CPU with numba, for `auto` too."""
+        missing = None
+        if self.access.scan is None:
+            missing = f"{self.config.name} has no fast scan"
+        elif device.type != "cpu":
+            missing = f"the fast scan is for CPUs, not for {device.type}"
+        elif not find_spec("numba"):
+            missing = "the fast scan needs numba: pip install 'metacli[fast]'"
+        if wanted == "fast" and missing:
+            raise UsageError(f"train.scan: {missing}", "train.scan=auto takes what there is")
+        self.fast = wanted != "plain" and not missing
+        if self.fast:
+            return "fast: compiled, at its first use on a machine, which takes some 15 s"
+        return f"plain: {missing if wanted == 'auto' else 'as asked'}"
+
+    def scan(self, state: State, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `Recurrent.scan` and `use_scan`."""
+        if not (self.fast and inputs.dtype in (torch.float32, torch.float64)):
+            return super().scan(state, inputs, mask)
+        from metacli.models.memory.scan import scan
+
+        return scan(self, state, inputs, mask)
 
     def trace(self, episode: Episode) -> Trace:
         """See `Recurrent.trace`; and what each slot keeps."""

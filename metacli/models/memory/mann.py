@@ -69,6 +69,9 @@ class LRUA(Access):
         "write_vector": About(("head", "width"), "what each head writes; the key in the paper"),
     }
 
+    state = State
+    scan = "metacli.models.memory.lrua_scan:LRUAScan"
+
     def __init__(self, config: MANN.Config):
         c = self.config = config
         self.reads_size = c.read_heads * c.width

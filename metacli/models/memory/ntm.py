@@ -13,8 +13,6 @@ from metacli.models.memory import addressing, starts
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
 from metacli.models.tracing import About
 
-_CLIP = 20.0  # bounds beta, gamma and the gates' logits: keeps a head from freezing where its gradient is 0
-
 
 class State(NamedTuple):
     """The memory and heads of an NTM after a step.
@@ -81,6 +79,10 @@ class NTMAccess(Access):
         "add": About(("write head", "width"), "a_t of the write heads, what they add to the slots they write"),
     }
 
+    state = State
+    scan = "metacli.models.memory.ntm_scan:NTMScan"
+    clip = 20.0  # bounds what beta, gamma and g are made of: keeps a head from freezing where its gradient is 0
+
     def __init__(self, config: NTM.Config):
         c = self.config = config
         heads = c.read_heads + c.write_heads
@@ -110,7 +112,7 @@ class NTMAccess(Access):
         """The numbers that the interface (B, I) stands for, in their ranges, and w_t of all heads (B, R + Wh, L)."""
         c = self.config
         heads = c.read_heads + c.write_heads
-        key, positive, gate, shift, change = interface.clamp(-_CLIP, _CLIP).split(self.sizes, -1)
+        key, positive, gate, shift, change = interface.clamp(-self.clip, self.clip).split(self.sizes, -1)
         key = key.unflatten(-1, (heads, c.width))  # k_t
         strength, sharpness = F.softplus(positive).view(-1, heads, 2).split(1, -1)  # beta_t
         sharpness = 1 + sharpness  # gamma_t

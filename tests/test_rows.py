@@ -1,0 +1,85 @@
+"""The row functions that compiled code is made of, against NumPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from metacli.models.memory import passes, rows
+
+check = settings(max_examples=40, deadline=None)
+lengths, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)
+
+
+def row(seed: int, length: int, scale: float, dtype: type = np.float32) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(size=length) * scale).astype(dtype)
+
+
+def apply(function, x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    function(x, out, rows.scratch(len(x), x.dtype))
+    return out
+
+
+@check
+@given(seeds, lengths, st.sampled_from([0.01, 1.0, 10.0, 30.0]))
+def test_elementary_functions_are_exact_to_the_last_bits(seed, length, scale):
+    x = row(seed, length, scale).clip(-80, 80)
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(apply(rows.exp, x), np.exp(wide), rtol=3e-7)
+    np.testing.assert_allclose(
+        apply(rows.log, np.abs(x) + np.float32(1e-12)), np.log(np.abs(x) + np.float32(1e-12)), rtol=3e-7, atol=2e-7
+    )
+    np.testing.assert_allclose(apply(rows.sigmoid, x), 1 / (1 + np.exp(-wide)), rtol=3e-7)
+    np.testing.assert_allclose(apply(rows.tanh, x), np.tanh(wide), atol=2e-7)
+    for function, expected in ((rows.exp, np.exp), (rows.tanh, np.tanh)):
+        np.testing.assert_allclose(apply(function, wide), expected(wide), rtol=1e-14)
+
+
+def test_extremes():
+    x = np.array([-1e30, -200, -87, 0, 88, np.nan, np.inf, -np.inf], np.float32)
+    found = apply(rows.exp, x)
+    assert (found[:3] < 1e-37).all()
+    assert found[3] == 1
+    assert np.isnan(found[5])
+    assert found[6] > 1e38
+    assert found[7] < 1e-37
+    for function in (rows.sigmoid, rows.tanh, rows.log):
+        assert np.isnan(apply(function, np.array([np.nan, 1], np.float32))[0])
+
+
+@check
+@given(seeds, lengths)
+def test_softmax_and_its_gradient(seed, length):
+    x = row(seed, length, 5, np.float64)
+    expected = np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+    out = np.empty_like(x)
+    passes.softmax(x.copy(), out, rows.scratch(length, x.dtype))
+    np.testing.assert_allclose(out, expected, rtol=1e-12)
+    d = row(seed + 1, length, 1, np.float64)
+    gradient = d.copy()
+    passes.softmax_back(out, gradient)
+    jacobian = np.diag(expected) - np.outer(expected, expected)
+    np.testing.assert_allclose(gradient, jacobian @ d, atol=1e-12)
+
+
+@check
+@given(seeds, st.integers(1, 5), st.integers(1, 40), st.integers(1, 3), st.integers(0, 3))
+def test_write_is_erase_then_add(seed, width, locations, adders, erasers):
+    rng = np.random.default_rng(seed)
+    memory, written = rng.normal(size=(width, locations)), np.empty((width, locations))
+    erasing, erase = rng.random((erasers, locations)), rng.random((erasers, width))
+    adding, add = rng.random((adders, locations)), rng.normal(size=(adders, width))
+    passes.write(memory, erasing, erase, adding, add, written)
+    for w in range(width):
+        for i in range(locations):
+            expected = memory[w, i]
+            for h in range(erasers):
+                expected *= 1 - erasing[h, i] * erase[h, w]
+            for h in range(adders):
+                expected += adding[h, i] * add[h, w]
+            assert written[w, i] == pytest.approx(expected, abs=1e-12)
