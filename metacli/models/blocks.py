@@ -165,10 +165,10 @@ class NormPool(torch.autograd.Function):
         slope = -scale * deviation * grad_weight / many
         level = -scale * grad_bias / many - slope * mean
         sent *= column(scale)
-        grad_y = torch.empty_like(y)
+        grad_y = torch.empty_like(y, dtype=scale.dtype)
         for to, some, place, part in parts(y[0].numel(), *map(rows, (grad_y, y, places, sent))):
-            to.copy_(torch.addcmul(level, some, slope).scatter_add_(1, place, part))
-        return grad_y, grad_weight, grad_bias, None
+            torch.addcmul(level, some, slope, out=to).scatter_add_(1, place, part)
+        return grad_y.to(y.dtype), grad_weight, grad_bias, None
 
 
 def conv_backward(grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
