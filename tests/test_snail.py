@@ -15,7 +15,7 @@ from torch import Tensor
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, dense_blocks, sees
-from metacli.models.snail import SNAIL
+from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)
 
@@ -190,6 +190,18 @@ class TestPhi:
         short = model.predict(model.adapt(x[1:, :2], y[1:, :2]), queries[1:])
         torch.testing.assert_close(padded[1:], short)
         torch.testing.assert_close(padded[:1], model.predict(model.adapt(x[:1], y[:1]), queries[:1]))
+
+    def test_what_d_train_is_not_asked_for_changes_nothing(self):
+        """The last block's reading of D_train, left out, and its gradients."""
+        model, (x, y), (queries, _) = snail(), items(2, 6), items(2, 4, seed=1)
+        run = model._run(model._nothing(2), model.inputs(x, y), parallel=False)
+        whole = Phi(run.items, run.keys, run.values, torch.ones(2, 6, dtype=torch.bool))
+        results = []
+        for phi in (whole, model.adapt(x, y)):
+            logits = model.predict(phi, queries)
+            results.append((logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))))
+        for full, short in zip(*results, strict=True):
+            torch.testing.assert_close(short, full, atol=1e-9, rtol=1e-9)
 
     def test_relabelling_changes_phi_and_the_answer(self):
         model, (x, y), (queries, _) = snail(), items(2, 5), items(2, 4, seed=1)

@@ -13,7 +13,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class DenseBlock(nn.Module):
@@ -36,9 +35,21 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor, history: Tensor, parallel: bool) -> Tensor:
         """Items x (B, T, D) that follow `history` (B, S, D or wider) to (B, T, D + filters)."""
-        earlier = before(x, history[..., : self.width], self.dilation, parallel)
-        signal, gate = (self.now(x) + self.past(earlier)).chunk(2, -1)
+        signal, gate = (self.now(x) + self._earlier(x, history, parallel)).chunk(2, -1)
         return torch.cat([x, signal.tanh() * gate.sigmoid()], -1)
+
+    def _earlier(self, x: Tensor, history: Tensor, parallel: bool) -> Tensor:
+        """A' x_(t - dilation), zero before the start of `history`; only what is there is multiplied.
+
+        Returns:
+            (B, T, 2 filters) in order, (B, 1, 2 filters) in parallel, where it is the same for all.
+        """
+        count = 1 if parallel else x.shape[1]
+        start = history.shape[1] - self.dilation  # where the first of x looks in `history`
+        blank = x.new_zeros(x.shape[0], min(max(-start, 0), count), self.past.out_features)
+        old = history[:, max(start, 0) : max(start + count, 0), : self.width]
+        new = x[:, : max(count - self.dilation, 0)]
+        return torch.cat([blank, self.past(old), self.past(new)], 1)
 
 
 class TCBlock(nn.Module):
@@ -101,17 +112,6 @@ class AttentionBlock(nn.Module):
         weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
         read = weights @ torch.cat([values, own_values], 1)
         return torch.cat([x, read], -1), own_keys, own_values, weights
-
-
-def before(x: Tensor, history: Tensor, steps: int, parallel: bool) -> Tensor:
-    """What stands `steps` before each item of x (B, T, D), zero before the start of `history` (B, S, D).
-
-    Returns:
-        (B, T, D) in order, (B, 1, D) in parallel, where it is the same for all.
-    """
-    line, count = (history, 1) if parallel else (torch.cat([history, x], 1), x.shape[1])
-    start = history.shape[1]  # item `start - steps` of the line, once `steps` zeros stand in front of it
-    return F.pad(line, (0, 0, steps, 0))[:, start : start + count]
 
 
 def sees(known: Tensor, count: int, parallel: bool) -> Tensor:

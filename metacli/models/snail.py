@@ -23,7 +23,7 @@ class Phi(NamedTuple):
     """SNAIL's phi: its cached activations of D_train. Padding, if any, stands in front of the real items.
 
     Attributes:
-        items: (B, S, D) the features of every item after the last block. As blocks append to their input, the first
+        items: (B, S, D) the features of every item before the last block. As blocks append to their input, the first
             columns are the inputs of every dilated convolution, whose tails a query continues.
         keys: (B, S, sum of `keys`) the keys of all attention blocks, side by side.
         values: (B, S, sum of `values`) their values.
@@ -37,7 +37,14 @@ class Phi(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What T items became: items, keys and values as in `Phi`, and each attention block's weights (B, T, S + T)."""
+    """What T items became.
+
+    Attributes:
+        items: (B, T, D) after the last block; before it where they were not asked.
+        keys: as in `Phi`.
+        values: as in `Phi`.
+        weights: (B, T, S + T) of each attention block that read.
+    """
 
     items: Tensor
     keys: Tensor
@@ -102,7 +109,7 @@ class SNAIL(MetaLearner):
         empty = self._nothing(x_train.shape[0])
         if x_train.shape[1] == 0:
             return empty
-        run = self._run(empty, self.inputs(x_train, y_train), parallel=False)
+        run = self._run(empty, self.inputs(x_train, y_train), parallel=False, asked=False)
         if mask is None:
             return Phi(run.items, run.keys, run.values, torch.ones_like(run.items[..., 0], dtype=torch.bool))
         return _padding_first(Phi(run.items, run.keys, run.values, mask))
@@ -138,8 +145,11 @@ class SNAIL(MetaLearner):
     def _ask(self, phi: Phi, x_test: Tensor, y_late: Tensor | None) -> Run:
         return self._run(phi, self.inputs(x_test, y_late), parallel=self.spec.mode == "independent")
 
-    def _run(self, phi: Phi, x: Tensor, parallel: bool) -> Run:
-        """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one."""
+    def _run(self, phi: Phi, x: Tensor, parallel: bool, asked: bool = True) -> Run:
+        """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one.
+
+        Of items that are not asked, others see no more than the keys and values of the last block: it reads nothing.
+        """
         steps = phi.items.shape[1] + (1 if parallel else x.shape[1])
         if steps > self.reach:
             raise UsageError(
@@ -153,6 +163,11 @@ class SNAIL(MetaLearner):
         for i, attention in enumerate(self.attentions):
             if i:
                 x = self.convolutions[i - 1](x, phi.items, parallel)
+            assert isinstance(attention, AttentionBlock)
+            if attention is self.attentions[-1] and not asked:
+                keys.append(attention.key(x))
+                values.append(attention.value(x))
+                break
             x, new_keys, new_values, new_weights = attention(x, old_keys[i], old_values[i], visible)
             keys.append(new_keys)
             values.append(new_values)
@@ -162,7 +177,8 @@ class SNAIL(MetaLearner):
     def _nothing(self, batch: int) -> Phi:
         """phi of an empty D_train."""
         like = self.output.weight
-        widths = self.output.in_features, sum(self.config.keys), sum(self.config.values)
+        before_last = self.output.in_features - self.config.values[-1]
+        widths = before_last, sum(self.config.keys), sum(self.config.values)
         items, keys, values = (like.new_zeros(batch, 0, width) for width in widths)
         return Phi(items, keys, values, like.new_zeros(batch, 0, dtype=torch.bool))
 
