@@ -14,8 +14,9 @@ from metacli import processor
 from metacli.errors import UsageError
 
 GAIN = 0.9  # of one thread's time: more threads are taken only if they do better than this
-SECONDS = 2.0  # after which no further round of trials begins
-ROUNDS = 3
+ROUNDS = 3  # of trials, at most
+CLEAR = 0.75  # of one thread's time, or its inverse: a difference that needs no further round
+SECONDS = 2.0  # after which none begins
 SLOWER = 1.5  # times a run's fastest steps: then other work may have taken a core, and it is tried again
 AGAIN = 300.0  # seconds after which a run that gave up its threads tries them again
 
@@ -83,14 +84,18 @@ def _times(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
     """Median seconds of the trial with each number of threads, tried in turn."""
     times: dict[int, list[float]] = {n: [] for n in counts}
     trial()  # the first one also loads and compiles
-    began = time.monotonic()
-    while not times[1] or (len(times[1]) < ROUNDS and time.monotonic() - began < SECONDS):
+    began, medians = time.monotonic(), dict.fromkeys(counts, 0.0)
+    for _ in range(ROUNDS):
         for n in counts:
             torch.set_num_threads(n)
             start = time.perf_counter()
             trial()
             times[n].append(time.perf_counter() - start)
-    return {n: statistics.median(seconds) for n, seconds in times.items()}
+            medians[n] = statistics.median(times[n])
+        gain = min(medians[n] for n in counts[1:]) / medians[1]
+        if not CLEAR < gain < 1 / CLEAR or time.monotonic() - began > SECONDS:
+            break
+    return medians
 
 
 class Pace:
