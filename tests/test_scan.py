@@ -163,9 +163,9 @@ def test_which_scan_and_why():
 
 
 def test_without_numba_the_plain_scan_serves(monkeypatch):
-    monkeypatch.setattr("metacli.models.memory.core.find_spec", lambda name: None)
+    monkeypatch.setattr("metacli.fast._missing", lambda: "not installed")
     model = make(NTM)
     assert "pip install 'metacli[fast]'" in model.use_scan("auto", CPU)
     assert not model.fast
-    with pytest.raises(UsageError, match="needs numba"):
+    with pytest.raises(UsageError, match="numba cannot be used"):
         model.use_scan("fast", CPU)

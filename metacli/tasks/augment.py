@@ -1,13 +1,47 @@
-"""Images turned and moved at random amounts, one by one."""
+"""Images taken from a table of bytes, as they are, or turned and moved by amounts of their own."""
 
 from __future__ import annotations
+
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metacli import fast
+
 AT_ONCE = 128  # images; few enough for their grid to stay in the processor's cache
+
+
+def quickest() -> ModuleType:
+    """The module whose `taken` and `moved` to use: `metacli.tasks.compiled` where numba is here, else this one."""
+    if not fast.available():
+        from metacli.tasks import augment
+
+        return augment
+    from metacli.tasks import compiled
+
+    return compiled
+
+
+def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """Some images as numbers.
+
+    Args:
+        table: (images, C * H * W) uint8, intensity 0 to 255.
+        row: (M,) int64, which of them.
+        shape: (C, H, W).
+
+    Returns:
+        (M, C, H, W) float32 in [0, 1].
+    """
+    return table.index_select(0, torch.from_numpy(row)).to(torch.float32).div_(255).view(-1, *shape)
+
+
+def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], angle: np.ndarray, shift: np.ndarray) -> Tensor:
+    """The same images, each turned and moved by amounts of its own: `taken`, then `move`."""
+    return move(taken(table, row, shape), angle, shift)
 
 
 def move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
@@ -23,11 +57,11 @@ def move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
     sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
     right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
     across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
-    source = torch.empty(min(len(x), AT_ONCE), size, size, 2)  # where each pixel comes from
+    by_column = torch.complex(cos * across, sin * across)  # where a pixel comes from is a sum of two: as complex
+    by_row = torch.complex(-sin * along, cos * along)  # numbers, x beside y, it is one addition over whole rows
+    source = torch.empty(min(len(x), AT_ONCE), size, size, dtype=torch.complex64)
     for start in range(0, len(x), AT_ONCE):
         m = slice(start, start + AT_ONCE)
-        grid = source[: len(x[m])]
-        torch.sub(cos[m] * across[m], sin[m] * along[m], out=grid[..., 0])
-        torch.add(sin[m] * across[m], cos[m] * along[m], out=grid[..., 1])
+        grid = torch.view_as_real(torch.add(by_column[m], by_row[m], out=source[: len(x[m])]))
         moved[m] = F.grid_sample(x[m], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved

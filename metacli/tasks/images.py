@@ -18,7 +18,7 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.section import Section
 from metacli.tasks import labels, order
-from metacli.tasks.augment import move
+from metacli.tasks.augment import quickest
 from metacli.tasks.base import SPLITS, Counter, Split, Tasks
 
 APPEARANCES = 10  # of a class in a stream, scored one by one
@@ -177,30 +177,37 @@ class Images(Tasks):
         else:
             none = np.zeros((count, 0), np.int64)
             parts = ((none, none), order.streamed(counter, counts, c.length))
-        one_of_n = c.labels == "one-hot"
-        characters = labels.plain(count, c.ways) if one_of_n else labels.strings(counter, c.ways)  # (B, N, C)
+        characters = labels.strings(counter, c.ways) if c.labels == "strings" else None  # (B, N, C)
         drawings = order.drawings(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
-        rows = np.arange(count)[:, None]
+        rows, first_row = np.arange(count)[:, None], classes * drawings.shape[2]
 
-        x, y = [], []
+        at, y = [], []
         for label, nth in parts:  # (B, T) each: the class by its label, and which of its drawings
-            row = classes[rows, label] * drawings.shape[2] + drawings[rows, label, nth]
-            x.append(self._pixels(row, counter if self.augments(split) else None))
-            y.append(torch.from_numpy(characters[rows, label]))  # (B, T, C)
-        y_seen = [labels.one_hot(answer, self.spec.y_size) for answer in y]  # (B, T, Y)
-        late = None if c.protocol == "k-shot" else F.pad(y_seen[1], (0, 0, 1, 0))[:, :-1]
+            at.append(first_row[rows, label] + drawings[rows, label, nth])
+            y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
+        x = self._pixels(at, counter if self.augments(split) else None)
+        seen = labels.one_hot(y[0], self.spec.y_size)  # (B, S, Y)
+        late = None
+        if c.protocol == "stream":
+            late = F.pad(labels.one_hot(y[1], self.spec.y_size), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
         numbers = torch.from_numpy(index)
-        return Episode(x[0], y_seen[0], x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
+        return Episode(x[0], seen, x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
 
-    def _pixels(self, row: np.ndarray, counter: Counter | None) -> Tensor:
-        """(B, T) rows of the table to (B, T, *x_shape) float32 in [0, 1], moved at random where `counter` is given."""
-        c = self.config
-        x = self._table.index_select(0, torch.from_numpy(row.ravel())).to(torch.float32).div_(255)
-        x = x.view(-1, *self.spec.x_shape)
-        if counter is not None and row.size and (c.rotation or c.shift):
-            draw = 2 * counter.uniform(row.shape[1], 3).reshape(-1, 3) - 1  # in [-1, 1)
-            x = move(x, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
-        return x.view(*row.shape, *self.spec.x_shape)
+    def _pixels(self, at: list[np.ndarray], counter: Counter | None) -> list[Tensor]:
+        """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `counter` is given.
+
+        All of them at once: for a single episode it is the number of operations that costs.
+        """
+        c, shape = self.config, self.spec.x_shape
+        row, loops = np.concatenate([part.ravel() for part in at]), quickest()
+        if counter is not None and (c.rotation or c.shift):
+            draws = [counter.uniform(part.shape[1], 3).reshape(-1, 3) for part in at if part.size]
+            draw = 2 * np.concatenate(draws) - 1  # in [-1, 1)
+            x = loops.moved(self._table, row, shape, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
+        else:
+            x = loops.taken(self._table, row, shape)
+        parts = x.split([part.size for part in at])
+        return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
 
     def loss(self, logits: Tensor, episode: Episode) -> Tensor:
         """Mean cross-entropy of a label character in nats; see `Tasks.loss`."""

@@ -16,11 +16,6 @@ LETTERS = 5  # of the alphabet of string labels
 CHARACTERS = 5  # of one string label
 
 
-def plain(count: int, ways: int) -> np.ndarray:
-    """(count, N, 1) int64: class n is labelled n."""
-    return np.broadcast_to(np.arange(ways)[:, None], (count, ways, 1))
-
-
 def strings(counter: Counter, ways: int) -> np.ndarray:
     """(B, N, CHARACTERS) int64: a random string for each class, no two alike within a task."""
     drawn = counter.subset(LETTERS**CHARACTERS, ways)
@@ -29,7 +24,8 @@ def strings(counter: Counter, ways: int) -> np.ndarray:
 
 def one_hot(characters: Tensor, size: int) -> Tensor:
     """(B, T, C) to (B, T, size), one-hot by characters."""
-    return torch.eye(size // characters.shape[2])[characters].flatten(2)
+    choices = torch.arange(size // characters.shape[2], device=characters.device)
+    return (characters[..., None] == choices).flatten(2).float()
 
 
 def cross_entropy(logits: Tensor, answer: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from metacli.tasks.base import Counter
 
 def shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, (B, T) each."""
-    order = counter.permutation(ways * (stop - start))
-    return order % ways, start + order // ways
+    nth, label = np.divmod(counter.permutation(ways * (stop - start)), ways)
+    return label, start + nth
 
 
 def streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,5 +30,7 @@ def streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndar
 def drawings(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
     """(B, N, most) int64: the drawings 0, ..., count - 1 of each class in random order, then padding."""
     keys = counter.bits(counts.shape[1], most)
+    if (counts == most).all():
+        return keys.argsort(-1)
     keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
-    return np.argsort(keys, -1, kind="stable")
+    return keys.argsort(-1, kind="stable")

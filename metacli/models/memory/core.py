@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from metacli import fast
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import Recurrent, ScanKind, Step
@@ -145,8 +145,8 @@ class MemoryNetwork(Recurrent):
             missing = f"{self.config.name} has no fast scan"
         elif device.type != "cpu":
             missing = f"the fast scan is for CPUs, not for {device.type}"
-        elif not find_spec("numba"):
-            missing = "the fast scan needs numba: pip install 'metacli[fast]'"
+        elif not fast.available():
+            missing = fast.reason()
         if wanted == "fast" and missing:
             raise UsageError(f"train.scan: {missing}", "train.scan=auto takes what there is")
         self.fast = wanted != "plain" and not missing

@@ -7,12 +7,14 @@ float64 go through the library. NaN stays NaN; infinity counts as the largest nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from metacli.fast import loop
+
+compiled = partial(loop, reorder=True)  # NaN and infinity stay what they are all the same
 Array = Any  # an array, inside compiled code
 
 _F, _I = np.float32, np.int32
@@ -22,14 +24,6 @@ _HALF, _ONE, _TWO, _ROOT_2 = _F(0.5), _F(1.0), _F(2.0), _F(1.4142135)
 _C3, _C4, _C5, _C6, _C7 = _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 720), _F(1 / 5040)  # of exp(x)
 _D3, _D5, _D7, _D9 = _F(1 / 3), _F(1 / 5), _F(1 / 7), _F(1 / 9)  # of artanh(x)
 _BIAS, _SHIFT, _MANTISSA, _EXPONENT_0 = _I(127), _I(23), _I(0x7FFFFF), _I(0x3F800000)  # the parts of a float32
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """The function as machine code, made at its first call and kept beside the source or in numba's cache folder.
-
-    Sums may be taken in another order and products fused with them.
-    """
-    return njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function)
 
 
 def scratch(size: int, dtype: np.dtype) -> np.ndarray:
