@@ -61,7 +61,7 @@ def keep_freed_memory() -> None:
         return
     m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
     mallopt(m_mmap_threshold, 2**30)
-    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_trim_threshold, -1)  # never; a bound would let large steps give memory back and fetch it again
     mallopt(m_top_pad, 2**26)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from metacli import checkpoint, threads
+from metacli import ahead, checkpoint, processor, threads
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluate import evaluate
 from metacli.meter import Meter
@@ -83,11 +84,13 @@ def train(
     writer = tensorboard(rundir.path) if recipe.train.tensorboard else None
     began, cfg, step = time.monotonic(), recipe.train, start
     meter = Meter()
-    with StopSignal() as stop, progress:
+    free_core = device.type != "cpu" or processor.cores()[0] > pace.threads.count
+    episodes = ahead.batches(tasks, cfg.batch, start, cfg.steps, device, beside=free_core)
+    with StopSignal() as stop, progress, closing(episodes):
         while step < cfg.steps and not stop.code:
             model.train()
             set_rate(optimizer, learning_rate(cfg, step))
-            episode = tasks.batch("train", step * cfg.batch, cfg.batch).to(device)  # T_i ~ p(T): D_train and D_test
+            episode = next(episodes)  # T_i ~ p(T): D_train and D_test
             logits = model(episode)  # phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
             loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
             optimizer.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process, see metacli.processor
 ROOT = Path(__file__).parent.parent
 
 TINY = {

@@ -12,7 +12,7 @@ from metacli.models.encoder import Encoder, EncoderConfig
 from metacli.recipe import folder, load
 
 CPU = torch.device("cpu")
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
 @pytest.fixture

@@ -61,6 +61,15 @@ def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree,
     assert timeless[0] == timeless[1]
 
 
+def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):
+    recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
+    run(recipe, tmp_path / "inline")
+    monkeypatch.setattr("metacli.processor.cores", lambda: (2, "cores"))
+    run(recipe, tmp_path / "beside")
+    one, two = weights(tmp_path / "inline"), weights(tmp_path / "beside")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
 def stop_at(step, recipe, path):
     """Train until SIGTERM arrives during `step`."""
     cls = resolve(TASKS, recipe.task.name, "task")
