@@ -11,7 +11,7 @@ from metacli.recipe import TrainConfig
 
 
 def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW or RMSProp over all parameters; the first two as one operation on all of them where PyTorch has it."""
+    """Adam, AdamW or RMSProp over all parameters; the first two as one operation where PyTorch has it."""
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(
             model.parameters(), cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay
