@@ -1,0 +1,111 @@
+"""From a recipe to a training step, by the same path as `metacli train`. The one place where our models are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor, nn
+
+from metacli.episode import Episode
+from metacli.recipe import Recipe, TrainConfig, load
+from metacli.registry import MODELS, TASKS, build
+from metacli.runtime import prepare
+from metacli.tasks.base import Tasks
+from metacli.train import clip, make_optimizer
+from tests.bench.case import OURS, Side
+
+# The rows that a case has for us: name -> further KEY=VALUE. One more way to compute the same model is one more line.
+VARIANTS: dict[str, list[str]] = {OURS: []}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A recipe, built: its tasks, its model in training mode, and one fixed episode (a batch of `train.batch` tasks).
+
+    Attributes:
+        episode: sampled once, so that a step does not include sampling.
+    """
+
+    recipe: Recipe
+    tasks: Tasks
+    model: nn.Module
+    episode: Episode
+
+    def step(self) -> TrainingStep:
+        """The training step of this model on its episode."""
+        return TrainingStep(self.model, self.recipe.train, lambda: self.loss(self.model, self.episode))
+
+    def sampled_step(self) -> Callable[[], Any]:
+        """The same, but each on new episodes, sampling included."""
+        batch, drawn = self.recipe.train.batch, iter(range(10**9))
+
+        def fresh() -> Tensor:
+            return self.loss(self.model, self.tasks.batch("train", next(drawn) * batch, batch))
+
+        return TrainingStep(self.model, self.recipe.train, fresh)
+
+    def beside(self, model: nn.Module, episode: Episode | None = None) -> TrainingStep:
+        """The training step of a reference on this episode (or on part of it), its optimiser and clipping as ours."""
+        asked = self.episode if episode is None else episode
+        return TrainingStep(model, self.recipe.train, lambda: self.loss(model, asked))
+
+    def loss(self, model: nn.Module, episode: Episode) -> Tensor:
+        """The training loss of what maps an episode to logits (B, Q, O)."""
+        return self.tasks.loss(model(episode), episode)
+
+
+class TrainingStep:
+    """What the training loop does with an episode: forward, loss, backward, clipping, update. One call is one step.
+
+    Args:
+        model: whose parameters are trained.
+        config: optimiser, rate and clipping.
+        loss: computes the scalar to minimise, forward pass included.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, loss: Callable[[], Tensor]):
+        self.model, self.config, self.loss = model.train(), config, loss
+        self.optimizer = make_optimizer(model, config)
+
+    def gradient(self) -> None:
+        """Forward and backward alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss().backward()
+
+    def __call__(self) -> None:
+        """One update of theta."""
+        self.gradient()
+        clip(self.model, self.config)
+        self.optimizer.step()
+
+
+@lru_cache
+def tasks_of(config: Any, seed: int) -> Tasks:
+    """p(T) of a recipe's `task`; the same for all cases that share it, so that images are read once."""
+    return build(TASKS, config, seed)
+
+
+def learner(name: str, *overrides: str) -> Learner:
+    """A shipped recipe with KEY=VALUE overrides, built; the same weights and episode whenever it is called."""
+    recipe = load(name, list(overrides))
+    prepare(recipe.seed)
+    tasks = tasks_of(recipe.task, recipe.seed)
+    model = build(MODELS, recipe.model, tasks.spec)
+    return Learner(recipe, tasks, model, tasks.batch("train", 0, recipe.train.batch))
+
+
+def ours(name: str, *overrides: str) -> dict[str, Learner]:
+    """Every variant of our model by its row's name, `ours` first."""
+    return {row: learner(name, *overrides, *more) for row, more in VARIANTS.items()}
+
+
+def steps(learners: dict[str, Learner], amount: float = 1) -> dict[str, Side]:
+    """Our rows of a case.
+
+    Args:
+        amount: see `Side.amount`.
+    """
+    return {row: Side(each.step(), amount) for row, each in learners.items()}
