@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.plot and not sweeps:
         print("error: --plot draws growth, and --only leaves none\nhint: --only growth", file=sys.stderr)
         return 2
-    rounds, seconds = (2, 0.02) if options.quick else (options.rounds, 0.2)
+    rounds, seconds = (2, 0.02) if options.quick else (options.rounds, 0.15)
     settings = {"threads": options.threads, "rounds": rounds, "seconds_per_turn": seconds, "quick": options.quick}
     threads = torch.get_num_threads()
     result = {"machine": machine(), "settings": settings}
@@ -69,7 +69,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="PATTERN", help="names to run")
     parser.add_argument("--threads", type=_threads, default=_threads("1,all"), metavar="N,...", help="default: 1,all")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each side (default: 7)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: 5)")
     parser.add_argument("--quick", action="store_true", help="two short rounds: figures are rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how the cost grows (needs the extra `plot`)")

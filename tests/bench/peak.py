@@ -35,14 +35,19 @@ def peak(case: str, side: str) -> float:
 
     torch.set_num_threads(1)
     run = CASES[case].make().sides[side].run
-    with suppress(OSError, AttributeError, TypeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     with suppress(OSError):  # not Linux: the peak of the building counts as memory that was there before
         Path("/proc/self/clear_refs").write_text("5")
     before = resident()
     for _ in range(_STEPS):
         run()
     return max(0.0, resident() - before)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which training otherwise keeps for its next step."""
+    with suppress(OSError, AttributeError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> float:

@@ -39,7 +39,8 @@ def _timed(works: dict[str, Work], sums: dict[str, Arithmetic], n: int, rounds: 
         sides |= {(name, side): each for side, each in work.sides.items()}
         if name in sums:
             sides[name, PRODUCT] = limit.product(sums[name].shape)
-            sides[name, LARGE] = limit.product(limit.LARGE)
+    if sums:
+        sides[LARGE, LARGE] = limit.product(limit.LARGE)
     torch.set_num_threads(n)
     turns = rounds * sum(not side.missing for side in sides.values())
     with tqdm(total=turns, desc=f"{n} thread{'s' * (n > 1)}", disable=None) as bar:
@@ -80,8 +81,8 @@ def _limit(case: Case, mine: Side, timings: dict[int, dict[Key, Timing]], sums: 
     rows = {}
     for n, t in timings.items():
         rates = [
-            limit.product(shape).amount / t[case.name, name].median
-            for name, shape in ((PRODUCT, sums.shape), (LARGE, limit.LARGE))
+            limit.product(shape).amount / t[key].median
+            for key, shape in (((case.name, PRODUCT), sums.shape), ((LARGE, LARGE), limit.LARGE))
         ]
         least = sums.total / rates[0]
         rows[n] = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from itertools import groupby
 from typing import NamedTuple
 
 from tests.bench.case import Side
+from tests.bench.peak import give_back
 
 
 class Timing(NamedTuple):
@@ -36,25 +38,26 @@ def measure(
     Args:
         sides: by (case, side), the sides of a case next to each other.
         rounds: how often each has its turn.
-        seconds: of runs in one turn, once it has run at least once; a first, untimed run is on top.
+        seconds: of timed runs in one turn; an untimed one goes before.
         tick: called after each turn.
     """
     times: dict[tuple[str, str], list[list[float]]] = {key: [] for key, side in sides.items() if not side.missing}
-    for key in times:
-        sides[key].run()  # what is made at first use: kernels, buffers, compiled code
-    for _ in range(rounds):
-        for key, turns in times.items():
-            turns.append(_turn(sides[key], seconds))
-            tick()
+    for nth in range(rounds + 1):
+        for _, group in groupby(times, key=lambda key: key[0]):
+            for key in group:
+                if nth:
+                    times[key].append(_turn(sides[key], seconds))
+                    tick()
+                else:
+                    sides[key].run()  # what is made at first use: kernels, buffers, compiled code
+            give_back()  # or the memory that each case keeps for itself would add up
     return {key: _summary(turns) for key, turns in times.items()}
 
 
 def _turn(side: Side, seconds: float) -> list[float]:
-    """The times of one turn; the untimed run before it brings back the side's data into the caches."""
-    first = _once(side)
-    if first > seconds:  # so long that caches do not matter: let it count
-        return [first]
-    taken: list[float] = []
+    """The times of one turn, one at least; the untimed run before it brings memory and caches back."""
+    side.run()
+    taken = [_once(side)]
     while sum(taken) < seconds:
         taken.append(_once(side))
     return taken
