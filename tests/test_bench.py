@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from metacli.episode import Episode, Spec
 from metacli.recipe import from_dict
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
-from tests.bench import limit
+from tests.bench import limit, peak
 from tests.bench.__main__ import main
 from tests.bench.case import Side
 from tests.bench.cases import CASES
@@ -141,6 +142,15 @@ def test_sides_take_turns_and_a_missing_one_is_left_out():
     assert set(timings) == {("c", "a"), ("c", "b")}
     assert re.fullmatch("ab(a+b+){3}", "".join(order))
     assert all(len(t.rounds) == 3 and t.low <= t.median <= t.high for t in timings.values())
+
+
+def test_a_child_that_dies_costs_one_figure_and_not_the_run(monkeypatch):
+    monkeypatch.setattr(peak, "peak", die)
+    assert peak.peaks([("a", "b")]) == {("a", "b"): None}
+
+
+def die(*_: str) -> None:
+    os._exit(1)
 
 
 def test_exponent_of_a_square():

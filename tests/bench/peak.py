@@ -10,20 +10,28 @@ import ctypes
 import multiprocessing
 import resource
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
 _STEPS = 2
 
 
-def peaks(keys: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """MiB by (case, side). Children are forked from a server that has imported torch and computed nothing."""
+def peaks(keys: list[tuple[str, str]]) -> dict[tuple[str, str], float | None]:
+    """MiB by (case, side), None where the child died, as it does for want of memory.
+
+    Children are forked from a server that has imported torch and computed nothing.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.bench.cases"])
-    found = {}
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        for key in keys:
-            found[key] = pool.apply(peak, key)
+    found: dict[tuple[str, str], float | None] = {}
+    for key in keys:
+        with ProcessPoolExecutor(1, context) as child:
+            try:
+                found[key] = child.submit(peak, *key).result()
+            except BrokenProcessPool:
+                found[key] = None
     return found
 
 

@@ -67,7 +67,8 @@ def _side(case: dict[str, Any], name: str, side: dict[str, Any], threads: list[i
     cells = [text for r in rows for text in (number(r["value"]), "" if name == OURS else number(r["quotient"]))]
     target = case["target"]
     aim = number(target["quotient"]) if target and target["over"] == name else ""
-    return [*cells, aim, f"{side['peak_mib']:,.0f}"]
+    memory = "died" if side["peak_mib"] is None else f"{side['peak_mib']:,.0f}"
+    return [*cells, aim, memory]
 
 
 def _growth(sweeps: list[dict[str, Any]]) -> Table:

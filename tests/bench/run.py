@@ -48,7 +48,11 @@ def _timed(works: dict[str, Work], sums: dict[str, Arithmetic], n: int, rounds: 
 
 
 def _case(
-    case: Case, work: Work, timings: dict[int, dict[Key, Timing]], memory: dict[Key, float], sums: Arithmetic | None
+    case: Case,
+    work: Work,
+    timings: dict[int, dict[Key, Timing]],
+    memory: dict[Key, float | None],
+    sums: Arithmetic | None,
 ) -> dict[str, Any]:
     mine = work.sides[OURS]
     sides: dict[str, Any] = {}
@@ -57,7 +61,7 @@ def _case(
             sides[name] = {"missing": side.missing}
             continue
         rows = {n: _row(case, side, t[case.name, name], mine, t[case.name, OURS]) for n, t in timings.items()}
-        sides[name] = {"peak_mib": round(memory[case.name, name], 1), "threads": rows}
+        sides[name] = {"peak_mib": memory[case.name, name], "threads": rows}
     target = case.target and {"over": case.target.over, "quotient": case.target.quotient}
     result = {"name": case.name, "title": case.title, "unit": case.unit, "target": target, "sides": sides}
     if sums:
