@@ -1,11 +1,13 @@
 # make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
 # make test   set up with the development tools, then lint, type check and all tests
+# make bench  what a training step and an episode cost, beside references; BENCH='--quick --only ntm' for less
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+BENCH := --json runs/bench/bench.json --plot runs/bench/growth.png
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +32,9 @@ lint: $(VENV)/dev
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/core
+	$(BIN)/python -m tests.bench $(BENCH)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

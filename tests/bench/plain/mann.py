@@ -1,0 +1,64 @@
+"""MANN, equation by equation (Santoro et al. 2016, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metacli.episode import Episode
+from tests.bench.plain.inputs import PlainEncoder, find, in_order
+from tests.bench.plain.similarity import by_torch
+
+
+class PlainMANN(nn.Module):
+    """An LSTM controller, R heads that read by content and write to the least used, a memory (B, L, W).
+
+    Attributes:
+        cosine: one of `similarity`.
+    """
+
+    cosine = staticmethod(by_torch)
+
+    @classmethod
+    def like(cls, model: nn.Module) -> PlainMANN:
+        """With the weights of our MANN (LSTM controller of one layer, write before read)."""
+        c, plain = model.config, cls()
+        plain.config, plain.encoder = c, PlainEncoder.like(model)
+        (cell,), (heads, output) = find(model, nn.LSTMCell), find(model, nn.Linear)
+        plain.cell = nn.LSTMCell(cell.input_size, cell.hidden_size)
+        plain.heads = nn.Linear(heads.in_features, heads.out_features)
+        plain.output = nn.Linear(output.in_features, output.out_features)
+        for mine, source in ((plain.cell, cell), (plain.heads, heads), (plain.output, output)):
+            mine.load_state_dict(source.state_dict())
+        return plain
+
+    def forward(self, episode: Episode) -> Tensor:
+        """Logits (B, Q, O)."""
+        c, inputs = self.config, in_order(self.encoder, episode)
+        batch = inputs.shape[0]
+        separate = c.write_vector == "separate"
+        sizes = [c.width, 1, c.width * separate, int(c.learn_strength)]
+        memory = inputs.new_full((batch, c.locations, c.width), 1e-6)
+        reads = inputs.new_zeros(batch, c.read_heads, c.width)
+        reading = writing = F.one_hot(torch.arange(c.read_heads), c.locations).to(inputs.dtype).expand(batch, -1, -1)
+        usage = inputs.new_zeros(batch, c.locations)
+        h = s = inputs.new_zeros(batch, c.hidden)
+        answers = []
+        for t in range(inputs.shape[1]):
+            h, s = self.cell(torch.cat([inputs[:, t], reads.flatten(1)], -1), (h, s))
+            key, alpha, vector, raw = self.heads(h).unflatten(1, (c.read_heads, -1)).split(sizes, -1)
+            strength = F.softplus(raw) if c.learn_strength else c.strength
+            slots = usage.argsort(dim=-1, stable=True)[:, : c.read_heads]
+            least_used = F.one_hot(slots, c.locations).to(inputs.dtype)  # eq. 6
+            gate = torch.sigmoid(alpha)
+            writing = gate * reading + (1 - gate) * least_used  # eq. 7
+            memory = memory * (1 - least_used.sum(1)).unsqueeze(2)
+            memory = memory + writing.mT @ (vector if separate else key)  # eq. 8
+            similarity = self.cosine(key.unsqueeze(2), memory.unsqueeze(1))  # eq. 2, (B, R, L)
+            reading = torch.softmax(strength * similarity, -1)  # eq. 3
+            reads = reading @ memory  # eq. 4
+            usage = (c.usage_decay * usage + reading.sum(1) + writing.sum(1)).detach()  # eq. 5
+            if t >= episode.x_train.shape[1]:
+                answers.append(self.output(torch.cat([h, reads.flatten(1)], -1)))
+        return torch.stack(answers, 1)
