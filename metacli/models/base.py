@@ -152,11 +152,13 @@ class Recurrent(MetaLearner):
         return steps, steps[-1].state
 
     def _steps(self, state: Any, inputs: Tensor, mask: Tensor | None) -> Iterator[Step]:
-        whole = [True] * inputs.shape[1] if mask is None else mask.all(0).tolist()
+        whole = [mask is None] * inputs.shape[1]
+        if mask is not None and mask.device.type == "cpu":  # to ask a GPU is to wait for it
+            whole = mask.all(0).tolist()
         for t, item in enumerate(inputs.unbind(1)):
             step = self.step(state, item)
-            if not whole[t]:
-                step = step._replace(state=select(mask[:, t], step.state, state))  # type: ignore[index]
+            if mask is not None and not whole[t]:
+                step = step._replace(state=select(mask[:, t], step.state, state))
             state = step.state
             yield step
 
