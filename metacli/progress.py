@@ -21,7 +21,7 @@ _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
 
 
 class Forecast:
-    """The time that is left, from the steps and validations seen so far.
+    """The time that is left, from the steps and validations seen so far but the first step, which loads and compiles.
 
     Args:
         cfg: the section `train` of the recipe.
@@ -30,13 +30,14 @@ class Forecast:
 
     def __init__(self, cfg: TrainConfig, step: int):
         self._cfg, self._step, self._mark = cfg, step, time.monotonic()
-        self.stepping, self._steps, self._validating, self._validations = 0.0, 0, 0.0, 0
+        self.stepping, self._steps, self._validating, self._validations = 0.0, -1, 0.0, 0
         times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
         self._to_validate = sum(t > step for t in times) + 1  # and one at the end
 
     def step(self) -> None:
         """One more step is done."""
-        self.stepping, self._steps, self._step = self.stepping + self._lap(), self._steps + 1, self._step + 1
+        lap, self._steps, self._step = self._lap(), self._steps + 1, self._step + 1
+        self.stepping += lap if self._steps else 0.0
 
     def validation(self) -> None:
         """One more validation is done."""

@@ -151,7 +151,7 @@ class MemoryNetwork(Recurrent):
             raise UsageError(f"train.scan: {missing}", "train.scan=auto takes what there is")
         self.fast = wanted != "plain" and not missing
         if self.fast:
-            return "fast: compiled, at its first use on a machine, which takes some 15 s"
+            return "fast: compiled by numba, some 15 s at its first use on a machine"
         return f"plain: {missing if wanted == 'auto' else 'as asked'}"
 
     def scan(self, state: State, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, State]:
