@@ -10,8 +10,17 @@ import pytest
 from PIL import Image
 
 from metacli.errors import MetacliError, UsageError
+from metacli.tasks import folder
 from metacli.tasks.base import SPLITS
 from metacli.tasks.folder import Folder, pixels
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path_factory, monkeypatch) -> Path:
+    """A cache of each test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("METACLI_CACHE", str(folder))
+    return folder
 
 
 def grow(root: Path, classes: list[str], each: int = 6, size: tuple[int, int] = (9, 9)) -> Path:
@@ -180,3 +189,79 @@ def test_a_folder_of_test_classes_alone_serves_a_trained_model_and_no_training(t
     for split in ("train", "val"):
         with pytest.raises(UsageError, match=f"{split}: 2 ways, but the split has 0 classes"):
             task.batch(split, 0, 1)
+
+
+@pytest.fixture
+def decodings(monkeypatch) -> list[str]:
+    """The images that are decoded, as they are."""
+    seen = []
+
+    def spy(source, channels, size, name=""):
+        seen.append(Path(name).as_posix())
+        return pixels(source, channels, size, name)
+
+    monkeypatch.setattr(folder, "pixels", spy)
+    return seen
+
+
+def test_images_are_decoded_once(tmp_path, kept, decodings):
+    root = grow(tmp_path / "root", ["a", "b", "c"], each=2)
+    grow(root, ["d"], each=5)
+    first = tasks(root).image_set
+    assert len(decodings) == 11
+    again, inverted = tasks(root).image_set, tasks(root, invert=True).image_set
+    os.rename(root, tmp_path / "elsewhere")
+    elsewhere = tasks(tmp_path / "elsewhere").image_set
+    assert len(decodings) == 11
+    assert len(list(kept.iterdir())) == 1
+    for other in (again, elsewhere):
+        assert (other.images == first.images).all()
+        assert other.names == first.names == ["a", "b", "c", "d"]
+        assert other.counts.tolist() == first.counts.tolist() == [2, 2, 2, 5]
+    for c, count in enumerate(first.counts):
+        assert (inverted.images[c, :count] == 255 - first.images[c, :count]).all()
+        assert (inverted.images[c, count:] == 0).all(), "padding"
+        for i in range(count):
+            assert (first.images[c, i].numpy() == pixels(tmp_path / "elsewhere" / "abcd"[c] / f"{i}.png", 1, 8)).all()
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "moved", "size", "channels", "pillow"])
+def test_whatever_the_images_depend_on_makes_them_anew(tmp_path, decodings, monkeypatch, change):
+    grow(tmp_path, ["a", "b", "c"])
+    before, keys, path = tasks(tmp_path).image_set, {}, tmp_path / "b" / "2.png"
+    assert len(decodings) == 18
+    if change == "added":
+        Image.new("L", (8, 8), 16).save(path.with_name("6.png"))
+    elif change == "removed":
+        path.unlink()
+    elif change == "renamed":
+        path.rename(path.with_name("9.png"))
+    elif change == "moved":
+        path.rename(tmp_path / "c" / "9.png")
+    elif change == "pillow":
+        monkeypatch.setattr(folder.PIL, "__version__", "another")
+    else:
+        keys = {"size": {"size": 9}, "channels": {"channels": 3}}[change]
+    after = tasks(tmp_path, **keys).image_set
+    assert len(decodings) == before.counts.sum() + after.counts.sum()
+
+
+def test_a_changed_image_of_the_same_length_and_time_is_noticed(tmp_path):
+    grow(tmp_path, ["a", "b", "c"])
+    path = tmp_path / "b" / "9.bmp"
+    Image.new("L", (8, 8), 15).save(path)
+    assert (tasks(tmp_path).image_set.images[1, 6] == 15).all()
+    before = path.stat()
+    Image.new("L", (8, 8), 16).save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert (tasks(tmp_path).image_set.images[1, 6] == 16).all()
+
+
+def test_an_image_that_changes_while_it_is_read_is_not_kept(tmp_path, kept, monkeypatch):
+    grow(tmp_path, ["a", "b"])
+    monkeypatch.setattr(folder, "digest", lambda path: "0" * 64)
+    with pytest.raises(MetacliError, match="changed while it was read"):
+        tasks(tmp_path).image_set  # noqa: B018
+    assert not list(kept.iterdir())
