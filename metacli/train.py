@@ -84,7 +84,8 @@ def train(
     writer = tensorboard(rundir.path) if recipe.train.tensorboard else None
     began, cfg, step = time.monotonic(), recipe.train, start
     meter = Meter()
-    free_core = device.type != "cpu" or processor.cores()[0] > pace.threads.count
+    cores = processor.cores()[0]
+    free_core = cores > 1 and (device.type != "cpu" or cores > pace.threads.count)
     episodes = ahead.batches(tasks, cfg.batch, start, cfg.steps, device, beside=free_core)
     with StopSignal() as stop, progress, closing(episodes):
         while step < cfg.steps and not stop.code:
