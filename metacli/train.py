@@ -106,6 +106,7 @@ def train(
             save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
             line = last or validate or every(cfg.log_every, step)
             progress.step()
+            pace.review(progress.say)
             if not (line or save or progress.due()):
                 continue
             record: dict[str, Any] = meter.read(step)  # finds what is not finite, before any of it is kept
@@ -125,7 +126,6 @@ def train(
             if save:
                 checkpoint.save(rundir.last, recipe, step, best, model, optimizer)
             if line:
-                pace.review(cfg.batch / record["episodes_per_s"], progress.say)
                 meter.take()
     return Outcome(rundir.path, step, tasks.metric, best, time.monotonic() - began, stop.code)
 

@@ -84,20 +84,31 @@ def test_a_number_is_taken_as_asked():
 def test_a_run_gives_up_threads_that_have_become_slow_and_takes_them_back(cores, work, monkeypatch):
     cores(2)
     speed, said = {1: 0.02, 2: 0.01}, []
-    pace = threads.Pace(None, None, work(speed))
+    step = work(speed)
+    pace = threads.Pace(None, None, step)
     assert pace.threads.count == 2
-    pace.review(0.01, said.append)
+
+    def run(steps):
+        for _ in range(steps):
+            step()
+            pace.review(said.append)
+
+    run(10)
+    step()  # a validation
+    step()
+    run(10)
+    assert pace.threads.count == 2
     speed[2] = 0.05  # another process takes the second core
-    pace.review(0.012, said.append)
+    run(2)
     assert pace.threads.count == 2
-    pace.review(0.05, said.append)
+    run(1)
     assert pace.threads.count == torch.get_num_threads() == 1
     assert "threads 1" in said[0]
     speed[2] = 0.01
-    pace.review(0.02, said.append)
+    run(10)
     assert pace.threads.count == 1  # too soon for another trial
     monkeypatch.setattr(threads, "AGAIN", -1.0)
-    pace.review(0.02, said.append)
+    run(1)
     assert pace.threads.count == 2
     assert len(said) == 2
 
@@ -107,6 +118,6 @@ def test_a_resumed_run_goes_on_with_its_threads(cores):
     assert threads.Pace(None, 2, pytest.fail).threads.count == 2
     assert threads.Pace(1, 2, pytest.fail).threads.count == 1
     asked = threads.Pace(2, None, pytest.fail)
-    for seconds in (0.01, 1.0):
-        asked.review(seconds, pytest.fail)
+    for _ in range(10):
+        asked.review(pytest.fail)
     assert asked.threads.count == 2
