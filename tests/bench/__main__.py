@@ -42,7 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     rounds, seconds = (2, 0.02) if options.quick else (options.rounds, 0.15)
     settings = {"threads": options.threads, "rounds": rounds, "seconds_per_turn": seconds, "quick": options.quick}
     threads = torch.get_num_threads()
-    result = {"machine": machine(), "settings": settings}
+    here = machine()
+    if here["load"] and here["load"] > 0.5 and max(options.threads) > 1:
+        print(f"warning: load {here['load']}: others are busy, and threads that wait for their cores", file=sys.stderr)
+        print("hint: --threads 1, or a quiet machine; trust no figure on several threads", file=sys.stderr)
+    result = {"machine": here, "settings": settings}
     result["cases"] = run_cases(cases, options.threads, rounds, seconds) if cases else []
     result["growth"] = [run_sweep(sweep, min(rounds, 3), seconds / 2) for sweep in sweeps]
     torch.set_num_threads(threads)

@@ -26,6 +26,7 @@ def run_cases(cases: list[Case], threads: list[int], rounds: int, seconds: float
         rounds: see `timing.measure`.
         seconds: see `timing.measure`.
     """
+    torch.set_num_threads(1)  # what is not timed should not wait for cores that others hold
     works = {case.name: case.make() for case in _bar(cases, "build")}
     memory = peak.peaks([(name, side) for name, work in works.items() for side in _there(work)])
     sums = {name: limit.count(work.counted) for name, work in works.items() if work.counted}
