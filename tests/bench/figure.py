@@ -29,6 +29,9 @@ def draw(sweeps: list[dict[str, Any]], path: Path) -> None:
                 style = "-o" if name == OURS else "--."
                 milliseconds = [1e3 * s for s in side["seconds"]]
                 axes.loglog(sweep["sizes"], milliseconds, style, label=label, color=f"C{models.index(sweep['title'])}")
+        ticks = sorted({x for sweep in sweeps if sweep["size"] == size for x in sweep["sizes"]})
+        axes.set_xticks(ticks, [str(x) for x in ticks], fontsize=7)
+        axes.minorticks_off()
         axes.set_xlabel(size)
         axes.legend(fontsize=7)
     figure.axes[0].set_ylabel("ms a training step, one thread")
