@@ -17,6 +17,7 @@ def draw(sweeps: list[dict[str, Any]], path: Path) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import NullLocator
     except ImportError:
         raise MetacliError("matplotlib is not installed", "pip install 'metacli[plot]'") from None
     sizes = list(dict.fromkeys(sweep["size"] for sweep in sweeps))
@@ -29,6 +30,9 @@ def draw(sweeps: list[dict[str, Any]], path: Path) -> None:
                 style = "-o" if name == OURS else "--."
                 milliseconds = [1e3 * s for s in side["seconds"]]
                 axes.loglog(sweep["sizes"], milliseconds, style, label=label, color=f"C{models.index(sweep['title'])}")
+        ticks = next(s["sizes"] for s in sweeps if s["size"] == size)  # those of one sweep: all would overlap
+        axes.set_xticks(ticks, [str(x) for x in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(size)
         axes.legend(fontsize=7)
     figure.axes[0].set_ylabel("ms a training step, one thread")
