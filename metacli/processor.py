@@ -54,11 +54,11 @@ def training_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, 
         return getattr(torch, wanted), "as the recipe asks"
     if device.type == "cpu":
         if native_bfloat16():
-            return torch.bfloat16, f"{instructions()}, the faster one here"
-        return torch.float32, f"{instructions()} without bfloat16 instructions, so the faster one here"
+            return torch.bfloat16, f"{instructions()}, where it is the faster one"
+        return torch.float32, f"{instructions()} has no instructions for bfloat16"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16, "the GPU computes bfloat16 natively"
-    return torch.float32, f"{device.type} without bfloat16 instructions"
+    return torch.float32, f"{device.type} has no instructions for bfloat16"
 
 
 def cores() -> tuple[int, str]:

@@ -79,7 +79,7 @@ class Progress:
         if found is None:
             return "float32"
         precision = str(found[0]).removeprefix("torch.")
-        self.say(f"precision {precision} of the convolutions in training: {found[1]}")
+        self.say(f"convolve in {precision}: {found[1]}")
         return precision
 
     def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:

@@ -15,6 +15,7 @@ from metacli.models.memory.mann import MANN
 from metacli.models.memory.ntm import NTM
 
 pytest.importorskip("numba")
+from metacli.models.memory import scan
 
 CPU = torch.device("cpu")
 SIZES = {"hidden": 6, "locations": 7, "width": 3, "read_heads": 2}
@@ -49,9 +50,9 @@ def weighed(tensors) -> torch.Tensor:
     return torch.stack(parts).sum()
 
 
-def run(model, scan, state, x, mask, through=slice(None)):
+def run(model, kind, state, x, mask, through=slice(None)):
     """Outputs and last state of a scan, and the gradients of x, the first state and all parameters; usage has none."""
-    model.use_scan(scan, CPU)
+    model.use_scan(kind, CPU)
     leaves = [leaf for leaf in flat(state) if leaf.requires_grad]
     outputs, last = model.scan(state, x, mask)
     differentiable = [t for t in flat(last) if t is not getattr(last.access, "usage", None)]
@@ -110,15 +111,27 @@ def test_a_whole_model_in_every_way_of_being_asked(cls, mode):
     x, y = torch.randn(2, seen, 4).double(), torch.eye(3).double()[torch.randint(3, (2, seen))]
     test, late = torch.randn(2, 5, 4).double(), torch.eye(3).double()[torch.randint(3, (2, 5))]
     found = {}
-    for scan in ("plain", "fast"):
-        model.use_scan(scan, CPU)
+    for kind in ("plain", "fast"):
+        model.use_scan(kind, CPU)
         logits = model.predict(model.adapt(x, y), test, late if mode == "stream" else None)
-        found[scan] = [logits, *torch.autograd.grad(weighed([logits]), model.parameters())]
+        found[kind] = [logits, *torch.autograd.grad(weighed([logits]), model.parameters())]
         with torch.no_grad():  # nothing is kept for a way back
             again = model.predict(model.adapt(x, y), test, late if mode == "stream" else None)
         torch.testing.assert_close(again, logits, rtol=0, atol=0)
     for plain, fast in zip(*found.values(), strict=True):
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-9)
+
+
+def test_nothing_is_kept_for_a_way_back_that_does_not_come(monkeypatch):
+    model = make(NTM)
+    state, x = inputs(model)
+    model.use_scan("fast", CPU)
+    kept = []
+    monkeypatch.setattr("metacli.models.memory.ntm_scan.Tape", lambda *a: kept.append(a[3]) or scan.Tape(*a))
+    model.scan(state, x)
+    with torch.no_grad():
+        model.scan(state, x)
+    assert kept == [True, False]
 
 
 @pytest.mark.parametrize("cls", KEYS)
@@ -129,10 +142,10 @@ def test_float32_stays_near(cls):
     state = model.initial_state(4)
     x = torch.randn(4, 20, 4, requires_grad=True)
     found = {}
-    for scan in ("plain", "fast"):
-        model.use_scan(scan, CPU)
+    for kind in ("plain", "fast"):
+        model.use_scan(kind, CPU)
         outputs, last = model.scan(state, x)
-        found[scan] = [outputs, last.access.memory, *torch.autograd.grad(outputs.square().sum(), used(model))]
+        found[kind] = [outputs, last.access.memory, *torch.autograd.grad(outputs.square().sum(), used(model))]
     for plain, fast in zip(*found.values(), strict=True):
         torch.testing.assert_close(fast, plain, rtol=2e-3, atol=2e-4)
 

@@ -93,19 +93,19 @@ def scan(network: MemoryNetwork, state: State, inputs: Tensor, mask: Tensor | No
     """See `Recurrent.scan`."""
     parameters = [*network.controller.parameters(), *network.heads.parameters()]
     leaves = [*state.access, *state.controller]
-    outputs, *last = _Scan.apply(network, inputs, mask, len(leaves), *leaves, *parameters)
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (inputs, *leaves, *parameters))
+    outputs, *last = _Scan.apply(network, inputs, mask, keep, len(leaves), *leaves, *parameters)
     access, controller = last[: len(state.access)], last[len(state.access) :]
     return outputs, type(state)(type(state.access)(*access), type(state.controller)(*controller))
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, network: Any, inputs: Tensor, mask: Any, leaves: int, *tensors: Tensor) -> Any:
+    def forward(ctx: Any, network: Any, inputs: Tensor, mask: Any, keep: bool, leaves: int, *tensors: Tensor) -> Any:
         ctx.set_materialize_grads(False)
-        keep, steps = any(ctx.needs_input_grad), inputs.shape[1]
         state = network.access.state(*tensors[: leaves - 2])
         controller = controller_scan(network.controller, inputs, *tensors[leaves - 2 : leaves])
-        access = network.access.scan_class()(network.access, state, steps, keep)
+        access = network.access.scan_class()(network.access, state, inputs.shape[1], keep)
         weight, bias = tensors[-2:]
         reads, masks = state.reads.flatten(1), _by_step(mask, inputs)
         outputs, interfaces = [], []
@@ -153,7 +153,7 @@ class _Scan(torch.autograd.Function):
         d_first = access.first()._replace(reads=d_reads.unflatten(1, (-1, access.access.config.width)))
         d_inputs, *d_weights = controller.gradients(ctx.needs_input_grad[1])
         d_leaves = *d_first, *controller.first()
-        return None, d_inputs, None, None, *d_leaves, *d_weights, d_rows.mT @ hidden, d_rows.sum(0)
+        return None, d_inputs, None, None, None, *d_leaves, *d_weights, d_rows.mT @ hidden, d_rows.sum(0)
 
 
 def _by_step(mask: Tensor | None, inputs: Tensor) -> list[tuple[Tensor | None, np.ndarray]]:
