@@ -35,6 +35,7 @@ class TrainConfig(Section):
         log_every: steps between the lines of metrics.jsonl.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
             with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
+        capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).
         tensorboard: also write event files (needs the extra `tensorboard`).
     """
 
@@ -53,6 +54,7 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
     scan: Literal["auto", "plain", "fast"] = "auto"
+    capture: bool = False
     tensorboard: bool = False
 
 

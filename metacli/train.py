@@ -14,9 +14,11 @@ import torch
 from torch import nn
 
 from metacli import ahead, checkpoint, processor, threads
+from metacli.capture import Captured
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluate import evaluate
 from metacli.meter import Meter
+from metacli.models.base import MetaLearner
 from metacli.optimise import clip, learning_rate, make_optimizer, set_rate
 from metacli.progress import Progress
 from metacli.recipe import Recipe
@@ -69,6 +71,7 @@ def train(
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec).to(device)
     scan = model.use_scan(recipe.train.scan, device)
+    answer = Captured(model) if captures(recipe, model, device) else model
     optimizer = make_optimizer(model, recipe.train)
     for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
         tasks.batch(split, 0, 1)
@@ -92,7 +95,7 @@ def train(
             model.train()
             set_rate(optimizer, learning_rate(cfg, step))
             episode = next(episodes)  # T_i ~ p(T): D_train and D_test
-            logits = model(episode)  # phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
+            logits = answer(episode)  # phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
             loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -141,6 +144,18 @@ def trial(model: nn.Module, tasks: Tasks, recipe: Recipe, device: torch.device) 
             tasks.loss(twin(episode), episode).backward()
 
     return step
+
+
+def captures(recipe: Recipe, model: MetaLearner, device: torch.device) -> bool:
+    """Whether the model's passes are to be recorded as CUDA graphs.
+
+    Raises:
+        UsageError: they are, but not on a GPU, or the model cannot be.
+    """
+    if recipe.train.capture and (device.type != "cuda" or not model.capturable):
+        where = "needs a CUDA device" if device.type != "cuda" else f"{recipe.model.name} waits for the lengths"
+        raise UsageError(f"train.capture: {where}", "leave it out")
+    return recipe.train.capture
 
 
 def every(period: int, step: int) -> bool:

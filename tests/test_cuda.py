@@ -17,6 +17,7 @@ from metacli.train import train
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 
 GPU = torch.device("cuda")
+CAPTURED = ["strokes_snail", "strokes_ntm", "strokes_stream_mann", "copy_ntm"]
 RECIPES = ["strokes_lstm", "strokes_ntm", "strokes_mann", "strokes_snail", "strokes_stream_mann", "copy_ntm"]
 
 
@@ -65,6 +66,17 @@ def test_a_training_step_does_not_wait_for_the_gpu(name):
         step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_recorded_passes_give_the_same_run(tmp_path, name):
+    losses = {}
+    for capture in ("false", "true"):
+        keys = ["train.steps=12", "train.batch=8", "train.log_every=1", "train.eval_tasks=20", "train.eval_every=0"]
+        recipe = load(name, [*keys, f"train.capture={capture}", "model.encoder.precision=float32"])
+        train(recipe, tmp_path / capture, None, GPU, Progress(quiet=True))
+        losses[capture] = [r["loss"] for r in RunDir(tmp_path / capture).metrics()]
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-3)
 
 
 def test_a_run_on_the_gpu(tmp_path):

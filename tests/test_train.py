@@ -231,3 +231,10 @@ def test_flat_and_better(tiny):
     assert better(copy, 3.0, None)
     assert better(copy, 2.0, 3.0)
     assert not better(copy, 4.0, 3.0)
+
+
+def test_graphs_are_for_gpus(tmp_path, tiny):
+    recipe = replace(tiny, train=tiny.train.model_copy(update={"capture": True}))
+    with pytest.raises(UsageError, match=r"train\.capture: needs a CUDA device"):
+        run(recipe, tmp_path / "r")
+    assert not (tmp_path / "r").exists()

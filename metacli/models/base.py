@@ -24,10 +24,12 @@ class MetaLearner(nn.Module, ABC):
 
     Attributes:
         modes: the ways of being asked that the model serves (see `Spec.mode`).
+        capturable: whether its passes run on a GPU without the processor looking at a number.
     """
 
     Config: ClassVar[type[Any]]
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "sequence", "stream"})
+    capturable: bool = True
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__()
