@@ -140,6 +140,9 @@ class MemoryNetwork(Recurrent):
 
     def use_scan(self, wanted: ScanKind, device: torch.device) -> str:
         """See `MetaLearner.use_scan`: the plain scan, or the fast one (`scan`), on a CPU with numba, for `auto` too."""
+        self.fast = False
+        if wanted == "plain":
+            return "plain: as asked"
         missing = None
         if self.access.scan is None:
             missing = f"{self.config.name} has no fast scan"
@@ -147,12 +150,12 @@ class MemoryNetwork(Recurrent):
             missing = f"the fast scan is for CPUs, not for {device.type}"
         elif not fast.available():
             missing = fast.reason()
-        if wanted == "fast" and missing:
-            raise UsageError(f"train.scan: {missing}", "train.scan=auto takes what there is")
-        self.fast = wanted != "plain" and not missing
-        if self.fast:
+        if missing is None:
+            self.fast = True
             return "fast: compiled by numba, some 15 s at its first use on a machine"
-        return f"plain: {missing if wanted == 'auto' else 'as asked'}"
+        if wanted == "fast":
+            raise UsageError(f"train.scan: {missing}", "train.scan=auto takes what there is")
+        return f"plain: {missing}"
 
     def scan(self, state: State, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, State]:
         """See `Recurrent.scan` and `use_scan`."""
