@@ -19,7 +19,7 @@ ROUNDS = 3  # of trials, at most
 CLEAR = 0.75  # of one thread's time, or its inverse: a difference that needs no further round
 SECONDS = 2.0  # after which none begins
 LATELY = 5  # steps whose median tells how slow steps are; a validation between two of them does not move it
-SLOWER = 1.5  # times a run's fastest steps: then other work may have taken a core, and it is tried again
+SLOWER = 1.5  # times the fastest: then other work may have taken a core
 AGAIN = 300.0  # seconds after which a run that gave up its threads tries them again
 
 
@@ -53,7 +53,7 @@ def parse(wanted: str) -> int | None:
     return int(wanted)
 
 
-def choose(wanted: int | None, trial: Callable[[], object] | None = None, reason: str = "as asked") -> Threads:
+def choose(wanted: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None) -> Threads:
     """Set and return the number of threads.
 
     Without a number: the one, two, four, ... up to all cores that this process may use with which `trial` is fastest,
@@ -63,20 +63,26 @@ def choose(wanted: int | None, trial: Callable[[], object] | None = None, reason
     Args:
         wanted: the number, or None to find it.
         trial: work like that to come, without effects; None where it is too little to try: one thread then.
-        reason: why `wanted`.
+        earlier: the number that the same work went by before. It is kept unless it is much slower now: other numbers
+            round otherwise.
     """
     if wanted is not None:
         torch.set_num_threads(wanted)
-        return Threads(wanted, reason)
+        return Threads(wanted, "as asked")
     cores, limit = processor.cores()
     if cores == 1 or trial is None:
         torch.set_num_threads(1)
         return Threads(1, f"1 {limit}" if cores == 1 else "one is enough for this")
+    if earlier == 1:
+        torch.set_num_threads(1)
+        return Threads(1, "as before in this run")
     counts = [2**i for i in range(cores.bit_length()) if 2**i < cores] + [cores]
     times = _times(counts, trial)
     best = min(counts, key=lambda n: times[n])
     if times[best] > GAIN * times[1]:
         best = 1
+    if earlier in times and times[earlier] < SLOWER * times[best]:
+        best = earlier
     torch.set_num_threads(best)
     tried = ", ".join(f"{times[n]:.2g} s with {n}" for n in counts)
     return Threads(best, f"{cores} {limit}; a trial step takes {tried}")
@@ -105,7 +111,7 @@ class Pace:
 
     Args:
         wanted: the number asked for, None for `auto`.
-        earlier: the number that a resumed run went by, None for a new one: other threads may round otherwise.
+        earlier: the number that a resumed run went by, None for a new one; see `choose`.
         trial: see `choose`.
 
     Attributes:
@@ -118,10 +124,7 @@ class Pace:
 
     def __init__(self, wanted: int | None, earlier: int | None, trial: Callable[[], object] | None):
         self._trial = trial if wanted is None else None
-        if wanted is None and earlier is not None:
-            self.threads = choose(earlier, reason="as before in this run")
-        else:
-            self.threads = choose(wanted, trial)
+        self.threads = choose(wanted, trial, earlier)
         self._lowered = False
         self._start()
 

@@ -113,9 +113,12 @@ def test_a_run_gives_up_threads_that_have_become_slow_and_takes_them_back(cores,
     assert len(said) == 2
 
 
-def test_a_resumed_run_goes_on_with_its_threads(cores):
+def test_a_resumed_run_goes_on_with_its_threads_unless_they_have_become_slow(cores, work):
     cores(2)
-    assert threads.Pace(None, 2, pytest.fail).threads.count == 2
+    assert threads.Pace(None, 2, work({1: 0.010, 2: 0.011})).threads.count == 2  # a new run would take 1
+    assert threads.Pace(None, 2, work({1: 0.010, 2: 0.050})).threads.count == 1
+    assert threads.Pace(None, 1, pytest.fail).threads.count == 1
+    assert threads.Pace(None, 16, work({1: 0.02, 2: 0.01})).threads.count == 2  # begun where there were more cores
     assert threads.Pace(1, 2, pytest.fail).threads.count == 1
     asked = threads.Pace(2, None, pytest.fail)
     for _ in range(10):

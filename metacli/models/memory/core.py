@@ -107,10 +107,10 @@ class Access(ABC):
 
 
 class MemoryNetwork(Recurrent):
-    """A step: the controller sees [inputs, r_{t-1}] and emits the interface; the memory is written and read by it; the
-    output layer sees the controller's output and r_t (Graves et al. 2014, section 3; the same in MANN and the DNC).
+    """A controller around a memory (Graves et al. 2014, section 3; MANN and the DNC have the same).
 
-    A subclass names its `Config(MemoryConfig)` and its `Access`.
+    A step: the controller sees [inputs, r_{t-1}] and emits the interface, by which the memory is written and read; the
+    output layer sees the controller's output and r_t. A subclass names its `Config(MemoryConfig)` and its `Access`.
     """
 
     Access: ClassVar[type[Access]]
