@@ -17,7 +17,7 @@ from metacli.threads import Threads
 
 _SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
 _FIRST = 3.0  # seconds of training after which the whole time is foretold
-_BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
+_BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Forecast:
@@ -124,7 +124,7 @@ class Progress:
         """Put numbers on the bar: `loss`, `accuracy`, `episodes_per_s`."""
         self._shown = time.monotonic()
         numbers = f"loss {means['loss']:.3f} D_test {means['accuracy']:.1%} {means['episodes_per_s']:.0f} ep/s"
-        self._bar.set_postfix_str(f"{duration(self._forecast.left())} left {numbers}")
+        self._bar.set_postfix_str(f"{duration(self._forecast.left())} left, {numbers}")
 
     def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
         """The scores on held-out tasks, and the time that is left."""
