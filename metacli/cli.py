@@ -57,23 +57,23 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
-    from metacli import recipe as recipes
+    from metacli.config import recipe as recipes
 
     if resume and run_dir:
         raise UsageError("--resume goes on in its own run directory; leave out --run-dir")
     if recipe is None:
         if resume is None:
             raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-        from metacli.rundir import RunDir
+        from metacli.training.rundir import RunDir
 
         plan = RunDir.reopen(resume)[1]
     else:
         plan = recipes.load(recipe, overrides)
 
-    from metacli.progress import Progress
-    from metacli.runtime import choose_device
-    from metacli.threads import parse
-    from metacli.train import train as run_training
+    from metacli.machine.runtime import choose_device
+    from metacli.machine.threads import parse
+    from metacli.training.loop import train as run_training
+    from metacli.training.progress import Progress
 
     wanted = parse(threads)
     chosen, reason = choose_device(device)
@@ -119,13 +119,13 @@ def evaluate(
     from rich.console import Console
     from tqdm import tqdm
 
-    from metacli import checkpoint as checkpoints
-    from metacli.evaluate import evaluate as run_evaluation
-    from metacli.evaluate import tasks_for, trial
-    from metacli.report import print_evaluation, summary
-    from metacli.rundir import keep_evaluation
-    from metacli.runtime import choose_device, prepare
-    from metacli.threads import choose, parse
+    from metacli.machine.runtime import choose_device, prepare
+    from metacli.machine.threads import choose, parse
+    from metacli.show.results import print_evaluation, summary
+    from metacli.training import checkpoint as checkpoints
+    from metacli.training.evaluation import evaluate as run_evaluation
+    from metacli.training.evaluation import tasks_for, trial
+    from metacli.training.rundir import keep_evaluation
 
     wanted = parse(threads)
     saved = checkpoints.load(checkpoint)
@@ -160,9 +160,11 @@ def sample_tasks(
     part = _check_split(split)
     from rich.console import Console
 
-    from metacli import picture, render, sample
-    from metacli import recipe as recipes
+    from metacli.config import recipe as recipes
     from metacli.registry import TASKS, build
+    from metacli.show import picture
+    from metacli.show.terminal import draw_samples
+    from metacli.tasks import sample
 
     plan = recipes.load(recipe, overrides)
     samples = sample.collect(build(TASKS, plan.task, plan.seed), part, count)
@@ -173,7 +175,7 @@ def sample_tasks(
     if as_json:
         _print_json(sample.as_json(samples))
     else:
-        render.draw_samples(Console(), samples)
+        draw_samples(Console(), samples)
 
 
 @app.command(
@@ -199,14 +201,14 @@ def inspect_memory(
     from rich.console import Console
     from tqdm import tqdm
 
-    from metacli import checkpoint as checkpoints
-    from metacli.evaluate import trial
     from metacli.inspect import command
-    from metacli.inspect.measure import print_usage
+    from metacli.inspect.measures import print_usage
     from metacli.inspect.terminal import print_trace
-    from metacli.runtime import choose_device
-    from metacli.runtime import prepare as prepare_runtime
-    from metacli.threads import choose, parse
+    from metacli.machine.runtime import choose_device
+    from metacli.machine.runtime import prepare as prepare_runtime
+    from metacli.machine.threads import choose, parse
+    from metacli.training import checkpoint as checkpoints
+    from metacli.training.evaluation import trial
 
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or --out and --head")
@@ -234,7 +236,7 @@ def inspect_memory(
 @app.command("recipes")
 def list_recipes(as_json: AsJson = False) -> None:
     """List the recipes that ship, by name and purpose."""
-    from metacli import recipe as recipes
+    from metacli.config import recipe as recipes
 
     purposes = {p.stem: recipes.purpose(p) for p in sorted(recipes.folder().glob("*.yaml"))}
     if as_json:

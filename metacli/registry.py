@@ -19,14 +19,14 @@ MODELS = {
 }
 
 TASKS = {
-    "omniglot": "metacli.tasks.omniglot:Omniglot",
-    "strokes": "metacli.tasks.strokes:Strokes",
-    "folder": "metacli.tasks.folder:Folder",
-    "copy": "metacli.tasks.copy:Copy",
-    "repeat-copy": "metacli.tasks.copy:RepeatCopy",
-    "associative-recall": "metacli.tasks.recall:AssociativeRecall",
-    "dynamic-ngrams": "metacli.tasks.ngrams:DynamicNgrams",
-    "priority-sort": "metacli.tasks.sort:PrioritySort",
+    "omniglot": "metacli.tasks.images.omniglot:Omniglot",
+    "strokes": "metacli.tasks.images.strokes:Strokes",
+    "folder": "metacli.tasks.images.folder:Folder",
+    "copy": "metacli.tasks.sequences.copy:Copy",
+    "repeat-copy": "metacli.tasks.sequences.copy:RepeatCopy",
+    "associative-recall": "metacli.tasks.sequences.recall:AssociativeRecall",
+    "dynamic-ngrams": "metacli.tasks.sequences.ngrams:DynamicNgrams",
+    "priority-sort": "metacli.tasks.sequences.sort:PrioritySort",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process, see metacli.processor
+os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process, see metacli.machine.processor
 ROOT = Path(__file__).parent.parent
 
 TINY = {
@@ -37,7 +37,7 @@ def tiny_tree() -> dict:
 @pytest.fixture
 def tiny(tiny_tree):
     """The same as a `Recipe`."""
-    from metacli.recipe import from_dict
+    from metacli.config.recipe import from_dict
 
     return from_dict({"name": "tiny", **tiny_tree}, "tiny")
 
@@ -45,7 +45,7 @@ def tiny(tiny_tree):
 @pytest.fixture
 def tiny_file(tmp_path, tiny_tree) -> Path:
     """The same as a file."""
-    from metacli import yamlfile
+    from metacli.config import yamlfile
 
     path = tmp_path / "tiny.yaml"
     path.write_text("# A recipe for tests.\n" + yamlfile.dump(tiny_tree))

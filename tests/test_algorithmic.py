@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metacli.registry import TASKS, resolve
-from metacli.tasks.ngrams import DynamicNgrams
+from metacli.tasks.sequences.ngrams import DynamicNgrams
 
 # Small and awkward settings of each task: lengths differ within a batch, widths differ from the defaults.
 SMALL = {

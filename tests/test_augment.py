@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli import fast
-from metacli.tasks import augment
+from metacli.machine import jit
+from metacli.tasks.images import augment, augment_jit
 
 numba = pytest.importorskip("numba")
 
@@ -25,10 +25,9 @@ def table(seed: int, images: int, channels: int, size: int) -> torch.Tensor:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 9), st.integers(1, 3), st.integers(4, 33), st.lists(st.integers(0, 8), max_size=20))
 def test_compiled_taking_is_the_plain_one_bit_for_bit(seed, channels, size, rows):
-    from metacli.tasks import compiled
 
     images, row, shape = table(seed, 9, channels, size), np.array(rows, np.int64), (channels, size, size)
-    plain, got = (module.taken(images, row, shape) for module in (augment, compiled))
+    plain, got = (module.taken(images, row, shape) for module in (augment, augment_jit))
     assert got.shape == plain.shape == (len(rows), *shape)
     assert torch.equal(got, plain)
     assert torch.equal((got * 255).round().to(torch.uint8), images[row].view(-1, *shape))
@@ -38,13 +37,12 @@ def test_compiled_taking_is_the_plain_one_bit_for_bit(seed, channels, size, rows
 @given(st.integers(0, 9), st.integers(1, 3), st.integers(4, 33), st.floats(0, 3.2), st.floats(0, 2.5))
 def test_moving_against_float64(seed, channels, size, most_angle, most_shift):
     """Also images that leave the picture altogether, and edges that lie on a pixel."""
-    from metacli.tasks import compiled
 
     random, shape = np.random.default_rng(seed), (channels, size, size)
     images, row = table(seed, 5, channels, size), random.integers(0, 5, 7)
     angle, shift = most_angle * random.uniform(-1, 1, 7), most_shift * size * random.uniform(-1, 1, (7, 2))
     angle[0], shift[1] = 0, np.round(shift[1])
-    plain, got = (module.moved(images, row, shape, angle, shift) for module in (augment, compiled))
+    plain, got = (module.moved(images, row, shape, angle, shift) for module in (augment, augment_jit))
     for m in range(7):
         truth = bilinear(images[row[m]].view(shape).double().numpy() / 255, angle[m], shift[m])
         for name, x in (("plain", plain), ("compiled", got)):
@@ -66,10 +64,9 @@ def bilinear(x: np.ndarray, angle: float, shift: np.ndarray) -> np.ndarray:
 
 
 def test_without_motion_an_image_stays_as_it_is():
-    from metacli.tasks import compiled
 
     images, row = table(0, 4, 1, 28), np.arange(4)
-    for module in (augment, compiled):
+    for module in (augment, augment_jit):
         still = module.moved(images, row, (1, 28, 28), np.zeros(4), np.zeros((4, 2)))
         torch.testing.assert_close(still, augment.taken(images, row, (1, 28, 28)), rtol=0, atol=5e-6)
 
@@ -77,19 +74,19 @@ def test_without_motion_an_image_stays_as_it_is():
 @pytest.fixture
 def _no_numba(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    fast._missing.cache_clear()
+    jit._missing.cache_clear()
     yield
-    fast._missing.cache_clear()
+    jit._missing.cache_clear()
 
 
 def test_with_numba_the_compiled_loops_serve():
-    assert fast.available()
-    assert fast.reason() == f"numba {numba.__version__}"
-    assert augment.quickest().__name__ == "metacli.tasks.compiled"
+    assert jit.available()
+    assert jit.reason() == f"numba {numba.__version__}"
+    assert augment.quickest().__name__ == "metacli.tasks.images.augment_jit"
 
 
 @pytest.mark.usefixtures("_no_numba")
 def test_without_numba_the_plain_path_serves_and_says_how_to_get_it():
-    assert not fast.available()
-    assert "pip install 'metacli[fast]'" in fast.reason()
+    assert not jit.available()
+    assert "pip install 'metacli[fast]'" in jit.reason()
     assert augment.quickest() is augment

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from metacli.config.recipe import from_dict
 from metacli.episode import Episode, Spec
-from metacli.recipe import from_dict
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
 from tests.bench import limit, peak

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metacli.capture import MULTIPLE, Captured, padded
-from metacli.recipe import load
+from metacli.config.recipe import load
 from metacli.registry import MODELS, TASKS, build
+from metacli.training.capture import MULTIPLE, Captured, padded
 
 
 def made(name):

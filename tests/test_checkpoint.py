@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from metacli import checkpoint
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build
+from metacli.training import checkpoint
 
 
 @pytest.fixture

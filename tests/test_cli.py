@@ -67,7 +67,7 @@ def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
     assert run.returncode == code, err
     assert "--resume" in err
     assert "Traceback" not in err
-    from metacli import checkpoint
+    from metacli.training import checkpoint
 
     assert checkpoint.load(tmp_path / "r" / "last.pt").step > 3
 

@@ -7,12 +7,12 @@ import copy
 import pytest
 import torch
 
-from metacli.optimise import clip, make_optimizer
-from metacli.progress import Progress
-from metacli.recipe import load
+from metacli.config.recipe import load
 from metacli.registry import MODELS, TASKS, build
-from metacli.rundir import RunDir
-from metacli.train import train
+from metacli.training.loop import train
+from metacli.training.optimiser import clip, make_optimizer
+from metacli.training.progress import Progress
+from metacli.training.rundir import RunDir
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 

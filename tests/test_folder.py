@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from metacli.errors import MetacliError, UsageError
-from metacli.tasks import folder
 from metacli.tasks.base import SPLITS
-from metacli.tasks.folder import Folder, pixels
+from metacli.tasks.images import folder
+from metacli.tasks.images.folder import Folder, pixels
 
 
 @pytest.fixture(autouse=True)

@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
-from test_memory import hand_made
 from test_sample import Fake
+from test_trace import hand_made
 
-from metacli import checkpoint
+from metacli.config.recipe import from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.inspect import command, figure, reading
-from metacli.inspect.measure import MEANING, Usage, print_usage
+from metacli.inspect.measures import MEANING, Usage, print_usage
 from metacli.inspect.page import page_data
 from metacli.inspect.terminal import print_trace
-from metacli.memory import MemoryTrace, record
-from metacli.recipe import from_dict
+from metacli.inspect.trace import MemoryTrace, record
 from metacli.registry import MODELS, resolve
-from metacli.tasks.copy import Copy
+from metacli.tasks.sequences.copy import Copy
+from metacli.training import checkpoint
 
 SMALL = {
     "lstm": {"hidden": 12, "layers": 2},

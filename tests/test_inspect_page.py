@@ -18,9 +18,9 @@ from test_inspect import CASES, trace_of
 
 from metacli.errors import UsageError
 from metacli.inspect.page import page_data, save_page
-from metacli.memory import MemoryTrace, record
+from metacli.inspect.trace import MemoryTrace, record
 from metacli.models.memory.mann import MANN
-from metacli.tasks.copy import Copy
+from metacli.tasks.sequences.copy import Copy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from metacli.config.recipe import TrainConfig
 from metacli.errors import MetacliError
-from metacli.meter import Meter
-from metacli.progress import Forecast, duration
-from metacli.recipe import TrainConfig
+from metacli.training.meter import Meter
+from metacli.training.progress import Forecast, duration
 
 
 def test_means_since_the_last_line():
@@ -36,7 +36,7 @@ def test_the_first_step_that_is_not_finite_is_named(loss, norm):
 
 def test_forecast_counts_steps_and_validations(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("metacli.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("metacli.training.progress.time.monotonic", lambda: now[0])
     forecast = Forecast(TrainConfig(steps=100, batch=10, eval_every=30, eval_tasks=60), 0)
 
     def after(seconds, event):

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from metacli import data
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
-from metacli.tasks.omniglot import Omniglot
+from metacli.tasks.images import archive
+from metacli.tasks.images.omniglot import Omniglot
 
 BACKGROUND = 964
 REAL = Path(os.environ.get("METACLI_DATA") or Path(__file__).parent.parent.parent / "shared" / "omniglot")
@@ -33,7 +33,7 @@ def stand_in(size: int) -> dict[str, np.ndarray]:
 @pytest.fixture
 def blank(monkeypatch):
     """Omniglot without its pixels."""
-    monkeypatch.setattr(data, "omniglot", stand_in)
+    monkeypatch.setattr(archive, "omniglot", stand_in)
     monkeypatch.delenv("METACLI_DATA", raising=False)
 
 

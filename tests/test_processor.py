@@ -6,10 +6,10 @@ import os
 import pytest
 import torch
 
-from metacli import processor
+from metacli.config.recipe import folder, load
 from metacli.errors import UsageError
+from metacli.machine import processor
 from metacli.models.encoder import Encoder, EncoderConfig
-from metacli.recipe import folder, load
 
 CPU = torch.device("cpu")
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}

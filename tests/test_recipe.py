@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from metacli import yamlfile
+from metacli.config import yamlfile
+from metacli.config.recipe import find, folder, from_dict, load, purpose
 from metacli.errors import UsageError
-from metacli.recipe import find, folder, from_dict, load, purpose
 
 SHIPPED = sorted(folder().glob("*.yaml"))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from metacli.models.memory import passes, rows
+from metacli.models.memory.fast import passes, rows
 
 check = settings(max_examples=40, deadline=None)
 lengths, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from metacli import picture, sample
 from metacli.episode import Episode, Spec
 from metacli.errors import MetacliError
-from metacli.tasks.copy import Copy
+from metacli.show import picture
+from metacli.tasks import sample
+from metacli.tasks.sequences.copy import Copy
 
 
 class Fake:

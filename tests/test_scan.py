@@ -15,7 +15,7 @@ from metacli.models.memory.mann import MANN
 from metacli.models.memory.ntm import NTM
 
 pytest.importorskip("numba")
-from metacli.models.memory import scan
+from metacli.models.memory.fast import scan
 
 CPU = torch.device("cpu")
 SIZES = {"hidden": 6, "locations": 7, "width": 3, "read_heads": 2}
@@ -127,7 +127,7 @@ def test_nothing_is_kept_for_a_way_back_that_does_not_come(monkeypatch):
     state, x = inputs(model)
     model.use_scan("fast", CPU)
     kept = []
-    monkeypatch.setattr("metacli.models.memory.ntm_scan.Tape", lambda *a: kept.append(a[3]) or scan.Tape(*a))
+    monkeypatch.setattr("metacli.models.memory.fast.ntm.Tape", lambda *a: kept.append(a[3]) or scan.Tape(*a))
     model.scan(state, x)
     with torch.no_grad():
         model.scan(state, x)
@@ -176,7 +176,7 @@ def test_which_scan_and_why():
 
 
 def test_without_numba_the_plain_scan_serves(monkeypatch):
-    monkeypatch.setattr("metacli.fast._missing", lambda: "not installed")
+    monkeypatch.setattr("metacli.machine.jit._missing", lambda: "not installed")
     model = make(NTM)
     assert "pip install 'metacli[fast]'" in model.use_scan("auto", CPU)
     assert not model.fast

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from metacli.tasks import strokes
-from metacli.tasks.pen import MARGIN, PIXELS, inked, waves, written
-from metacli.tasks.script import LETTERS, characters
-from metacli.tasks.strokes import ROOM, Strokes, draw, names
+from metacli.tasks.images import strokes
+from metacli.tasks.images.pen import MARGIN, PIXELS, inked, waves, written
+from metacli.tasks.images.script import LETTERS, characters
+from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
 
 SMALL = {"classes": 30, "val_classes": 5, "test_classes": 6, "drawings": 6, "size": 28, "ways": 3, "queries": 2}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metacli import processor, threads
 from metacli.errors import UsageError
+from metacli.machine import processor, threads
 
 
 @pytest.fixture(autouse=True)

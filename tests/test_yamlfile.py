@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metacli.config.yamlfile import MAX_BYTES, dump, parse
 from metacli.errors import UsageError
-from metacli.yamlfile import MAX_BYTES, dump, parse
 
 
 @pytest.mark.parametrize(

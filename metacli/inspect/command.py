@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from metacli.checkpoint import Checkpoint
 from metacli.errors import MetacliError, UsageError
-from metacli.evaluate import CHUNK, tasks_for
 from metacli.inspect.figure import need_matplotlib, save_figure
-from metacli.inspect.measure import Usage, by_question, by_task
+from metacli.inspect.measures import Usage, by_question, by_task
 from metacli.inspect.page import save_page
 from metacli.inspect.reading import choose
-from metacli.memory import MemoryTrace, record, save_json, save_npz
+from metacli.inspect.trace import MemoryTrace, record, save_json, save_npz
 from metacli.models.base import MetaLearner
 from metacli.tasks.base import Split, Tasks
+from metacli.training.checkpoint import Checkpoint
+from metacli.training.evaluation import CHUNK, tasks_for
 
 FORMATS = ("npz", "png", "html", "json")
 LAST_TASK = 2**31 - 1

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metacli.errors import MetacliError
-from metacli.files import replacing
 from metacli.inspect.reading import USED, answer_word, choose, places, step_label
-from metacli.memory import MemoryTrace
+from metacli.inspect.trace import MemoryTrace
+from metacli.machine.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,7 +185,7 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
 
 
 def _draw_bits(ax: Axes, trace: MemoryTrace) -> None:
-    from metacli.render import bit_rows
+    from metacli.show.terminal import bit_rows
 
     rows, s = bit_rows(trace.sample), trace.sample
     outs = s.y_test.shape[1]

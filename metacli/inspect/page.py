@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metacli.files import replacing
 from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
-from metacli.memory import COMMON, MemoryTrace
-from metacli.render import bit_rows
+from metacli.inspect.trace import COMMON, MemoryTrace
+from metacli.machine.files import replacing
+from metacli.show.terminal import bit_rows
 
 _CIVIDIS = [
     [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111],

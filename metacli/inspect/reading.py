@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metacli.errors import UsageError
-from metacli.memory import Head, MemoryTrace
+from metacli.inspect.trace import Head, MemoryTrace
 
 USED = 0.1  # a slot is used where some step writes it with at least this weight
 
@@ -137,7 +137,7 @@ def step_label(trace: MemoryTrace, step: int) -> str:
 
 def answer_word(trace: MemoryTrace, question: int) -> str:
     """The model's answer as a person writes it: a label, or how many bits are right."""
-    from metacli.sample import word
+    from metacli.tasks.sample import word
 
     prediction = trace.arrays["prediction"][question]
     if trace.sample.labels_test:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metacli.inspect.reading import USED, answer_word, choose, on_right_class, places, reading_heads, step_label
-from metacli.memory import Head, MemoryTrace
-from metacli.render import heat_map
+from metacli.inspect.trace import Head, MemoryTrace
+from metacli.show.terminal import heat_map
 
 _ROWS = 24  # of a heat map
 _STEPS = 60  # lines of the table

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metacli.episode import Episode, Mode, Spec
 from metacli.errors import UsageError
 from metacli.models.encoder import Encoder
-from metacli.models.tracing import About, Trace, trace_recurrent
+from metacli.models.trace import About, Trace, trace_recurrent
 
 ScanKind = Literal["auto", "plain", "fast"]
 
@@ -20,7 +20,7 @@ ScanKind = Literal["auto", "plain", "fast"]
 class MetaLearner(nn.Module, ABC):
     """f_theta: reads D_train once into phi, then answers D_test from phi. No gradient step at test time.
 
-    A subclass is built as `cls(config, spec)` and declares a nested `Config(Section)` (see `metacli.section`).
+    A subclass is built as `cls(config, spec)` and declares a nested `Config(Section)` (see `metacli.config.base`).
 
     Attributes:
         modes: the ways of being asked that the model serves (see `Spec.mode`).

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metacli.models.blocks import conv_block
-from metacli.processor import training_precision
-from metacli.section import Section
+from metacli.config.base import Section
+from metacli.machine.processor import training_precision
+from metacli.models.conv_block import conv_block
 
 
 class EncoderConfig(Section):
@@ -26,7 +26,7 @@ class EncoderConfig(Section):
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
             way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
         precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
-            bfloat16 only where it is the faster one (see `metacli.processor.training_precision`). Evaluation is
+            bfloat16 only where it is the faster one (see `metacli.machine.processor.training_precision`). Evaluation is
             always in the model's own precision.
     """
 

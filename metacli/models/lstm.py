@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from metacli.config.base import Section
 from metacli.episode import Spec
 from metacli.models.base import Recurrent, Step, select
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED
 from metacli.models.memory.controller import ControllerState as State
-from metacli.section import Section
 
 
 class LSTM(Recurrent):

@@ -8,13 +8,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from metacli.config.base import Section
 from metacli.episode import Episode, Mode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.causal import AttentionBlock, TCBlock, dense_blocks, sees
 from metacli.models.encoder import EncoderConfig
-from metacli.models.tracing import About, Trace, Traced
-from metacli.section import Section
+from metacli.models.trace import About, Trace, Traced
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 

@@ -20,7 +20,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class Tasks(ABC):
     """A distribution p(T) with the splits train, val and test.
 
-    A subclass is built as `cls(config, seed)` and declares a nested `Config(Section)` (see `metacli.section`).
+    A subclass is built as `cls(config, seed)` and declares a nested `Config(Section)` (see `metacli.config.base`).
 
     Attributes:
         metric: the name of the score that ranks checkpoints on the val split.

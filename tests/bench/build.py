@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metacli.config.recipe import Recipe, TrainConfig, load
 from metacli.episode import Episode
-from metacli.optimise import clip, make_optimizer
-from metacli.recipe import Recipe, TrainConfig, load
+from metacli.machine.runtime import prepare
 from metacli.registry import MODELS, TASKS, build
-from metacli.runtime import prepare
 from metacli.tasks.base import Tasks
+from metacli.training.optimiser import clip, make_optimizer
 from tests.bench.case import OURS, Side
 
 # The rows of a model that can be run in more than one way: name -> further KEY=VALUE.

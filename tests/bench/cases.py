@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metacli.recipe import load
+from metacli.config.recipe import load
 from tests.bench.build import Learner, learner, ours, steps, tasks_of
 from tests.bench.case import OURS, Case, Side, Target, Unit, Work
 from tests.bench.packages import dnc_step, easyfsl_sampler

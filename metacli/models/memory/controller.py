@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metacli.models.tracing import About
+from metacli.models.trace import About
 
 ControllerKind = Literal["lstm", "feedforward"]
 

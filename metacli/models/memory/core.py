@@ -10,14 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metacli import fast
+from metacli.config.base import Section
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.machine import jit
 from metacli.models.base import Recurrent, ScanKind, Step
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED, Controller, ControllerKind, ControllerState
-from metacli.models.tracing import About, Trace, Traced
-from metacli.section import Section
+from metacli.models.trace import About, Trace, Traced
 
 MEMORY_START = 1e-6  # a constant start trains about twice as fast as the next best (Collier and Beel 2018)
 
@@ -148,8 +148,8 @@ class MemoryNetwork(Recurrent):
             missing = f"{self.config.name} has no fast scan"
         elif device.type != "cpu":
             missing = f"the fast scan is for CPUs, not for {device.type}"
-        elif not fast.available():
-            missing = fast.reason()
+        elif not jit.available():
+            missing = jit.reason()
         if missing is None:
             self.fast = True
             return "fast: compiled by numba, some 15 s at its first use on a machine"
@@ -161,7 +161,7 @@ class MemoryNetwork(Recurrent):
         """See `Recurrent.scan` and `use_scan`."""
         if not (self.fast and inputs.dtype in (torch.float32, torch.float64)):
             return super().scan(state, inputs, mask)
-        from metacli.models.memory.scan import scan
+        from metacli.models.memory.fast.scan import scan
 
         return scan(self, state, inputs, mask)
 

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.models.memory import addressing, lrua, starts
+from metacli.models.memory import addressing, init, lrua
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
-from metacli.models.tracing import About
+from metacli.models.trace import About
 
 
 class State(NamedTuple):
@@ -70,7 +70,7 @@ class LRUA(Access):
     }
 
     state = State
-    scan = "metacli.models.memory.lrua_scan:LRUAScan"
+    scan = "metacli.models.memory.fast.lrua:LRUAScan"
 
     def __init__(self, config: MANN.Config):
         c = self.config = config
@@ -126,7 +126,7 @@ class LRUA(Access):
         if c.learn_strength:  # softplus of this is `strength`
             interface.bias.view(c.read_heads, -1)[:, -1] = c.strength + math.log(-math.expm1(-c.strength))
         if c.start == "associative":
-            starts.lrua_in_pairs(interface, self)
+            init.lrua_in_pairs(interface, self)
 
 
 class MANN(MemoryNetwork):

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.models.memory import addressing, starts
+from metacli.models.memory import addressing, init
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
-from metacli.models.tracing import About
+from metacli.models.trace import About
 
 
 class State(NamedTuple):
@@ -80,7 +80,7 @@ class NTMAccess(Access):
     }
 
     state = State
-    scan = "metacli.models.memory.ntm_scan:NTMScan"
+    scan = "metacli.models.memory.fast.ntm:NTMScan"
     clip = 20.0  # bounds what beta, gamma and g are made of: keeps a head from freezing where its gradient is 0
 
     def __init__(self, config: NTM.Config):
@@ -137,7 +137,7 @@ class NTMAccess(Access):
     def start(self, interface: nn.Linear) -> None:
         """See `Access.start` and `NTM.Config.start`."""
         if self.config.start != "neutral":
-            starts.ntm_by_content(interface, self, successor=self.config.start == "successor")
+            init.ntm_by_content(interface, self, successor=self.config.start == "successor")
 
 
 class NTM(MemoryNetwork):

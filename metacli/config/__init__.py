@@ -1,0 +1,1 @@
+"""Recipes: from YAML and KEY=VALUE to typed values."""

@@ -1,0 +1,216 @@
+"""Recipes: a YAML file and KEY=VALUE overrides become one typed, frozen value, or a list of all that is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from metacli.config import yamlfile
+from metacli.config.base import Section
+from metacli.errors import UsageError
+from metacli.registry import MODELS, TASKS, did_you_mean, resolve
+
+
+class TrainConfig(Section):
+    """How theta is trained.
+
+    Attributes:
+        steps: updates of theta.
+        batch: tasks per step, B.
+        lr: peak learning rate.
+        optimizer: adam, adamw or rmsprop.
+        momentum: rmsprop's momentum (Graves et al. 2014 use 0.9).
+        weight_decay: adamw's decoupled decay, or the L2 penalty of the others.
+        schedule: constant, or cosine down to 1 % of `lr` at the last step.
+        warmup: steps over which the rate rises linearly from 0.
+        clip_norm: largest norm of the whole gradient; 0 for none.
+        clip_value: largest absolute value of a gradient element; 0 for none.
+        eval_every: steps between validations on held-out classes; 0 for one at the end.
+        eval_tasks: validation tasks.
+        checkpoint_every: steps between checkpoints; 0 for one at the end.
+        log_every: steps between the lines of metrics.jsonl.
+        scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
+            with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
+        capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).
+        tensorboard: also write event files (needs the extra `tensorboard`).
+    """
+
+    steps: int = Field(10_000, ge=1, le=100_000_000)
+    batch: int = Field(16, ge=1, le=65_536)
+    lr: float = Field(1e-3, gt=0, le=10)
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = Field(0, ge=0, le=10_000_000)
+    clip_norm: float = Field(0.0, ge=0)
+    clip_value: float = Field(0.0, ge=0)
+    eval_every: int = Field(500, ge=0)
+    eval_tasks: int = Field(200, ge=1, le=1_000_000)
+    checkpoint_every: int = Field(500, ge=0)
+    log_every: int = Field(50, ge=1)
+    scan: Literal["auto", "plain", "fast"] = "auto"
+    capture: bool = False
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete, valid recipe.
+
+    Attributes:
+        name: the file's name without its ending.
+        seed: fixes the weights' start, the classes of the splits and every episode.
+        task: the Config of a registered p(T).
+        model: the Config of a registered model.
+        train: how theta is trained.
+    """
+
+    name: str
+    seed: int
+    task: Any
+    model: Any
+    train: TrainConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every key with its value, defaults included; `from_dict` reads it back."""
+        task, model = ({"name": part.name, **part.model_dump()} for part in (self.task, self.model))
+        return {"name": self.name, "seed": self.seed, "task": task, "model": model, "train": self.train.model_dump()}
+
+
+def load(source: str, overrides: list[str] | None = None) -> Recipe:
+    """The recipe at a path, or of a bare name among those that ship with metacli, with overrides applied.
+
+    Args:
+        source: `recipes/omniglot_ntm.yaml` or `omniglot_ntm`.
+        overrides: KEY=VALUE, dotted keys, values by the same YAML rules as the file.
+
+    Raises:
+        UsageError: no such recipe, not YAML, or wrong keys or values, all of them in one message.
+    """
+    path = find(source)
+    try:
+        tree = yamlfile.parse(path.read_text(encoding="utf-8"), source)
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"cannot read recipe {source}: {e}") from None
+    if not isinstance(tree, dict):
+        raise UsageError(f"{source}: a recipe is a mapping with the keys seed, task, model and train")
+    return from_dict({"name": path.stem, **override(tree, overrides or [])}, source)
+
+
+def find(source: str) -> Path:
+    """The file that `source` names: a path, or a bare name among the recipes that ship with metacli.
+
+    Raises:
+        UsageError: there is none; suggests a near name.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = {p.stem: p for p in sorted(folder().glob("*.yaml"))}
+    name = path.stem if path.suffix in (".yaml", ".yml") else path.name
+    if name in known and (path.parent == Path() or path.parent.name == "recipes"):
+        return known[name]
+    if path.is_dir():
+        raise UsageError(f"{source} is a folder, not a recipe")
+    raise UsageError(f"no recipe {source!r}{did_you_mean(name, known)}", "`metacli recipes` lists those that ship")
+
+
+def folder() -> Path:
+    """The folder of the recipes that ship: inside the wheel, or at the top of a clone."""
+    packaged = Path(str(resources.files("metacli"))) / "recipes"
+    return packaged if packaged.is_dir() else packaged.parent.parent / "recipes"
+
+
+def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """A copy of `tree` with each KEY=VALUE set, in order.
+
+    Raises:
+        UsageError: one is not of the form KEY=VALUE.
+    """
+    tree = {k: dict(v) if isinstance(v, dict) else v for k, v in tree.items()}
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip("."):
+            raise UsageError(f"{item!r} is not KEY=VALUE", "for example: train.lr=3e-4 task.ways=20")
+        *parents, last = key.split(".")
+        node = tree
+        for part in parents:
+            child = node.get(part)
+            node[part] = dict(child) if isinstance(child, dict) else {}
+            node = node[part]
+        node[last] = yamlfile.parse(value, item)
+    return tree
+
+
+def from_dict(tree: dict[str, Any], source: str) -> Recipe:
+    """A recipe from its plain form, validated as a whole.
+
+    Raises:
+        UsageError: every error at once, each with its dotted key.
+    """
+    errors: list[str] = []
+    known = ("name", "seed", "task", "model", "train")
+    errors += [f"{key}: unknown key{did_you_mean(key, known)}" for key in tree if key not in known]
+    seed = tree.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        errors.append(f"seed: a whole number from 0 to {2**31 - 1}, not {seed!r}")
+    task_cls, task = _named(tree, "task", TASKS, errors)
+    model_cls, model = _named(tree, "model", MODELS, errors)
+    train = _section(TrainConfig, tree.get("train", {}), "train", errors)
+    if task is not None and model is not None and train is not None:
+        try:
+            reason = model_cls.refuse(model, task_cls.spec_of(task))
+        except UsageError as e:
+            reason = e.message
+        errors += [f"model: {reason}"] if reason else []
+    if errors:
+        raise UsageError("\n".join(f"{source}: {e}" for e in errors))
+    return Recipe(str(tree.get("name", "recipe")), seed, task, model, train)
+
+
+def _named(tree: dict[str, Any], section: str, registry: dict[str, str], errors: list[str]) -> tuple[Any, Any]:
+    part = tree.get(section)
+    if not isinstance(part, dict) or "name" not in part:
+        errors.append(f"{section}.name: missing; one of {', '.join(registry)}")
+        return None, None
+    if not isinstance(part["name"], str) or part["name"] not in registry:
+        near = did_you_mean(part["name"], registry)
+        errors.append(f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)})")
+        return None, None
+    cls = resolve(registry, part["name"], section)
+    return cls, _section(cls.Config, part, section, errors)
+
+
+def _section(config: type[Section], values: Any, prefix: str, errors: list[str]) -> Any:
+    if not isinstance(values, dict):
+        errors.append(f"{prefix}: a mapping of keys to values, not {values!r}")
+        return None
+    try:
+        return config.model_validate(values)
+    except ValidationError as e:
+        errors += [_explain(config, problem, prefix) for problem in e.errors(include_url=False)]
+        return None
+
+
+def _explain(config: type[Section], problem: Any, prefix: str) -> str:
+    path = ".".join([prefix, *(str(p) for p in problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        fields: Any = config
+        for part in problem["loc"][:-1]:
+            fields = fields.model_fields[part].annotation
+        near = did_you_mean(problem["loc"][-1], fields.model_fields)
+        return f"{path}: unknown key{near or ' (known: ' + ', '.join(fields.model_fields) + ')'}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if problem["type"] == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: {message}, not {problem['input']!r}"
+
+
+def purpose(path: Path) -> str:
+    """The first line of a recipe's header comment."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ").strip()

@@ -1,0 +1,255 @@
+"""MemoryTrace: what a model did with one task, step by step, as named and described arrays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from metacli.errors import MetacliError
+from metacli.machine.files import replacing
+from metacli.models.base import MetaLearner
+from metacli.models.trace import DISTRIBUTIONS, About
+from metacli.tasks.base import Split, Tasks
+from metacli.tasks.sample import Sample, one
+from metacli.training.evaluation import narrowed, widened
+
+
+class Head(NamedTuple):
+    """One head on the time axis.
+
+    Attributes:
+        name: read0, write1, block2, ...
+        role: read, write or attention.
+        weights: (T, places), rows that sum to 1; places are slots, or the T steps themselves for attention.
+    """
+
+    name: str
+    role: str
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class MemoryTrace:
+    """One task on one time axis of T = S + Q steps: the items of D_train, then those of D_test.
+
+    In N-way K-shot (`sample.mode` independent) each item of D_test is asked of its own copy of what the model knew
+    after D_train, so its step follows step S - 1, not the step before it.
+
+    Attributes:
+        model: the model's registered name.
+        sample: the task; see `metacli.tasks.sample`.
+        arrays: by name: the common ones of `COMMON`, then the model's own; those about answers are (Q, *axes), all
+            others (T, *axes).
+        about: the meaning of each array.
+        reads_first: whether a step reads the memory as it was before the step wrote.
+    """
+
+    model: str
+    sample: Sample
+    arrays: dict[str, np.ndarray]
+    about: dict[str, About]
+    reads_first: bool = False
+
+    @property
+    def start(self) -> int:
+        """S, the step of the first question."""
+        return len(self.sample.x_train)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.start + len(self.sample.x_test)
+
+    def names(self, role: str) -> list[str]:
+        """The arrays of a role."""
+        return [name for name, about in self.about.items() if about.role == role]
+
+    @cached_property
+    def heads(self) -> list[Head]:
+        """All heads; none for a model without a memory to address."""
+        words = {"write": "write", "read": "read", "attention": "block"}
+        found = []
+        for role, word in words.items():
+            for name in self.names(role):
+                weights = self.arrays[name]
+                found += [Head(f"{word}{i}", role, weights[:, i]) for i in range(weights.shape[1])]
+        return found
+
+    @cached_property
+    def sources(self) -> np.ndarray | None:
+        """(T, heads, T) the share of each reading head's weight, at each step, that lands on what each step wrote.
+
+        Attention looks at the steps themselves. A read looks at slots, whose content came from the steps that wrote
+        them: a slot owes a step the weight that it wrote there, times what later steps kept of it; a slot written
+        with less than a full weight in all owes the rest to nothing. So rows sum to 1 at most. None without reads.
+        """
+        looks = [h.weights for h in self.heads if h.role == "attention"]
+        reads = [h.weights for h in self.heads if h.role == "read"]
+        if looks:
+            return np.stack(looks, 1)
+        if not reads:
+            return None
+        owed = self._owed()  # (T, L, T)
+        owed = owed / np.maximum(owed.sum(2, keepdims=True), 1)
+        return np.einsum("tri,tis->trs", np.stack(reads, 1), owed)
+
+    def _owed(self) -> np.ndarray:
+        """(T, L, T) what each slot still holds of what each step wrote, when the step reads."""
+        written = np.sum([h.weights for h in self.heads if h.role == "write"], 0)  # (T, L)
+        kept = self.arrays[self.names("kept")[0]]
+        after = np.zeros((self.steps + 1, written.shape[1], self.steps), np.float32)  # row -1: before the first step
+        apart = self.sample.mode == "independent"
+        before = [min(t, self.start) - 1 if apart else t - 1 for t in range(self.steps)]
+        for t in range(self.steps):
+            after[t] = after[before[t]] * kept[t, :, None]
+            after[t, :, t] += written[t]
+        return after[before] if self.reads_first else after[:-1]
+
+    def check(self) -> None:
+        """Raise a MetacliError where a weighting is not a distribution, with its place."""
+        for name, about in self.about.items():
+            if about.role not in DISTRIBUTIONS:
+                continue
+            values = self.arrays[name]
+            wrong = ~(np.isclose(values.sum(-1), 1, atol=1e-3) & (values >= -1e-6).all(-1))
+            if wrong.any():
+                step, head = (int(i) for i in np.argwhere(wrong)[0])
+                total = values[step, head].sum()
+                raise MetacliError(
+                    f"{name}, step {step}, {about.axes[0]} {head}: not a distribution, it sums to {total:.4f}",
+                    "the weights of the checkpoint are not finite or damaged; try an earlier checkpoint",
+                )
+
+
+COMMON = {
+    "x": About(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
+    "y_read": About(("y",), "the label that the model read beside x, one-hot by characters; zero for a question"),
+    "question": About((), "true where the step is an item of D_test"),
+    "answer": About(("character or bit",), "the right answer of each item of D_test, never shown to the model"),
+    "scored": About((), "whether an answer is asked for"),
+    "logits": About(("out",), "what the model answered, before softmax or sigmoid"),
+    "probability": About(("out",), "softmax by character of the logits, or their sigmoid for bits"),
+    "prediction": About(("character or bit",), "the most probable answer"),
+    "confidence": About((), "the probability of the predicted answer; of bits the mean over the bits"),
+    "correct": About((), "whether all of the predicted answer is right"),
+}
+_BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "confidence", "correct")
+
+
+@torch.no_grad()
+def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: int = 1) -> list[MemoryTrace]:
+    """The traces of episodes first, ..., first + count - 1 of a split, in eval mode.
+
+    Raises:
+        MetacliError: a weighting is not a distribution.
+    """
+    model.eval()
+    episode = tasks.batch(split, first, count)
+    device = next(model.parameters()).device
+    trace = model.trace(widened(model, episode).to(device))
+    logits = narrowed(model, trace.logits, episode).float().cpu().numpy()
+    values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
+    about = {name: traced.about for name, traced in trace.arrays.items()}
+    seen = episode.x_train.shape[1]
+    traces = []
+    for row in range(count):
+        sample = one(tasks, split, episode, row)
+        real, asked = len(sample.x_train), len(sample.x_test)
+        places = np.r_[0:real, seen : seen + asked]
+        own = {name: v[row, places] for name, v in values.items()}
+        for name in own:
+            if about[name].role == "attention":
+                own[name] = own[name][..., places]
+        arrays = _common(sample, logits[row, :asked]) | own
+        found = MemoryTrace(model.config.name, sample, arrays, COMMON | about, trace.reads_first)
+        found.check()
+        traces.append(found)
+    return traces
+
+
+def save_npz(path: str | Path, trace: MemoryTrace) -> None:
+    """Every array under its name, `about` (a JSON text with the axes and meaning of each), and `sources`.
+
+    NumPy alone reads it: `json.loads(str(np.load(path)["about"]))`.
+
+    Raises:
+        MetacliError: the file cannot be written, or a weighting is not a distribution.
+    """
+    trace.check()
+    arrays, about = _all(trace)
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+
+
+def save_json(path: str | Path, trace: MemoryTrace) -> None:
+    """The same as `save_npz` as one JSON object: `about`, and `arrays` as nested lists rounded to six digits.
+
+    Raises:
+        MetacliError: the file cannot be written, or a weighting is not a distribution.
+    """
+    trace.check()
+    arrays, about = _all(trace)
+    plain = {name: _rounded(values) for name, values in arrays.items()}
+    with replacing(path) as part:
+        part.write_text(json.dumps({"about": about, "arrays": plain}, allow_nan=False), encoding="utf-8")
+
+
+def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    s, arrays = trace.sample, dict(trace.arrays)
+    about: dict[str, Any] = {
+        "model": trace.model,
+        "task": {"name": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes},
+        "steps": {"d_train": trace.start, "d_test": len(s.x_test)},
+        "arrays": {
+            name: {"axes": ["query" if name in _BY_QUERY else "step", *a.axes], "text": a.text, "role": a.role}
+            for name, a in trace.about.items()
+        },
+    }
+    if trace.sources is not None:
+        arrays["sources"] = trace.sources
+        text = "share of each reading head's weight that lands on what each step wrote, or on the step itself"
+        about["arrays"]["sources"] = {"axes": ["step", "head", "step"], "text": text, "role": ""}
+    return arrays, about
+
+
+def _rounded(values: np.ndarray) -> Any:
+    if values.dtype.kind != "f":
+        return values.tolist()
+    digits = 5 - np.floor(np.log10(np.abs(values).clip(1e-12))).clip(-300, 10)
+    scale = 10.0**digits
+    return (np.round(values.astype(np.float64) * scale) / scale).tolist()
+
+
+def _common(s: Sample, logits: np.ndarray) -> dict[str, np.ndarray]:
+    asked = len(s.x_test)
+    y_test_read = s.y_late if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
+    if s.y_test.dtype == np.int64:
+        parts = logits.reshape(asked, s.y_test.shape[1], -1)
+        parts = np.exp(parts - parts.max(-1, keepdims=True))
+        parts /= parts.sum(-1, keepdims=True)
+        probability, prediction = parts.reshape(logits.shape), parts.argmax(-1)
+        confidence = parts.max(-1).prod(-1)
+        correct = (prediction == s.y_test).all(-1)
+    else:
+        probability = 1 / (1 + np.exp(-logits.clip(-60, 60)))
+        prediction = (logits > 0).astype(np.int64)
+        confidence = np.maximum(probability, 1 - probability).mean(-1)
+        correct = (prediction == (s.y_test > 0.5)).all(-1)
+    return {
+        "x": np.concatenate([s.x_train, s.x_test]),
+        "y_read": np.concatenate([s.y_train, y_test_read]),
+        "question": np.arange(len(s.x_train) + asked) >= len(s.x_train),
+        "answer": s.y_test,
+        "scored": s.scored,
+        "logits": logits,
+        "probability": probability,
+        "prediction": prediction,
+        "confidence": confidence,
+        "correct": correct,
+    }

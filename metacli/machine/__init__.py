@@ -1,0 +1,1 @@
+"""The computer at hand: processor, threads, device, compiled loops, cache, files."""

@@ -1,0 +1,1 @@
+"""All that is drawn: tables, terminal pictures, PNG files."""

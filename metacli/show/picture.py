@@ -1,0 +1,165 @@
+"""Tasks as one clean picture: D_train | D_test of each, with labels, on white."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from metacli.machine.files import replacing
+from metacli.show.terminal import BitRows, bit_rows, by_label
+from metacli.tasks.sample import Sample
+
+_INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
+_TRAIN, _TEST = "#0b6e4f", "#1f4e9c"
+_MARGIN, _GAP, _PANEL_GAP = 28, 10, 44
+_TILE = 56  # pixels of a drawn image
+_ACROSS = {"independent": 10, "stream": 16, "sequence": 0}  # images in a row, at most
+_ROWS = 4  # of D_test; D_train is drawn whole, up to the limit below
+_MOST = 200  # images of a panel
+
+
+def save_samples(path: str | Path, samples: list[Sample]) -> None:
+    """Draw all samples under each other into a PNG.
+
+    Images: D_train beside D_test, one column a label where they fit; a stream in its order, with the label that
+    arrives on the left of each arrow. Bits: inputs above answers, time across.
+
+    Raises:
+        MetacliError: the file cannot be written.
+    """
+    blocks = [_block(s) for s in samples]
+    width = max(b.width for b in blocks) + 2 * _MARGIN
+    page = Image.new("RGB", (width, sum(b.height + _MARGIN for b in blocks) + _MARGIN), "white")
+    top = _MARGIN
+    for block in blocks:
+        page.paste(block, (_MARGIN, top))
+        top += block.height + _MARGIN
+    with replacing(path) as part:
+        page.save(part, format="PNG", optimize=True)
+
+
+def _block(s: Sample) -> Image.Image:
+    """One task: title, class names, panels."""
+    rows = None if s.is_image else bit_rows(s)
+    panels = _image_panels(s) if rows is None else [_bit_panel(s, rows)]
+    width = max(sum(p.width + _PANEL_GAP for p in panels) - _PANEL_GAP, 640)
+    notes = [f"{label} = {name}" for label, name in s.legend] if rows is None else rows.notes
+    names = _wrap(notes, 13, width)
+    head = 32 + 18 * len(names) + (6 if names else 0)
+    block = Image.new("RGB", (width, head + max(p.height for p in panels)), "white")
+    draw = ImageDraw.Draw(block)
+    draw.text((0, 0), s.title, _INK, _font(19))
+    for i, line in enumerate(names):
+        draw.text((0, 29 + 18 * i), line, _FAINT, _font(13))
+    left = 0
+    for panel in panels:
+        block.paste(panel, (left, head))
+        left += panel.width + _PANEL_GAP
+        if panel is not panels[-1]:
+            draw.line([(left - _PANEL_GAP // 2, head), (left - _PANEL_GAP // 2, block.height)], _FRAME)
+    return block
+
+
+def _image_panels(s: Sample) -> list[Image.Image]:
+    most = _ACROSS[s.mode]
+    if s.mode == "stream":
+        captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_late, s.labels_test, strict=True)]
+        title = "D_test, in order; before the > the label that arrives with a drawing, the one of the drawing before"
+        across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
+        return [_grid(title, s.x_test, captions, range(min(_MOST, len(s.x_test))), across, _TEST)]
+    across = min(most, max(1, len(s.classes)))
+    train = by_label(s.labels_train)[:_MOST]
+    test = by_label(s.labels_test)[: max(_ROWS * across, len(s.classes))]
+    return [
+        _grid("D_train, read with their labels", s.x_train, s.labels_train, train, across, _TRAIN),
+        _grid("D_test, asked", s.x_test, [f"{w}?" for w in s.labels_test], test, across, _TEST),
+    ]
+
+
+def _grid(
+    title: str, x: np.ndarray, captions: list[str], order: Sequence[int], across: int, colour: str
+) -> Image.Image:
+    """Captioned images in rows under a heading that says how many are shown."""
+    heading = f"{title}: {len(x)} items" + (f", {len(order)} shown" if len(order) < len(x) else "")
+    tiles = [_tile(x[i]) for i in order]
+    widest = max([t.width for t in tiles] + [int(_font(14).getlength(captions[i])) + 2 for i in order])
+    step = (widest + _GAP, max(t.height for t in tiles) + 20 + _GAP)
+    rows = -(-len(tiles) // across)
+    width = max(step[0] * min(across, len(tiles)) - _GAP, int(_font(14).getlength(heading)) + 1)
+    panel = Image.new("RGB", (width, 26 + rows * step[1] - _GAP), "white")
+    draw = ImageDraw.Draw(panel)
+    draw.text((0, 0), heading, colour, _font(14))
+    for place, (i, tile) in enumerate(zip(order, tiles, strict=True)):
+        left, top = place % across * step[0], 26 + place // across * step[1]
+        draw.text((left, top), captions[i], colour, _font(14))
+        panel.paste(tile, (left, top + 20))
+    return panel
+
+
+def _tile(image: np.ndarray) -> Image.Image:
+    """One image (C, H, W) in [0, 1], framed; single-channel ones as dark ink on white."""
+    pixels = (image.clip(0, 1) * 255).astype(np.uint8)
+    picture = Image.fromarray(pixels.transpose(1, 2, 0)) if len(pixels) == 3 else Image.fromarray(255 - pixels[0])
+    factor = max(1, round(_TILE / picture.width))
+    size = (picture.width * factor, picture.height * factor)
+    if picture.width > 1.5 * _TILE:
+        size = (_TILE, max(1, round(_TILE * picture.height / picture.width)))
+    how = Image.Resampling.NEAREST if size[0] >= picture.width else Image.Resampling.LANCZOS
+    tile = Image.new("RGB", (size[0] + 2, size[1] + 2), _FRAME)
+    tile.paste(picture.resize(size, how), (1, 1))
+    return tile
+
+
+def _bit_panel(s: Sample, rows: BitRows) -> Image.Image:
+    """Inputs above answers, time across; D_train on the left of the line, D_test on its right."""
+    values, names, start, _ = rows
+    inputs = s.x_test.shape[1]
+    cell = max(4, min(16, 1400 // values.shape[1]))
+    tall = max(cell, 13)
+    left, top = 56, 48
+    answers = top + inputs * tall + _GAP  # where the answers' rows start
+    width = left + cell * values.shape[1] + 8
+    edge = left + start * cell
+    panel = Image.new("RGB", (max(width, edge + 160), answers + (len(names) - inputs) * tall + 24), "white")
+    draw = ImageDraw.Draw(panel)
+    if start:
+        draw.text((left, 4), f"D_train: {start} steps", _TRAIN, _font(14))
+    draw.text((edge + 4 if start else left, 24), f"D_test: {len(s.x_test)} steps", _TEST, _font(14))
+    for row, (name, line) in enumerate(zip(names, values, strict=True)):
+        y = top + row * tall if row < inputs else answers + (row - inputs) * tall
+        draw.text((0, y + tall // 2 - 7), name, _FAINT, _font(11))
+        for t, value in enumerate(line):
+            if np.isnan(value):
+                continue
+            hue = _INK if row < inputs else _TEST
+            draw.rectangle([left + t * cell, y, left + (t + 1) * cell, y + tall], _blend(hue, value), _FRAME)
+    if start:
+        draw.line([(edge, top - 4), (edge, panel.height - 20)], _TRAIN, 2)
+    for t in range(0, values.shape[1], 10):
+        draw.text((left + t * cell, panel.height - 17), str(t), _FAINT, _font(11))
+    return panel
+
+
+def _blend(colour: str, share: float) -> tuple[int, int, int]:
+    """White at 0, `colour` at 1."""
+    ink = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return tuple(round(255 + (c - 255) * float(share)) for c in ink)  # type: ignore[return-value]
+
+
+def _wrap(parts: list[str], size: int, width: int) -> list[str]:
+    """Parts joined into lines that are no wider than `width` pixels."""
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]}     {part}" if lines else part
+        if lines and _font(size).getlength(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    return lines
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

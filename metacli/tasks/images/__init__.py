@@ -1,0 +1,1 @@
+"""p(T) over classes of images."""

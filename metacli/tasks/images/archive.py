@@ -1,0 +1,210 @@
+"""Omniglot: find or fetch, check, pack. The only network code. METACLI_DATA names a folder that has the data."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import os
+import sys
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from metacli.errors import MetacliError
+from metacli.machine import cache
+
+DRAWINGS = 20  # of each character, one by each drawer
+PIXELS = 105  # height and width of a drawing
+TIMEOUT = 30.0  # seconds without an answer from the network
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One of the two official parts of Omniglot.
+
+    Attributes:
+        name: of the folder inside, and of the file without .zip.
+        md5: of the official download.
+        alphabets: how many it holds.
+        characters: how many it holds, each drawn 20 times.
+    """
+
+    name: str
+    md5: str
+    alphabets: int
+    characters: int
+
+    @property
+    def url(self) -> str:
+        """The official download."""
+        return f"https://github.com/brendenlake/omniglot/raw/master/python/{self.name}.zip"
+
+
+ARCHIVES = (
+    Archive("images_background", "68d2efa1b9178cc56df9314c21c6e718", 30, 964),
+    Archive("images_evaluation", "6b91aef0f799c5bb55b94e3f2daec811", 20, 659),
+)
+
+_WAYS = (
+    "set METACLI_DATA to a folder with images_background.zip and images_evaluation.zip (or the folders inside them), "
+    f"downloaded by hand from {ARCHIVES[0].url} and {ARCHIVES[1].url}; "
+    "or use a strokes_* recipe, which needs no download"
+)
+
+
+def data_dir() -> Path | None:
+    """The folder that METACLI_DATA names, or None where it is not set.
+
+    Raises:
+        MetacliError: it names something else than a folder.
+    """
+    if not (value := os.environ.get("METACLI_DATA")):
+        return None
+    if not os.path.isdir(value):
+        raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _WAYS)
+    return Path(value)
+
+
+def omniglot(size: int) -> dict[str, np.ndarray]:
+    """All of Omniglot, from the cache, from METACLI_DATA or from the network.
+
+    A drawing is resized with the Lanczos filter, the one of MAML's public preparation of the data, which most later
+    work shares.
+
+    Args:
+        size: height and width in pixels.
+
+    Returns:
+        `images` (1623, 20, size, size) uint8, ink 255 on paper 0; `names` (1623,) `Alphabet/characterNN`, the 964
+        background classes before the 659 evaluation classes, each part in the order of the names.
+
+    Raises:
+        MetacliError: the data cannot be had or is not what it should be.
+    """
+    folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
+    return cache.arrays(f"omniglot-lanczos-{size}", lambda: _pack(folder, size))
+
+
+def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
+    """A decoded image, turned upright where its EXIF data say how.
+
+    Args:
+        source: an image file.
+        name: what an error calls it.
+        hint: what an error advises.
+
+    Raises:
+        MetacliError: it cannot be read or is no image.
+    """
+    try:
+        with Image.open(source) as image:
+            image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # Pillow fails in many ways on a damaged file
+        raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
+    return image
+
+
+def _pack(folder: Path | None, size: int) -> dict[str, np.ndarray]:
+    images, names = [], []
+    for archive in ARCHIVES:
+        drawings = _drawings(archive, folder)
+        for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
+            files = sorted(drawings[character].items())
+            images.append([_ink(data, f"{archive.name}/{character}/{name}", size) for name, data in files])
+            names.append(character)
+    return {"images": np.array(images, np.uint8), "names": np.array(names)}
+
+
+def _ink(data: bytes, name: str, size: int) -> np.ndarray:
+    """(size, size) uint8, ink 255 on paper 0."""
+    image = read_image(io.BytesIO(data), name, _WAYS)
+    if image.size != (PIXELS, PIXELS):
+        raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _WAYS)
+    return 255 - np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, bytes]]:
+    """The PNG files of an archive: character, then file name, to content; as many as there should be."""
+    source = _source(archive, folder)
+    files = _unpacked(source) if isinstance(source, Path) and source.is_dir() else _zipped(source, archive)
+    drawings: dict[str, dict[str, bytes]] = {}
+    for path, data in files:
+        if len(path.parts) == 4 and path.parts[0] == archive.name and path.suffix == ".png":
+            drawings.setdefault("/".join(path.parts[1:3]), {})[path.name] = data
+    alphabets = len({character.split("/")[0] for character in drawings})
+    odd = [f"; {c} has {len(d)} drawings" for c, d in sorted(drawings.items()) if len(d) != DRAWINGS]
+    if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or odd:
+        raise MetacliError(
+            f"{source if isinstance(source, Path) else archive.url}: expected {archive.alphabets} alphabets and "
+            f"{archive.characters} characters with {DRAWINGS} drawings each, {archive.name}/ALPHABET/CHARACTER/*.png; "
+            f"found {alphabets} and {len(drawings)}{odd[0] if odd else ''}",
+            _WAYS,
+        )
+    return drawings
+
+
+def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
+    """Where to read an archive: in `folder` where it is given, else in the cache, else from the network."""
+    if folder is None:
+        kept = cache.folder() / f"{archive.name}.zip"
+        return kept if os.path.isfile(kept) else io.BytesIO(_fetch(archive, kept))
+    for path in (folder / f"{archive.name}.zip", folder / archive.name):
+        if os.path.exists(path):
+            return path
+    raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _WAYS)
+
+
+def _unpacked(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for path in root.rglob("*.png"):
+        try:
+            yield PurePosixPath(root.name, *path.relative_to(root).parts), path.read_bytes()
+        except OSError as error:
+            raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
+
+
+def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The files of a zip, read where they are: nothing is unpacked."""
+    where = source if isinstance(source, Path) else archive.url
+    try:
+        with zipfile.ZipFile(source) as file:
+            for entry in file.infolist():
+                path = PurePosixPath(entry.filename)
+                if path.is_absolute() or ".." in path.parts:
+                    raise MetacliError(f"{where} holds {entry.filename}, which leads out of its folder", _WAYS)
+                if not entry.is_dir():
+                    yield path, file.read(entry)
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise MetacliError(f"{where} is damaged or no zip archive: {error}", f"replace it; or {_WAYS}") from error
+
+
+def _fetch(archive: Archive, kept: Path) -> bytes:
+    """The official download, checked by its MD5 before it is kept as `kept`."""
+    cache.say(f"downloading {archive.url}")
+    try:
+        with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer:
+            total = int(answer.headers.get("Content-Length") or 0) or None
+            bar = tqdm(total=total, unit="B", unit_scale=True, desc=kept.name, file=sys.stderr, disable=None)
+            parts = []
+            with bar:
+                while part := answer.read(1 << 16):
+                    parts.append(part)
+                    bar.update(len(part))
+    except (OSError, http.client.HTTPException) as error:
+        raise MetacliError(f"cannot download {archive.url}: {error}", _WAYS) from error
+    data = b"".join(parts)
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if digest != archive.md5:
+        message = f"{archive.url} gave {len(data):,} bytes with MD5 {digest}, not {archive.md5}"
+        raise MetacliError(message, f"try again; else {_WAYS}")
+    cache.keep(kept, data)
+    return data

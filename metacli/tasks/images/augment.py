@@ -1,0 +1,67 @@
+"""Images taken from a table of bytes, as they are, or turned and moved by amounts of their own."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metacli.machine import jit
+
+AT_ONCE = 128  # images; few enough for their grid to stay in the processor's cache
+
+
+def quickest() -> ModuleType:
+    """The module whose `taken` and `moved` to use: `augment_jit` where numba is here, else this one."""
+    if not jit.available():
+        from metacli.tasks.images import augment
+
+        return augment
+    from metacli.tasks.images import augment_jit
+
+    return augment_jit
+
+
+def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """Some images as numbers.
+
+    Args:
+        table: (images, C * H * W) uint8, intensity 0 to 255.
+        row: (M,) int64, which of them.
+        shape: (C, H, W).
+
+    Returns:
+        (M, C, H, W) float32 in [0, 1].
+    """
+    return table.index_select(0, torch.from_numpy(row)).to(torch.float32).div_(255).view(-1, *shape)
+
+
+def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], angle: np.ndarray, shift: np.ndarray) -> Tensor:
+    """The same images, each turned and moved by amounts of its own: `taken`, then `move`."""
+    return move(taken(table, row, shape), angle, shift)
+
+
+def move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Each image turned about its centre, then moved; bilinear, 0 (paper) comes in from outside.
+
+    Args:
+        x: (M, C, H, W), square.
+        angle: (M,) in radians, anti-clockwise.
+        shift: (M, 2) in pixels, right and down.
+    """
+    size, moved = x.shape[-1], torch.empty_like(x)
+    centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
+    sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
+    right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
+    across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
+    by_column = torch.complex(cos * across, sin * across)  # where a pixel comes from is a sum of two: as complex
+    by_row = torch.complex(-sin * along, cos * along)  # numbers, x beside y, it is one addition over whole rows
+    source = torch.empty(min(len(x), AT_ONCE), size, size, dtype=torch.complex64)
+    for start in range(0, len(x), AT_ONCE):
+        m = slice(start, start + AT_ONCE)
+        grid = torch.view_as_real(torch.add(by_column[m], by_row[m], out=source[: len(x[m])]))
+        moved[m] = F.grid_sample(x[m], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved

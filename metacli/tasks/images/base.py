@@ -1,0 +1,263 @@
+"""N-way K-shot tasks and MANN's stream over any array of images that is indexed by class."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from metacli.config.base import Section
+from metacli.episode import Episode, Spec
+from metacli.errors import UsageError
+from metacli.tasks.base import SPLITS, Counter, Split, Tasks
+from metacli.tasks.images import labels, order
+from metacli.tasks.images.augment import quickest
+
+APPEARANCES = 10  # of a class in a stream, scored one by one
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images by class.
+
+    Attributes:
+        images: (classes, drawings, channels, height, width) uint8, intensity 0 to 255: ink 255, paper 0.
+        names: the name of each class.
+        counts: (classes,) int64, the drawings that each class really has; what follows them is padding.
+    """
+
+    images: Tensor
+    names: list[str]
+    counts: np.ndarray
+
+
+class ImageConfig(Section):
+    """The keys of all tasks over images.
+
+    Attributes:
+        protocol: `k-shot` (D_train and D_test apart, every question alone) or `stream` (MANN: an image at every
+            step, its label one step later, every step scored).
+        ways: N, classes of a task.
+        shots: K, labelled drawings of each class in D_train (k-shot).
+        queries: drawings of each class in D_test (k-shot).
+        length: T, steps of an episode (stream).
+        labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
+            each class of each task (MANN's labels for 15 classes).
+        size: height and width of an image in pixels.
+        quarter_turns: every class turned by 90, 180 and 270 degrees is three more classes.
+        rotation: each image is turned by up to this many degrees either way.
+        shift: each image is moved by up to this many pixels of `size` either way, across and down.
+        augment: the splits that quarter turns, rotation and shift apply to.
+    """
+
+    protocol: Literal["k-shot", "stream"] = "k-shot"
+    ways: int = Field(5, ge=2, le=1000)
+    shots: int = Field(1, ge=1, le=1000)
+    queries: int = Field(5, ge=1, le=1000)
+    length: int = Field(50, ge=1, le=10_000)
+    labels: Literal["one-hot", "strings"] = "one-hot"
+    size: int = Field(28, ge=4, le=512)
+    quarter_turns: bool = False
+    rotation: float = Field(0.0, ge=0, le=180)
+    shift: float = Field(0.0, ge=0, le=512)
+    augment: Literal["train", "all"] = "train"
+
+
+class Images(Tasks):
+    """p(T) over classes of images: a subclass loads the images and divides the classes.
+
+    A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different drawings of each.
+    Class ids: turn * C + c for class c of C turned by `turn` quarters anti-clockwise.
+    """
+
+    @abstractmethod
+    def load(self) -> ImageSet:
+        """All images of all splits, read once, when the first batch is asked for."""
+
+    @abstractmethod
+    def class_splits(self, n: int) -> dict[Split, np.ndarray]:
+        """The classes of each split: disjoint arrays of numbers below n, the number of classes loaded."""
+
+    @classmethod
+    def channels_of(cls, config: Any) -> int:
+        """Channels of an image."""
+        return 1
+
+    @classmethod
+    def spec_of(cls, config: Any) -> Spec:
+        """See `Tasks.spec_of`: mode `independent` for k-shot, `stream` for stream."""
+        label_size = config.ways if config.labels == "one-hot" else labels.CHARACTERS * labels.LETTERS
+        k_shot = config.protocol == "k-shot"
+        return Spec(
+            mode="independent" if k_shot else "stream",
+            x_shape=(cls.channels_of(config), config.size, config.size),
+            y_size=label_size,
+            out_size=label_size,
+            length=config.ways * config.shots + 1 if k_shot else config.length,
+        )
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """The images, loaded at first use."""
+        return self.load()
+
+    @cached_property
+    def pools(self) -> dict[Split, np.ndarray]:
+        """The class ids of each split, turned ones included.
+
+        Raises:
+            UsageError: a split has too few classes or drawings for these tasks; the message names each such split. One
+                without any class is no fault until it is asked for: a folder may hold nothing but test classes.
+        """
+        c, n = self.config, len(self.image_set.names)
+        pools = {}
+        for split, classes in self.class_splits(n).items():
+            turns = 4 if c.quarter_turns and self.augments(split) else 1
+            pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
+        faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
+        if faults:
+            hint = "lower ways, shots, queries or length, or divide the classes otherwise"
+            raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
+        return pools
+
+    def _faults(self, split: Split, pool: np.ndarray) -> list[str]:
+        """What a split lacks for these tasks, in words."""
+        c, names = self.config, self.image_set.names
+        if c.ways > len(pool):
+            return [f"{split}: {c.ways} ways, but the split has {len(pool)} classes"]
+        counts = self.image_set.counts[pool % len(names)]
+        least = int(counts.argmin())
+        if c.protocol == "k-shot" and c.shots + c.queries > counts[least]:
+            name = names[pool[least] % len(names)]
+            return [f"{split}: {c.shots} shots + {c.queries} queries, but class {name} has {counts[least]} images"]
+        room = int(np.sort(counts)[: c.ways].sum())
+        if c.protocol == "stream" and c.length > room:
+            return [f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them"]
+        return []
+
+    def augments(self, split: Split) -> bool:
+        """Whether augmentation applies to a split."""
+        return split == "train" or self.config.augment == "all"
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """(class ids * drawings, channels * height * width) uint8."""
+        images = self.image_set.images
+        turns = 4 if self.config.quarter_turns else 1
+        turned = torch.stack([torch.rot90(images, turn, (-2, -1)) for turn in range(turns)])
+        return turned.flatten(0, 2).flatten(1)
+
+    def batch(self, split: Split, first: int, count: int) -> Episode:
+        """Episodes first, ..., first + count - 1 of a split.
+
+        k-shot: D_train holds K drawings of each class, D_test `queries` others, each part in random order.
+        stream: D_train is empty; each step's class is uniform among those with a drawing left, and its drawing one
+        not yet shown. So no drawing comes twice, and nearly always all N classes are open.
+        """
+        c = self.config
+        pool, index = self.pools[split], np.arange(first, first + count)
+        if not len(pool):
+            raise UsageError(self._faults(split, pool)[0], "give it classes, or ask for another split")
+        counter = Counter(self.seed, split, index)
+        classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
+        counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
+        if c.protocol == "k-shot":
+            parts = (
+                order.shuffled(counter, c.ways, 0, c.shots),
+                order.shuffled(counter, c.ways, c.shots, c.shots + c.queries),
+            )
+        else:
+            none = np.zeros((count, 0), np.int64)
+            parts = ((none, none), order.streamed(counter, counts, c.length))
+        characters = labels.strings(counter, c.ways) if c.labels == "strings" else None  # (B, N, C)
+        drawings = order.drawings(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
+        rows, first_row = np.arange(count)[:, None], classes * drawings.shape[2]
+
+        at, y = [], []
+        for label, nth in parts:  # (B, T) each: the class by its label, and which of its drawings
+            at.append(first_row[rows, label] + drawings[rows, label, nth])
+            y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
+        x = self._pixels(at, counter if self.augments(split) else None)
+        seen = labels.one_hot(y[0], self.spec.y_size)  # (B, S, Y)
+        late = None
+        if c.protocol == "stream":
+            late = F.pad(labels.one_hot(y[1], self.spec.y_size), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
+        numbers = torch.from_numpy(index)
+        return Episode(x[0], seen, x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
+
+    def _pixels(self, at: list[np.ndarray], counter: Counter | None) -> list[Tensor]:
+        """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `counter` is given.
+
+        All of them at once: for a single episode it is the number of operations that costs.
+        """
+        c, shape = self.config, self.spec.x_shape
+        row, loops = np.concatenate([part.ravel() for part in at]), quickest()
+        if counter is not None and (c.rotation or c.shift):
+            draws = [counter.uniform(part.shape[1], 3).reshape(-1, 3) for part in at if part.size]
+            draw = 2 * np.concatenate(draws) - 1  # in [-1, 1)
+            x = loops.moved(self._table, row, shape, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
+        else:
+            x = loops.taken(self._table, row, shape)
+        parts = x.split([part.size for part in at])
+        return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
+
+    def loss(self, logits: Tensor, episode: Episode) -> Tensor:
+        """Mean cross-entropy of a label character in nats; see `Tasks.loss`."""
+        return labels.cross_entropy(logits, episode.y_test).mean()
+
+    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+        """Scores task by task; a string is right when all of its characters are.
+
+        Returns:
+            `loss` (B,): nats per label character. `accuracy` (B,). For a stream also `by_appearance` (B, 10): the
+            accuracy at the 1st, ..., 10th appearance of a class, over the classes that reach it; NaN where none does.
+        """
+        answer = episode.y_test
+        right = labels.right(logits, answer)  # (B, Q)
+        scores = {"loss": labels.cross_entropy(logits, answer).mean((1, 2)), "accuracy": right.mean(1)}
+        if self.config.protocol == "stream":
+            same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
+            before = same.tril(-1).sum(2)  # (B, T): earlier appearances of the class of each step
+            at = (before[..., None] == torch.arange(APPEARANCES, device=before.device)).float()  # (B, T, 10)
+            scores["by_appearance"] = (right[..., None] * at).sum(1) / at.sum(1)
+        return scores
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """Of guessing every label character, with nothing known of the task."""
+        characters = 1 if self.config.labels == "one-hot" else labels.CHARACTERS
+        choices = self.spec.out_size // characters
+        return {"loss": math.log(choices), "accuracy": float(choices) ** -characters}
+
+    def describe(self) -> str:
+        """One line: the data, the classes and drawings of each split, the seed."""
+        n, counts = len(self.image_set.names), self.image_set.counts
+        sizes = [f"{s} {len(p):,} classes, {counts[p % n].sum():,} images" for s, p in self.pools.items()]
+        return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
+
+    def source(self) -> str:
+        """The data and how its classes are divided, in a few words."""
+        return str(self.config.name)
+
+    def origins(self, split: Split) -> set[str]:
+        """See `Tasks.origins`; a turned class counts as the one that it was turned from."""
+        names = self.image_set.names
+        return {f"{self.origin()}/{names[c % len(names)]}" for c in self.pools[split]}
+
+    def origin(self) -> str:
+        """What tells this data from others."""
+        return str(self.config.name)
+
+    def class_names(self, classes: Tensor) -> list[str]:
+        """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one."""
+        names = self.image_set.names
+        turns = [divmod(int(c), len(names)) for c in classes]
+        return [names[c] + (f"/rot{90 * turn:03d}" if turn else "") for turn, c in turns]

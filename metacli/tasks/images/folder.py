@@ -1,0 +1,179 @@
+"""Any folder of images, one directory per class."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+from pydantic import Field
+from tqdm import tqdm
+
+from metacli.errors import MetacliError
+from metacli.machine import cache
+from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.images.archive import read_image
+from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+
+VERSION = 1  # of what is cached: another number where any pixel is made otherwise
+REPLACE = "replace it or take it away"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+class Folder(Images):
+    """Tasks over a person's own images.
+
+    Every directory below `root`, at any depth, that directly holds images is a class, named by its path from `root`.
+    A directory train, val or test directly in `root` makes what is below it that split. Where there is none, the
+    split is a fraction of the other classes, drawn by `split_seed`; classes are held out whole.
+    """
+
+    class Config(ImageConfig):
+        """The keys of `folder`, beside those of all image tasks.
+
+        Attributes:
+            root: the folder, from the working directory.
+            channels: 1 for grey, 3 for colour.
+            invert: turn dark on light into light on dark, as the other tasks have it.
+            val_fraction: share of the classes for val; unused where there is a directory val.
+            test_fraction: share of the classes for test; unused where there is a directory test.
+            split_seed: which random division of the classes, whatever the seed of the run.
+        """
+
+        name: Literal["folder"] = "folder"
+        root: str = Field(min_length=1)
+        channels: Literal[1, 3] = 1
+        invert: bool = False
+        val_fraction: float = Field(0.15, gt=0, lt=1)
+        test_fraction: float = Field(0.15, gt=0, lt=1)
+        split_seed: int = Field(0, ge=0)
+
+    @classmethod
+    def channels_of(cls, config: Any) -> int:
+        """See `Images.channels_of`."""
+        return config.channels
+
+    def load(self) -> ImageSet:
+        """See `Images.load`: every image stretched to a square, decoded once, then read from the cache.
+
+        What is cached goes by the content of every file, so that a changed image is noticed, and a folder that has
+        been moved is not decoded again.
+
+        Raises:
+            MetacliError: the folder is missing, holds no images, or one of them cannot be read.
+        """
+        classes = listed(Path(self.config.root).expanduser())
+        c = self.config
+        files = [(path, digest(path)) for paths in classes.values() for path in paths]
+        settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}\n"
+        key = hashlib.sha256(settings.encode())
+        for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
+            key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
+        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: {"images": decoded(files, c.channels, c.size)})
+        counts = np.array([len(paths) for paths in classes.values()])
+        real = packed["images"]
+        images = np.zeros((len(classes), counts.max(), *real.shape[1:]), np.uint8)
+        images[np.arange(counts.max()) < counts[:, None]] = 255 - real if c.invert else real
+        return ImageSet(torch.from_numpy(images), list(classes), counts)
+
+    def class_splits(self, n: int) -> dict[Split, np.ndarray]:
+        """See `Images.class_splits`; a fraction is rounded, and is one class at least."""
+        top = np.array([name.split("/")[0] for name in self.image_set.names])
+        splits: dict[Split, np.ndarray] = {split: np.flatnonzero(top == split) for split in SPLITS}
+        free = np.flatnonzero(~np.isin(top, SPLITS))
+        rest = np.concatenate([splits["train"], free])
+        rest = rest[Counter(self.config.split_seed, "classes", np.zeros(1)).permutation(len(rest))[0]]
+        whole = len(rest)
+        fractions: dict[Split, float] = {"val": self.config.val_fraction, "test": self.config.test_fraction}
+        for split, fraction in fractions.items():
+            if not len(splits[split]):
+                cut = max(1, round(fraction * whole))
+                splits[split], rest = rest[:cut], rest[cut:]
+        return {**splits, "train": rest}
+
+    def origin(self) -> str:
+        """See `Images.origin`."""
+        return str(Path(self.config.root).expanduser().resolve())
+
+    def source(self) -> str:
+        """See `Images.source`."""
+        return f"folder {self.config.root}, split {self.config.split_seed}"
+
+
+def listed(root: Path) -> dict[str, list[Path]]:
+    """The image files of each class, both in the order of their names.
+
+    Raises:
+        MetacliError: there are none.
+    """
+    if not os.path.isdir(root):
+        raise MetacliError(f"root: {root} is not a folder", "name a folder with one directory per class")
+    classes: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.parent != root:
+            classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
+    if not classes:
+        raise MetacliError(
+            f"root: {root} holds no directory with images ({', '.join(SUFFIXES)})",
+            "put the images of each class into a directory of its own below the root",
+        )
+    return classes
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        MetacliError: it cannot be read.
+    """
+    return hashlib.sha256(content(path)).hexdigest()
+
+
+def content(path: Path) -> bytes:
+    """The bytes of an image file; raises a MetacliError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MetacliError(f"cannot read the image {path}: {error.strerror or error}", REPLACE) from error
+
+
+def decoded(files: list[tuple[Path, str]], channels: int, size: int) -> np.ndarray:
+    """(files, channels, size, size) uint8 of image files and their digests.
+
+    Raises:
+        MetacliError: one of them is no image, or not what its digest was made of.
+    """
+    images = np.empty((len(files), channels, size, size), np.uint8)
+    bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
+    for image, (path, known) in zip(images, bar, strict=True):
+        data = content(path)
+        if hashlib.sha256(data).hexdigest() != known:
+            raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
+        image[:] = pixels(io.BytesIO(data), channels, size, str(path))
+    return images
+
+
+def pixels(source: Path | IO[bytes], channels: int, size: int, name: str = "") -> np.ndarray:
+    """(channels, size, size) uint8 of an image file of any mode, on white where it is transparent.
+
+    Args:
+        source: the file.
+        channels: 1 for grey, 3 for colour.
+        size: height and width.
+        name: what an error calls it, where not its path.
+    """
+    image = read_image(source, name or str(source), REPLACE)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

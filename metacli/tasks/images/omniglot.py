@@ -1,0 +1,122 @@
+"""Omniglot: 1,623 characters of 50 alphabets, each drawn once by 20 people (Lake et al. 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from metacli.errors import MetacliError
+from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.images import archive
+from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+
+RANDOM_TEST = 423  # test classes of the random split
+
+
+class Omniglot(Images):
+    """Tasks over the characters of Omniglot, by one of the three published divisions of the classes.
+
+    random: 1,200 classes to train on and 423 to test (MANN, section 4.1; SNAIL), drawn by `split_seed`; the classes
+    of val come from the 1,200. The papers do not publish theirs.
+    vinyals: the fixed 1,028 / 172 / 423 of Matching Networks, from lists.
+    lake: the 30 background alphabets to train on and the 20 evaluation alphabets to test, 964 / 659 classes;
+    val is whole alphabets of the background, so that it asks the same of a model as test.
+    """
+
+    class Config(ImageConfig):
+        """The keys of `omniglot`, beside those of all image tasks.
+
+        Attributes:
+            split: the division of the classes: `random`, `vinyals` or `lake`.
+            split_seed: which random division, whatever the seed of the run (random, lake).
+            val_classes: classes of val, taken from the training classes; with `lake`, alphabets in random order are
+                taken until they have so many (random, lake).
+            split_dir: folder of train.txt, val.txt and test.txt with lines ALPHABET/CHARACTER/rotDDD; empty for
+                `vinyals_split` in the folder METACLI_DATA (vinyals).
+            quarter_turns: on here, as in the papers.
+        """
+
+        name: Literal["omniglot"] = "omniglot"
+        split: Literal["random", "vinyals", "lake"] = "random"
+        split_seed: int = Field(0, ge=0)
+        val_classes: int = Field(100, ge=1, le=1000)
+        split_dir: str = ""
+        quarter_turns: bool = True
+
+    def load(self) -> ImageSet:
+        """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
+        arrays = archive.omniglot(self.config.size)
+        images = torch.from_numpy(arrays["images"])[:, :, None]
+        classes, drawings = images.shape[:2]
+        return ImageSet(images, arrays["names"].tolist(), np.full(classes, drawings))
+
+    def class_splits(self, n: int) -> dict[Split, np.ndarray]:
+        """See `Images.class_splits`."""
+        c = self.config
+        if c.split == "vinyals":
+            return listed_classes(self.image_set.names, split_folder(c.split_dir))
+        counter = Counter(c.split_seed, "classes", np.zeros(1))
+        if c.split == "random":
+            order = counter.permutation(n)[0]
+            test, train = order[:RANDOM_TEST], order[RANDOM_TEST:]
+            return {"train": train[c.val_classes :], "val": train[: c.val_classes], "test": test}
+        background = archive.ARCHIVES[0].characters
+        alphabet = np.array([name.split("/")[0] for name in self.image_set.names[:background]])
+        alphabets, sizes = np.unique(alphabet, return_counts=True)
+        order = counter.permutation(len(alphabets))[0]
+        taken = order[: 1 + np.searchsorted(sizes[order].cumsum(), c.val_classes)]
+        val = np.isin(alphabet, alphabets[taken])
+        return {"train": np.flatnonzero(~val), "val": np.flatnonzero(val), "test": np.arange(background, n)}
+
+    def source(self) -> str:
+        """See `Images.source`."""
+        c = self.config
+        return f"omniglot, {c.split} split" + (f" {c.split_seed}" if c.split != "vinyals" else "")
+
+
+def split_folder(split_dir: str) -> Path:
+    """The folder of the class lists of the Vinyals split.
+
+    Raises:
+        MetacliError: neither `split_dir` nor METACLI_DATA leads to one.
+    """
+    beside = archive.data_dir()
+    if not split_dir and beside is None:
+        raise MetacliError("split: vinyals needs its class lists, and split_dir is empty", _LISTS)
+    folder = Path(split_dir) if split_dir else Path(beside or "") / "vinyals_split"
+    missing = [f"{split}.txt" for split in SPLITS if not (folder / f"{split}.txt").is_file()]
+    if missing:
+        raise MetacliError(f"split: vinyals: {folder} lacks {', '.join(missing)}", _LISTS)
+    return folder
+
+
+def listed_classes(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
+    """The classes of train.txt, val.txt and test.txt, each class once however many of its turns are listed.
+
+    Raises:
+        MetacliError: a line names no class, or a class stands in two lists.
+    """
+    number = {name: i for i, name in enumerate(names)}
+    home: dict[int, str] = {}
+    splits: dict[Split, np.ndarray] = {}
+    for split in SPLITS:
+        path = folder / f"{split}.txt"
+        for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            name = "/".join(text.strip().split("/")[:2])
+            if name not in number:
+                raise MetacliError(f"{path}, line {line}: {text.strip()!r} is no class of Omniglot", _LISTS)
+            if home.setdefault(number[name], split) != split:
+                raise MetacliError(f"{name} stands in {home[number[name]]}.txt and in {split}.txt of {folder}", _LISTS)
+        splits[split] = np.array([c for c, where in home.items() if where == split], np.int64)
+    return splits
+
+
+_LISTS = (
+    "set split_dir to a folder with train.txt, val.txt and test.txt, lines ALPHABET/CHARACTER/rotDDD "
+    "(data/omniglot/splits/vinyals in github.com/jakesnell/prototypical-networks), or put them into vinyals_split "
+    "in the folder METACLI_DATA; or use split: random or lake"
+)

@@ -1,0 +1,112 @@
+"""strokes: an endless family of drawn characters that needs no download."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from tqdm import tqdm
+
+from metacli.machine import cache
+from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.images.pen import inked, resized, written
+from metacli.tasks.images.script import LETTERS, characters
+
+VERSION = 1  # of the drawings: another number where any pixel of any family changes, so that caches are made anew
+ROOM = 25_000  # classes of the family, whole alphabets, that belong to each split
+AT_ONCE = 100  # characters drawn; few enough for their pages to stay near the processor
+STRIDE = 181_081  # from name to name
+SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou"]
+
+
+class Strokes(Images):
+    """Tasks over characters of invented alphabets, a few pen strokes each, every drawing by another hand.
+
+    They resemble Omniglot's and are made like them: 105 x 105 pixels, one bit, resized; see `script` for
+    what the characters are and `pen` for how they are drawn. Each split has alphabets of its own, and a
+    class is the same however many are asked for: the test classes of one recipe are those of another.
+    """
+
+    class Config(ImageConfig):
+        """The keys of `strokes`, beside those of all image tasks.
+
+        Attributes:
+            classes: training classes; 25 make an alphabet.
+            val_classes: classes of val.
+            test_classes: classes of test.
+            drawings: of each class.
+            data_seed: which family of characters, whatever the seed of the run.
+        """
+
+        name: Literal["strokes"] = "strokes"
+        classes: int = Field(1000, ge=2, le=20_000)
+        val_classes: int = Field(100, ge=2, le=20_000)
+        test_classes: int = Field(200, ge=2, le=20_000)
+        drawings: int = Field(20, ge=2, le=200)
+        data_seed: int = Field(0, ge=0, lt=2**32)
+
+    def load(self) -> ImageSet:
+        """See `Images.load`: drawn once, then read from the cache."""
+        c = self.config
+        numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
+        name = "-".join(map(str, ("strokes", VERSION, c.data_seed, *self._sizes.values(), c.drawings, c.size)))
+        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.drawings, c.size)})
+        images = torch.from_numpy(arrays["images"])[:, :, None]
+        return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.drawings))
+
+    def class_splits(self, n: int) -> dict[Split, np.ndarray]:
+        """See `Images.class_splits`: no alphabet is in two splits."""
+        starts = np.cumsum([0, *self._sizes.values()])
+        return {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(SPLITS)}
+
+    def origin(self) -> str:
+        """See `Images.origin`."""
+        return f"strokes {self.config.data_seed}"
+
+    def source(self) -> str:
+        """See `Images.source`."""
+        return f"strokes, family {self.config.data_seed}"
+
+    @property
+    def _sizes(self) -> dict[Split, int]:
+        c = self.config
+        return {"train": c.classes, "val": c.val_classes, "test": c.test_classes}
+
+
+def draw(seed: int, numbers: np.ndarray, drawings: int, size: int) -> np.ndarray:
+    """Drawings of some characters of a family.
+
+    Args:
+        seed: of the family.
+        numbers: (C,) int64, which of its characters.
+        drawings: of each; drawing d of a character is the same however many there are.
+        size: height and width in pixels.
+
+    Returns:
+        (C, drawings, size, size) uint8, ink 255 on paper 0.
+    """
+    images = np.empty((len(numbers), drawings, size, size), np.uint8)
+    for start in tqdm(range(0, len(numbers), AT_ONCE), desc="draw strokes", file=sys.stderr, disable=None):
+        some = numbers[start : start + AT_ONCE]
+        lines, owner = written(seed, some, characters(seed, some), drawings)
+        page = owner[:, None] * drawings + np.arange(drawings)
+        pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
+        images[start : start + AT_ONCE] = resized(pages, size).reshape(-1, drawings, size, size)
+    return images
+
+
+def names(seed: int, numbers: np.ndarray) -> list[str]:
+    """Names of characters by their number in a family, ALPHABET/characterNN; no two are the same.
+
+    Alphabets are numbered by stride: as the stride shares no factor with the number of names, none comes twice.
+    """
+    many = len(SYLLABLES) ** 3
+    first = int(Counter(seed, "strokes name", np.zeros(1)).integers(many)[0])
+    alphabet, letter = numbers // LETTERS, numbers % LETTERS
+    digits = (first + alphabet * STRIDE)[:, None] % many // len(SYLLABLES) ** np.arange(3) % len(SYLLABLES)
+    spelt = ["".join(SYLLABLES[digit] for digit in row).capitalize() for row in digits]
+    return [f"{name}/character{nth:02d}" for name, nth in zip(spelt, letter + 1, strict=True)]

@@ -1,0 +1,159 @@
+"""Answer many tasks of a split from phi alone, and keep every task's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metacli.config.recipe import Recipe, from_dict, override
+from metacli.episode import Episode, Spec
+from metacli.errors import UsageError
+from metacli.registry import TASKS, build, resolve
+from metacli.tasks.base import Split, Tasks
+from metacli.training.checkpoint import Checkpoint
+
+CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n tasks.
+
+    Attributes:
+        index: (n,) episode numbers.
+        classes: names of the classes of each task, in the order of their labels; empty without classes.
+        values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
+    """
+
+    index: np.ndarray
+    classes: list[list[str]]
+    values: dict[str, np.ndarray]
+
+    def means(self) -> dict[str, float]:
+        """The mean over tasks of every score that is one number."""
+        return {name: float(v.mean()) for name, v in self.values.items() if v.ndim == 1}
+
+    def __len__(self) -> int:
+        """n, the number of tasks."""
+        return len(self.index)
+
+
+def mean_ci95(values: np.ndarray) -> tuple[float, float]:
+    """Mean over tasks and half the width of its 95 % interval, 1.96 s / sqrt(n); NaN entries are left out.
+
+    Args:
+        values: (n,). The interval is NaN for fewer than two values, and both are NaN for none.
+    """
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return math.nan, math.nan
+    if len(values) == 1:
+        return float(values[0]), math.nan
+    return float(values.mean()), float(1.96 * values.std(ddof=1) / math.sqrt(len(values)))
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    tasks: Tasks,
+    split: Split,
+    count: int,
+    device: torch.device,
+    advance: Callable[[int], object] = lambda n: None,
+) -> Scores:
+    """Score the first `count` episodes of a split, in eval mode (batch norm uses its running statistics).
+
+    Args:
+        advance: called with the number of tasks done since the last call.
+    """
+    model.eval()
+    index, classes, values = [], [], {}  # type: ignore[var-annotated]
+    for first in range(0, count, CHUNK):
+        episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
+        for name, value in tasks.score(answer(model, episode), episode).items():
+            values.setdefault(name, []).append(value.double().cpu().numpy())
+        index.append(episode.index.cpu().numpy())
+        if episode.classes is not None:
+            classes += [tasks.class_names(row) for row in episode.classes.cpu()]
+        advance(len(episode))
+    return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()})
+
+
+def trial(model: Any, tasks: Tasks, split: Split, device: torch.device, count: int) -> Callable[[], object] | None:
+    """One forward pass, to find the number of threads by; None where there are too few tasks to try, or on a GPU."""
+    if count < 4 * CHUNK or device.type != "cpu":
+        return None
+    episode = tasks.batch(split, 0, CHUNK)
+
+    def forward() -> None:
+        with torch.no_grad():
+            answer(model.eval(), episode)
+
+    return forward
+
+
+def answer(model: Any, episode: Episode) -> Tensor:
+    """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
+    return narrowed(model, model(widened(model, episode)), episode)
+
+
+def widened(model: Any, episode: Episode) -> Episode:
+    """The episode with labels as wide as those that the model was trained on."""
+    spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
+    late = None if episode.y_late is None else pad(episode.y_late, (0, spare))
+    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_late=late)
+
+
+def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
+    """Of the model's logits (B, Q, O) those of the labels that the episode has."""
+    return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
+
+
+def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:
+    """The checkpoint's tasks with `task.KEY=VALUE` changed, and the recipe that says so.
+
+    A new `task.name` keeps the keys that both kinds of tasks have.
+
+    Raises:
+        UsageError: a key that is not the task's, tasks that the model cannot answer, or held-out tasks over classes
+            that were in the model's training.
+    """
+    wrong = [o for o in overrides if not o.startswith(("task.", "seed="))]
+    if wrong:
+        raise UsageError(f"{wrong[0]!r}: only task.KEY=VALUE and seed=VALUE can change at evaluation")
+    tree = checkpoint.recipe.as_dict()
+    renamed = [o.partition("=")[2] for o in overrides if o.startswith("task.name=")]
+    if renamed:
+        keys = resolve(TASKS, renamed[-1], "task").Config.model_fields
+        tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
+    recipe = from_dict(override(tree, overrides), "eval")
+    trained = resolve(TASKS, checkpoint.recipe.task.name, "task").spec_of(checkpoint.recipe.task)
+    tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
+    refuse(trained, tasks.spec)
+    if overrides and split != "train" and recipe.task.name == checkpoint.recipe.task.name:
+        before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
+        if seen := tasks.origins(split) & before.origins("train"):
+            raise UsageError(
+                f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
+                "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
+            )
+    return recipe, tasks
+
+
+def refuse(trained: Spec, asked: Spec) -> None:
+    """Raise a UsageError where a model built for `trained` cannot answer tasks of `asked`."""
+    if trained.mode != asked.mode:
+        raise UsageError(f"the model was trained to be asked as {trained.mode!r}, not {asked.mode!r}")
+    if trained.x_shape != asked.x_shape:
+        raise UsageError(f"the model reads inputs of shape {trained.x_shape}, these tasks have {asked.x_shape}")
+    if trained.y_size < asked.y_size or trained.out_size < asked.out_size:
+        raise UsageError(
+            f"the model answers one of {trained.out_size}, these tasks ask for one of {asked.out_size}",
+            f"task.ways may be anything up to {trained.out_size}; train a recipe with more ways",
+        )

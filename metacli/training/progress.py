@@ -1,0 +1,143 @@
+"""What a run says on stderr while it works: head lines, a tqdm bar on a terminal, a line per validation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from metacli.config.recipe import Recipe, TrainConfig
+from metacli.machine.threads import Threads
+from metacli.tasks.base import Tasks
+
+_SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
+_FIRST = 3.0  # seconds of training after which the whole time is foretold
+_BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+
+
+class Forecast:
+    """The time that is left, from the steps and validations seen so far but the first step, which loads and compiles.
+
+    Args:
+        cfg: the section `train` of the recipe.
+        step: the step that the run starts from.
+    """
+
+    def __init__(self, cfg: TrainConfig, step: int):
+        self._cfg, self._step, self._mark = cfg, step, time.monotonic()
+        self.stepping, self._steps, self._validating, self._validations = 0.0, -1, 0.0, 0
+        times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
+        self._to_validate = sum(t > step for t in times) + 1  # and one at the end
+
+    def step(self) -> None:
+        """One more step is done."""
+        lap, self._steps, self._step = self._lap(), self._steps + 1, self._step + 1
+        self.stepping += lap if self._steps else 0.0
+
+    def validation(self) -> None:
+        """One more validation is done."""
+        self._validating, self._validations = self._validating + self._lap(), self._validations + 1
+
+    def left(self) -> float:
+        """Seconds to the end, validations included; before the first one, it is put at a third of as many steps."""
+        cfg = self._cfg
+        a_step = self.stepping / max(self._steps, 1)
+        a_validation = a_step * cfg.eval_tasks / cfg.batch / 3
+        if self._validations:
+            a_validation = self._validating / self._validations
+        return a_step * (cfg.steps - self._step) + a_validation * (self._to_validate - self._validations)
+
+    def _lap(self) -> float:
+        before, self._mark = self._mark, time.monotonic()
+        return self._mark - before
+
+
+class Progress:
+    """The voice of a training run; silent with `quiet`."""
+
+    def __init__(self, quiet: bool = False):
+        self._quiet = quiet
+        self._bar: Any = None
+        self._foretold = False
+
+    def say(self, text: str) -> None:
+        """One line on stderr, above the bar."""
+        if not self._quiet:
+            tqdm.write(text, file=sys.stderr)
+
+    def machine(self, model: Any, device: torch.device, threads: Threads, scan: str | None) -> str:
+        """Say what the run computes with; the precision of its training, in a word."""
+        self.say(f"threads {threads}")
+        if scan:
+            self.say(f"scan    {scan}")
+        found = model.encoder.training_precision(device)
+        if found is None:
+            return "float32"
+        precision = str(found[0]).removeprefix("torch.")
+        self.say(f"convolve in {precision}: {found[1]}")
+        return precision
+
+    def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:
+        """Say what is trained on what, and where it goes."""
+        size = sum(p.numel() for p in model.parameters())
+        chance = tasks.chance
+        self.say(f"tasks   {tasks.describe()}")
+        self.say(f"model   {recipe.model.name}, {size:,} parameters")
+        self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
+        self.say(f"guess   loss {chance['loss']:.3f}, accuracy {chance['accuracy']:.1%}: the line to beat")
+        self._bar = tqdm(
+            total=recipe.train.steps,
+            initial=start,
+            file=sys.stderr,
+            disable=True if self._quiet else None,
+            dynamic_ncols=True,
+            bar_format=_BAR,
+        )
+        self._forecast = Forecast(recipe.train, start)
+        self._shown = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self) -> None:
+        """One more step."""
+        self._forecast.step()
+        self._bar.update()
+        if not self._foretold and self._forecast.stepping > _FIRST:
+            self._foretold = True
+            self.say(f"time    about {duration(self._forecast.left())} to the end, validations included")
+
+    def due(self) -> bool:
+        """Whether it is time for new numbers on the bar."""
+        return not self._bar.disable and time.monotonic() - self._shown > _SHOWN_EVERY
+
+    def show(self, means: dict[str, float]) -> None:
+        """Put numbers on the bar: `loss`, `accuracy`, `episodes_per_s`."""
+        self._shown = time.monotonic()
+        numbers = f"loss {means['loss']:.3f} D_test {means['accuracy']:.1%} {means['episodes_per_s']:.0f} ep/s"
+        self._bar.set_postfix_str(f"{duration(self._forecast.left())} left, {numbers}")
+
+    def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
+        """The scores on held-out tasks, and the time that is left."""
+        self._forecast.validation()
+        names = dict.fromkeys(["loss", "accuracy", tasks.metric])
+        text = "  ".join(f"{n} {means[n]:.1%}" if n == "accuracy" else f"{n} {means[n]:.4g}" for n in names)
+        left = self._forecast.left()
+        self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

@@ -1,0 +1,101 @@
+"""The run directory: recipe.yaml, env.json, metrics.jsonl, last.pt, best.pt, eval.json. Never overwrites a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from metacli.config import yamlfile
+from metacli.config.recipe import Recipe, from_dict
+from metacli.errors import MetacliError, UsageError
+
+
+class RunDir:
+    """The files of one training run.
+
+    Args:
+        path: an existing run directory (see `create` and `reopen`).
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.last = path / "last.pt"
+        self.best = path / "best.pt"
+        self._metrics = path / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, path: Path | None, recipe: Recipe, environment: dict[str, Any]) -> RunDir:
+        """A new run directory; without a path `runs/<recipe>/<date>-<time>-seed<seed>`.
+
+        Raises:
+            UsageError: something is there already.
+            MetacliError: it cannot be written.
+        """
+        if path is None:
+            stamp = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
+            path, twin = stamp, 2
+            while path.exists():
+                path, twin = stamp.with_name(f"{stamp.name}-{twin}"), twin + 1
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "recipe.yaml").write_text(yamlfile.dump(recipe.as_dict()), encoding="utf-8")
+            (path / "env.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+        except OSError as e:
+            raise MetacliError(
+                f"cannot write the run directory {path}: {e.strerror}", "choose one: --run-dir"
+            ) from None
+        return cls(path)
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[RunDir, Recipe]:
+        """An existing run directory and its recipe.
+
+        Raises:
+            UsageError: it is no run directory.
+        """
+        file = path / "recipe.yaml"
+        if not file.is_file():
+            raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
+        return cls(path), from_dict(yamlfile.parse(file.read_text(encoding="utf-8"), str(file)), str(file))
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        try:
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as e:
+            raise MetacliError(
+                f"cannot write {self._metrics}: {e.strerror}", "free some space, then --resume"
+            ) from None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a crash cut short is left out."""
+        records = []
+        lines = self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.is_file() else []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def threads(self) -> int | None:
+        """How many the run computed with lately; None before its first line of metrics.jsonl."""
+        records = self.metrics()
+        return records[-1].get("threads") if records else None
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines of metrics.jsonl that came after `step`."""
+        kept = [r for r in self.metrics() if r["step"] <= step]
+        self._metrics.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+
+
+def keep_evaluation(folder: Path, result: dict[str, Any]) -> None:
+    """Leave the result as eval.json in the checkpoint's folder, where that is a run directory one may write to."""
+    if (folder / "recipe.yaml").is_file() and os.access(folder, os.W_OK):
+        (folder / "eval.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

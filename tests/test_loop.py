@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from metacli.config.recipe import TrainConfig, from_dict
+from metacli.errors import MetacliError, UsageError
+from metacli.registry import TASKS, build, resolve
+from metacli.training import checkpoint
+from metacli.training.evaluation import answer, evaluate, mean_ci95, tasks_for
+from metacli.training.loop import better, flat, train
+from metacli.training.optimiser import clip, learning_rate
+from metacli.training.progress import Progress
+from metacli.training.rundir import RunDir
+
+CPU = torch.device("cpu")
+MODEL_KEYS = {
+    "lstm": {"hidden": 8},
+    "ntm": {"hidden": 8, "locations": 6, "width": 4},
+    "mann": {"hidden": 8, "locations": 6, "width": 4, "read_heads": 2},
+    "snail": {"filters": 4, "keys": [4, 4], "values": [4, 4], "encoder": {"kind": "flat"}},
+}
+
+
+def run(recipe, path, resume=None):
+    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1)
+
+
+def weights(path):
+    return checkpoint.load(path / "last.pt").model
+
+
+def image_tree(tiny_tree, model):
+    """A recipe on strokes, where every model serves."""
+    task = {"name": "strokes", "classes": 12, "val_classes": 6, "test_classes": 6, "size": 14, "ways": 3, "queries": 2}
+    return tiny_tree | {"task": task, "model": {"name": model, **MODEL_KEYS[model]}}
+
+
+@pytest.mark.parametrize("model", MODEL_KEYS)
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree, model, optimizer):
+    tree = image_tree(tiny_tree, model)
+    tree["train"] = tree["train"] | {"optimizer": optimizer, "schedule": "cosine", "warmup": 2}
+    recipe = from_dict(tree, "x")
+    run(recipe, tmp_path / "whole")
+    stop_at(4, recipe, tmp_path / "cut")
+    RunDir(tmp_path / "cut").log({"step": 5, "loss": 0.0})  # as a crash after the checkpoint would leave
+    run(recipe, tmp_path / "cut", resume=True)
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    logs = [RunDir(tmp_path / name).metrics() for name in ("whole", "cut")]
+    timeless = [[{k: v for k, v in r.items() if k not in ("seconds", "episodes_per_s")} for r in log] for log in logs]
+    assert timeless[0] == timeless[1]
+
+
+def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):
+    recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
+    run(recipe, tmp_path / "inline")
+    monkeypatch.setattr("metacli.machine.processor.cores", lambda: (2, "cores"))
+    run(recipe, tmp_path / "beside")
+    one, two = weights(tmp_path / "inline"), weights(tmp_path / "beside")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def stop_at(step, recipe, path):
+    """Train until SIGTERM arrives during `step`."""
+    cls = resolve(TASKS, recipe.task.name, "task")
+    original = cls.batch
+
+    def batch(self, split, first, count):
+        if split == "train" and first == (step - 1) * recipe.train.batch:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, split, first, count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cls, "batch", batch)
+        outcome = run(recipe, path)
+    assert (outcome.step, outcome.code) == (step, 143)
+
+
+def test_files_of_a_run(tmp_path, tiny):
+    outcome = run(tiny, tmp_path / "r")
+    names = {p.name for p in (tmp_path / "r").iterdir()}
+    assert names == {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt"}
+    assert RunDir.reopen(tmp_path / "r")[1] == tiny
+    records = RunDir(tmp_path / "r").metrics()
+    assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6]
+    assert [r["step"] for r in records if "val" in r] == [3, 6]
+    assert outcome.best == min(r["val"]["bits"] for r in records if "val" in r)
+    assert json.loads((tmp_path / "r" / "env.json").read_text())["torch"] == torch.__version__
+
+
+def test_training_lowers_the_loss(tmp_path, tiny_tree):
+    tree = tiny_tree | {"task": {"name": "copy", "width": 2, "max_length": 1}}
+    tree["train"] = tree["train"] | {"steps": 150, "lr": 1e-2, "batch": 16, "eval_every": 0, "checkpoint_every": 0}
+    run(from_dict(tree, "x"), tmp_path / "r")
+    losses = [r["loss"] for r in RunDir(tmp_path / "r").metrics()]
+    assert np.mean(losses[:5]) > 0.65
+    assert np.mean(losses[-5:]) < 0.4
+
+
+def test_a_run_is_never_overwritten(tmp_path, tiny):
+    run(tiny, tmp_path / "r")
+    with pytest.raises(UsageError, match="exists already"):
+        run(tiny, tmp_path / "r")
+
+
+def test_resume_with_another_recipe_is_refused(tmp_path, tiny):
+    run(tiny, tmp_path / "r")
+    other = replace(tiny, train=tiny.train.model_copy(update={"lr": 0.5}))
+    with pytest.raises(UsageError, match=r"train.lr: 0.001 in the run, 0.5 now"):
+        run(other, tmp_path / "r", resume=True)
+    with pytest.raises(UsageError, match="not a run directory"):
+        run(tiny, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, tiny, monkeypatch, broken):
+    cls = resolve(TASKS, "copy", "task")
+    original = cls.loss
+
+    def loss(self, logits, episode):
+        value = original(self, logits, episode)
+        if int(episode.index[0]) < 4 * 4:
+            return value
+        # sqrt'(0) is infinite while its value is 0
+        return value * math.nan if broken == "loss" else value + (logits * 0).sum().abs().sqrt()
+
+    monkeypatch.setattr(cls, "loss", loss)
+    with pytest.raises(MetacliError, match=r"step 5.*diverged") as e:
+        run(tiny, tmp_path / "r")
+    assert "train.lr" in e.value.hint
+    assert e.value.code == 1
+    saved = checkpoint.load(tmp_path / "r" / "last.pt")
+    assert saved.step == 4
+    assert all(v.isfinite().all() for v in saved.model.values())
+
+
+def test_scores_do_not_depend_on_the_chunk(tmp_path, tiny, monkeypatch):
+    run(tiny, tmp_path / "r")
+    saved = checkpoint.load(tmp_path / "r")
+    _, tasks = tasks_for(saved, [])
+    whole = evaluate(saved.build_model(), tasks, "test", 7, CPU)
+    monkeypatch.setattr("metacli.training.evaluation.CHUNK", 3)
+    parts = evaluate(saved.build_model(), tasks, "test", 7, CPU)
+    for name, value in whole.values.items():
+        np.testing.assert_allclose(parts.values[name], value, rtol=1e-5)
+    assert list(parts.index) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["train.lr=1"], "only task.KEY=VALUE"),
+        (["task.width=5"], "reads inputs of shape"),
+        (["task.name=priority-sort"], "shape"),
+        (["task.wdith=5"], "did you mean 'width'"),
+    ],
+)
+def test_eval_refuses_what_the_model_cannot_answer(tmp_path, tiny, overrides, words):
+    run(tiny, tmp_path / "r")
+    with pytest.raises(UsageError) as e:
+        tasks_for(checkpoint.load(tmp_path / "r"), overrides)
+    assert words in e.value.message
+
+
+def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
+    recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
+    run(recipe, tmp_path / "r")
+    saved = checkpoint.load(tmp_path / "r")
+    _, tasks = tasks_for(saved, ["task.ways=2", "task.shots=3"])
+    episode = tasks.batch("test", 0, 4)
+    assert answer(saved.build_model(), episode).shape == (4, 4, 2)
+    with pytest.raises(UsageError, match="answers one of 3"):
+        tasks_for(saved, ["task.ways=4"])
+    assert tasks_for(saved, ["task.name=omniglot"])[0].task.ways == 3
+    with pytest.raises(UsageError, match="'independent', not 'stream'"):
+        tasks_for(saved, ["task.protocol=stream"])
+
+
+def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny_tree):
+    tree = image_tree(tiny_tree, "lstm")
+    run(from_dict(tree, "x"), tmp_path / "r")
+    saved = checkpoint.load(tmp_path / "r")
+    tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
+    cls = resolve(TASKS, "strokes", "task")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cls, "origins", lambda self, split: {f"strokes/{i}" for i in range(3)})
+        with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
+            tasks_for(saved, ["task.shots=2"])
+        tasks_for(saved, ["task.shots=2"], "train")  # asked for by name
+
+
+def test_learning_rate_rises_then_falls():
+    cfg = TrainConfig(steps=100, lr=1.0, warmup=10, schedule="cosine")
+    rates = [learning_rate(cfg, s) for s in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+    assert learning_rate(cfg.model_copy(update={"schedule": "constant"}), 70) == 1.0
+
+
+def test_clip_by_value_then_norm():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    layer.weight.grad = torch.tensor([[30.0, -4.0]])
+    norm = clip(layer, TrainConfig(clip_value=3.0, clip_norm=1.0))
+    assert norm == pytest.approx(math.sqrt(18))
+    torch.testing.assert_close(layer.weight.grad, torch.tensor([[0.5**0.5, -(0.5**0.5)]]))
+
+
+def test_interval_is_that_of_the_mean():
+    values = np.array([1.0, 2.0, 4.0, np.nan])
+    mean, ci95 = mean_ci95(values)
+    assert mean == pytest.approx(7 / 3)
+    assert ci95 == pytest.approx(1.96 * np.std([1, 2, 4], ddof=1) / np.sqrt(3))
+    assert math.isnan(mean_ci95(np.array([5.0]))[1])
+
+
+def test_flat_and_better(tiny):
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    copy = build(TASKS, tiny.task, 0)
+    assert better(copy, 3.0, None)
+    assert better(copy, 2.0, 3.0)
+    assert not better(copy, 4.0, 3.0)
+
+
+def test_graphs_are_for_gpus(tmp_path, tiny):
+    recipe = replace(tiny, train=tiny.train.model_copy(update={"capture": True}))
+    with pytest.raises(UsageError, match=r"train\.capture: needs a CUDA device"):
+        run(recipe, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
