@@ -3,7 +3,7 @@
 Shape legend, used in every file:
 
     B  tasks in a batch        N  ways (classes of a task)    T  time steps
-    S  items of D_train        K  shots (drawings of each)    R  read heads
+    S  items of D_train        K  shots (instances of each)    R  read heads
     Q  items of D_test         Y  width of a label            L  memory locations
     H  hidden units            O  logits of an answer         W  width of a memory row
 """
@@ -50,7 +50,7 @@ class Episode:
         y_test: the answers, never given to a model: (B, Q, C) int64 for C label characters,
             or (B, Q, O) float in [0, 1] for bits.
         index: (B,) int64, the number of each episode in its split.
-        y_late: (B, Q, Y) float, `stream` only: the label of item t - 1, which arrives with item t; zero at t = 0.
+        y_previous: (B, Q, Y) float, `stream` only: the label of item t - 1, which arrives with item t; zero at t = 0.
         mask_train: (B, S) bool, True where an item is real; padding stands at the end. None: all are.
         mask_test: (B, Q) bool, likewise: True where an answer is asked for and scored. None: all are.
         classes: (B, N) int64, the classes of each task in the order of their labels; None without classes.
@@ -61,7 +61,7 @@ class Episode:
     x_test: Tensor
     y_test: Tensor
     index: Tensor
-    y_late: Tensor | None = None
+    y_previous: Tensor | None = None
     mask_train: Tensor | None = None
     mask_test: Tensor | None = None
     classes: Tensor | None = None

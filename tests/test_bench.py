@@ -30,7 +30,7 @@ COPY = {"name": "copy", "length": 4, "width": 3}
 CONV = {"kind": "conv", "channels": 4, "size": 6}
 MEMORY = {"hidden": 7, "locations": 9, "width": 5, "read_heads": 2}
 PAIRS = {
-    "ntm": (COPY, {"name": "ntm", **MEMORY, "write_heads": 2, "start": "associative"}),
+    "ntm": (COPY, {"name": "ntm", **MEMORY, "write_heads": 2, "init": "content"}),
     "ntm-stream": (STREAM, {"name": "ntm", **MEMORY, "shift_range": 2}),
     "mann": (STREAM, {"name": "mann", **MEMORY}),
     "mann-shipped": (
@@ -42,7 +42,7 @@ PAIRS = {
             "strength": 10.0,
             "learn_strength": True,
             "write_vector": "separate",
-            "start": "associative",
+            "init": "content",
         },
     ),
     "lstm": (STREAM, {"name": "lstm", "hidden": 7, "layers": 2}),

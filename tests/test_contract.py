@@ -46,12 +46,12 @@ def data(mode: str, seed: int = 1, dtype: torch.dtype = torch.float64):
     x_test = torch.rand(B, Q, *spec.x_shape, generator=g, dtype=dtype)
     labels = torch.eye(max(spec.y_size, 1), spec.y_size, dtype=dtype)
     y_train = labels[torch.randint(max(spec.y_size, 1), (B, count), generator=g)]
-    y_late = labels[torch.randint(N, (B, Q), generator=g)] if mode == "stream" else None
-    return x_train, y_train, x_test, y_late
+    y_previous = labels[torch.randint(N, (B, Q), generator=g)] if mode == "stream" else None
+    return x_train, y_train, x_test, y_previous
 
 
-def run(model, x_train, y_train, x_test, y_late, mask=None):
-    return model.predict(model.adapt(x_train, y_train, mask), x_test, y_late)
+def run(model, x_train, y_train, x_test, y_previous, mask=None):
+    return model.predict(model.adapt(x_train, y_train, mask), x_test, y_previous)
 
 
 @pytest.mark.parametrize(("name", "mode"), cases())
@@ -77,11 +77,11 @@ class TestContract:
             torch.testing.assert_close(together[row : row + 1], alone)
 
     def test_other_queries_do_not_matter(self, name, mode):
-        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
-        before = run(model, x_train, y_train, x_test, y_late)
+        model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
+        before = run(model, x_train, y_train, x_test, y_previous)
         changed = x_test.clone()
         changed[:, -1] = torch.rand_like(changed[:, -1])
-        after = run(model, x_train, y_train, changed, y_late)
+        after = run(model, x_train, y_train, changed, y_previous)
         torch.testing.assert_close(before[:, :-1], after[:, :-1])  # in order: the past; independent: all others
         assert (before[:, -1] - after[:, -1]).abs().amax(-1).gt(1e-9).all()
         if mode == "independent":
@@ -91,12 +91,12 @@ class TestContract:
     def test_padding_of_d_train_is_not_read(self, name, mode):
         if mode == "stream":
             pytest.skip("a stream has no D_train")
-        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
         if mode == "independent":
             pytest.skip("N-way K-shot episodes are not padded")
         mask = torch.ones(B, S, dtype=torch.bool)
         mask[1, 2:] = False
-        padded = run(model, x_train, y_train, x_test, y_late, mask)
+        padded = run(model, x_train, y_train, x_test, y_previous, mask)
         short = run(model, x_train[1:2, :2], y_train[1:2, :2], x_test[1:2], None)
         torch.testing.assert_close(padded[1:2], short)
         torch.testing.assert_close(padded[:1], run(model, x_train[:1], y_train[:1], x_test[:1], None))
@@ -104,22 +104,24 @@ class TestContract:
     def test_relabelling_changes_the_answer(self, name, mode):
         if mode == "sequence":
             pytest.skip("sequences carry no labels")
-        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
-        before = run(model, x_train, y_train, x_test, y_late)
-        relabelled = run(model, x_train, y_train.roll(1, -1), x_test, None if y_late is None else y_late.roll(1, -1))
+        model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
+        before = run(model, x_train, y_train, x_test, y_previous)
+        relabelled = run(
+            model, x_train, y_train.roll(1, -1), x_test, None if y_previous is None else y_previous.roll(1, -1)
+        )
         assert (before - relabelled).abs().max() > 1e-9
 
     def test_what_was_answered_before_stands(self, name, mode):
         """Later items, of D_train or of a stream, do not change an earlier answer."""
-        model, (x_train, y_train, x_test, y_late) = make(name, mode), data(mode)
+        model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
         if mode == "independent":
             phi = model.adapt(x_train[:, :2], y_train[:, :2])
             before = model.predict(phi, x_test)
             model.adapt(x_train, y_train)
             torch.testing.assert_close(model.predict(phi, x_test), before, rtol=0, atol=0)
         else:
-            whole = run(model, x_train, y_train, x_test, y_late)
-            part = run(model, x_train, y_train, x_test[:, :3], None if y_late is None else y_late[:, :3])
+            whole = run(model, x_train, y_train, x_test, y_previous)
+            part = run(model, x_train, y_train, x_test[:, :3], None if y_previous is None else y_previous[:, :3])
             torch.testing.assert_close(whole[:, :3], part)
 
     def test_state_dict_round_trip(self, name, mode):

@@ -70,7 +70,7 @@ CONFIGS = st.fixed_dictionaries(
         "shots": st.integers(1, 3),
         "queries": st.integers(1, 4),
         "length": st.integers(1, 20),
-        "quarter_turns": st.booleans(),
+        "rotated_classes": st.booleans(),
         "rotation": st.sampled_from([0.0, 30.0]),
         "shift": st.sampled_from([0.0, 1.5]),
     }
@@ -120,7 +120,7 @@ def test_k_shot_episodes_hold_what_they_say(ways, shots, queries, split, cls):
     assert e.y_test.dtype == e.classes.dtype == e.index.dtype == torch.int64
     assert e.y_test.shape == (6, ways * queries, 1)
     assert task.spec.length == ways * shots + 1
-    assert e.y_late is None
+    assert e.y_previous is None
     assert e.index.tolist() == list(range(5, 11))
     (train_class, train_drawing), (test_class, test_drawing) = marks(e.x_train), marks(e.x_test)
     for b in range(6):
@@ -170,9 +170,9 @@ def test_stream_episodes_hold_what_they_say(ways, length, cls):
     assert e.x_test.shape == (5, length, *task.spec.x_shape)
     classes, drawings = marks(e.x_test)
     assert torch.equal(e.classes.gather(1, e.y_test[..., 0]), classes)
-    assert torch.equal(e.y_late[:, 0], torch.zeros(5, ways))
-    assert torch.equal(e.y_late[:, 1:].argmax(2), e.y_test[:, :-1, 0])
-    assert torch.equal(e.y_late.sum(2)[:, 1:], torch.ones(5, length - 1))
+    assert torch.equal(e.y_previous[:, 0], torch.zeros(5, ways))
+    assert torch.equal(e.y_previous[:, 1:].argmax(2), e.y_test[:, :-1, 0])
+    assert torch.equal(e.y_previous.sum(2)[:, 1:], torch.ones(5, length - 1))
     for b in range(5):
         shown = set(zip(classes[b].tolist(), drawings[b].tolist(), strict=True))
         assert len(shown) == length, "a drawing comes twice"
@@ -211,7 +211,7 @@ def test_string_labels(protocol):
     e = task.batch("train", 0, 400)
     assert task.spec.y_size == task.spec.out_size == 25
     assert e.y_test.shape[2] == 5
-    y = e.y_train if protocol == "k-shot" else e.y_late[:, 1:]
+    y = e.y_train if protocol == "k-shot" else e.y_previous[:, 1:]
     letters = y.unflatten(2, (5, 5))
     assert torch.equal(letters.sum(-1), torch.ones(letters.shape[:3]))
     spelt = {}
@@ -261,7 +261,7 @@ def test_loss_and_scores_against_loops(protocol, labels):
     np.testing.assert_allclose(task.loss(logits, e), np.mean(losses), rtol=1e-6)
     assert 0 < np.mean(rights) < 1
     if protocol == "stream":
-        np.testing.assert_allclose(score["by_appearance"], curves, rtol=1e-6)
+        np.testing.assert_allclose(score["accuracy_at_instance"], curves, rtol=1e-6)
         assert np.isnan(curves).any()
     else:
         assert score.keys() == {"loss", "accuracy"}
@@ -277,11 +277,11 @@ def test_chance_is_what_even_logits_score(labels, accuracy):
 
 
 def test_quarter_turns_are_new_classes_of_train_alone():
-    plain, turned = tasks(), tasks(quarter_turns=True)
+    plain, turned = tasks(), tasks(rotated_classes=True)
     assert sorted(turned.pools["train"]) == [turn * 24 + c for turn in range(4) for c in POOLS["train"]]
     for split in ("val", "test"):
         assert torch.equal(plain.batch(split, 0, 9).x_test, turned.batch(split, 0, 9).x_test)
-    assert len(tasks(quarter_turns=True, augment="all").pools["test"]) == 4 * 7
+    assert len(tasks(rotated_classes=True, augment="all").pools["test"]) == 4 * 7
     e = turned.batch("train", 0, 50)
     for b in range(50):
         for image, label in zip(e.x_test[b, :, 0], e.y_test[b, :, 0], strict=True):

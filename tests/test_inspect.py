@@ -84,7 +84,7 @@ def test_the_summary_fits_80_columns_and_names_every_step(trace):
     assert [row[-1] for row in rows[trace.start :]] == ["right" if ok else "WRONG" for ok in answers]
 
 
-def test_long_labels_and_slot_numbers_fit_too():
+def test_long_labels_and_location_numbers_fit_too():
     tasks = Fake("stream", 15, 5)
     cls = resolve(MODELS, "mann", "model")
     trace = record(cls(cls.Config(hidden=8), tasks.spec), tasks, "test", 0)[0]
@@ -98,7 +98,7 @@ def test_the_summary_says_where_the_heaviest_write_went(trace):
     writes = [h.weights for h in trace.heads if h.role == "write"]
     for t in range(trace.steps if writes else 0):
         best = max(writes, key=lambda w: w[t].max())[t]
-        assert table(text)[t][2:5] == ["slot", str(best.argmax()), f"{best.max():.2f}"]
+        assert table(text)[t][2:4] == [str(best.argmax()), f"{best.max():.2f}"]
 
 
 def test_chosen_heads_are_shown_one_by_one():
@@ -142,7 +142,7 @@ def test_right_steps_of_a_k_shot_task():
     train, test = trace.sample.labels_train, trace.sample.labels_test
     for q, answer in enumerate(test):
         assert right[q].tolist() == [label == answer for label in train] + [False] * len(test)
-    np.testing.assert_allclose(reading.evenly(trace), 1 / 3)
+    np.testing.assert_allclose(reading.uniform_baseline(trace), 1 / 3)
 
 
 def test_right_steps_of_a_stream_are_those_that_showed_the_class_or_brought_its_label():
@@ -165,10 +165,10 @@ def test_share_on_the_right_class_equals_a_plain_loop(trace):
 
 
 @given(st.integers(3, 12), st.integers(2, 15), st.sampled_from([1, -1]), st.integers(0, 11))
-def test_a_path_of_one_slot_per_step_is_in_order(slots, steps, direction, first):
-    path = np.eye(slots)[(first + direction * np.arange(steps)) % slots]
+def test_a_path_of_one_location_per_step_is_in_order(locations, steps, direction, first):
+    path = np.eye(locations)[(first + direction * np.arange(steps)) % locations]
     assert reading.in_order(path) == pytest.approx(1)
-    assert reading.in_order(np.full((steps, slots), 1 / slots)) == pytest.approx(1 / slots)
+    assert reading.in_order(np.full((steps, locations), 1 / locations)) == pytest.approx(1 / locations)
     assert reading.in_order(np.repeat(path[:1], steps, 0)) == 0
 
 
@@ -189,9 +189,9 @@ def test_entropy_of_known_distributions():
     )
 
 
-def test_used_slots_are_those_that_a_step_writes():
+def test_used_locations_are_those_that_a_step_writes():
     writes = np.array([[0.95, 0.05, 0], [0.85, 0.05, 0.1]], np.float32)
-    assert reading.used_slots(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
+    assert reading.used_locations(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
 
 
 def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
@@ -211,7 +211,7 @@ def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
     assert row["right"]["mean"] == pytest.approx(np.mean(right), rel=1e-5)
     assert row["wrong"]["mean"] == pytest.approx(np.mean(wrong), rel=1e-5)
     assert row["right"]["ci95"] == pytest.approx(1.96 * np.std(right, ddof=1) / np.sqrt(6), rel=1e-3, abs=1e-7)
-    assert rows["if spread evenly", ""]["all"]["mean"] == pytest.approx(1 / 3)
+    assert rows["uniform baseline", ""]["all"]["mean"] == pytest.approx(1 / 3)
     assert summary["n_tasks"] == 6
     assert summary["answers_right"] == pytest.approx(0.5)
     json.dumps(summary, allow_nan=False)
@@ -230,7 +230,7 @@ def test_the_table_fits_80_columns_and_explains_every_measure(trace):
 
 
 @given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=6))
-def test_the_window_of_slots_holds_all_used_ones_in_one_stretch(count, used):
+def test_the_window_of_locations_holds_all_used_ones_in_one_stretch(count, used):
     peak = np.zeros(count)
     peak[[u for u in used if u < count]] = 0.5
     rows = figure._window(peak)

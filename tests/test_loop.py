@@ -193,7 +193,7 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
     tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
     cls = resolve(TASKS, "strokes", "task")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cls, "origins", lambda self, split: {f"strokes/{i}" for i in range(3)})
+        patch.setattr(cls, "class_identities", lambda self, split: {f"strokes/{i}" for i in range(3)})
         with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
             tasks_for(saved, ["task.shots=2"])
         tasks_for(saved, ["task.shots=2"], "train")  # asked for by name

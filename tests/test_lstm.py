@@ -1,4 +1,4 @@
-"""The LSTM meta-learner: the fast path, the fold and the formulas are one and the same."""
+"""The LSTM meta-learner: the fast path, the unroll and the formulas are one and the same."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def data(batch: int = 3, steps: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 def test_fold_equals_the_fast_path(layers):
     model, (x, y) = make(layers=layers), data()
     inputs = model.inputs(x, y)
-    steps, last = model.fold(model.initial_state(3), inputs)
+    steps, last = model.unroll(model.initial_state(3), inputs)
     fast = model.adapt(x, y)
     torch.testing.assert_close(fast, last)
     torch.testing.assert_close(model.adapt(x[:, :4], y[:, :4]), steps[3].state)  # every state on the way
-    answers = torch.stack([s.output for s in model.fold(fast, model.inputs(x, None))[0]], 1)
+    answers = torch.stack([s.output for s in model.unroll(fast, model.inputs(x, None))[0]], 1)
     torch.testing.assert_close(model.predict(fast, x), model.output(answers))
 
 
@@ -40,7 +40,7 @@ def test_fold_equals_the_fast_path_through_padding():
     model, (x, y) = make(), data()
     mask = torch.arange(6) < torch.tensor([[6], [1], [0]])  # the last task has no real item at all
     fast = model.adapt(x, y, mask)
-    torch.testing.assert_close(fast, model.fold(model.initial_state(3), model.inputs(x, y), mask)[1])
+    torch.testing.assert_close(fast, model.unroll(model.initial_state(3), model.inputs(x, y), mask)[1])
     torch.testing.assert_close(fast.h[1:2], model.adapt(x[1:2, :1], y[1:2, :1]).h)
     assert fast.h[2].eq(0).all()
     assert fast.c[2].eq(0).all()
@@ -51,7 +51,7 @@ def test_states_are_the_formulas():
     model, (x, y) = make(), data(1)
     weights = {name: p.detach().numpy() for name, p in model.lstm.named_parameters()}
     h, c = np.zeros((2, 5)), np.zeros((2, 5))
-    steps, _ = model.fold(model.initial_state(1), model.inputs(x, y))
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
     for item, step in zip(model.inputs(x, y)[0].numpy(), steps, strict=True):
         for n in range(2):
             gates = weights[f"weight_ih_l{n}"] @ item + weights[f"bias_ih_l{n}"]

@@ -85,7 +85,7 @@ def test_wiped_locations_are_zero_and_the_others_untouched(size):
     rng = np.random.default_rng(seed)
     memory = rng.normal(size=(tasks, locations, width))
     least = lrua.least_used(torch.from_numpy(rng.random((tasks, locations))), heads)
-    got = lrua.wipe(torch.from_numpy(memory), least).numpy()
+    got = lrua.erase_least_used(torch.from_numpy(memory), least).numpy()
     for b in range(tasks):
         for i in range(locations):
             assert (got[b, i] == (0 if least[b, :, i].any() else memory[b, i])).all()
@@ -99,7 +99,7 @@ def test_gradients_of_the_equations():
 
     least = lrua.least_used(torch.rand(2, 5, dtype=torch.float64), 3)
     assert gradcheck(lambda g, w: lrua.write_weights(g, w, least), (leaf(2, 3, 1), leaf(2, 3, 5)))
-    assert gradcheck(lambda m: lrua.wipe(m, least), (leaf(2, 5, 4),))
+    assert gradcheck(lambda m: lrua.erase_least_used(m, least), (leaf(2, 5, 4),))
     weights = leaf(2, 3, 5)
     assert not lrua.usage(leaf(2, 5), weights, weights, 0.99).requires_grad
     assert not lrua.least_used(leaf(2, 5), 3).requires_grad
@@ -110,19 +110,19 @@ def make(**keys):
     return MANN(MANN.Config(**(SMALL | keys)), Spec("independent", (4,), 3, 3, 10))
 
 
-def naive_step(model, state, signals):
+def naive_step(model, state, parameters):
     """The state after a step, but for the controller, by loops over the one task; the paper's equations 2 to 8."""
     c = model.config
     key, gate, beta, vector = (
-        v[0].numpy() for v in (signals.key, signals.gate, signals.strength, signals.write_vector)
+        v[0].numpy() for v in (parameters.key, parameters.gate, parameters.strength, parameters.write_vector)
     )
     memory, last, used = (v[0].numpy().copy() for v in (state.memory, state.read_weights, state.usage))
     order = sorted(range(c.locations), key=lambda i: (used[i], i))[: c.read_heads]
     writes = np.zeros_like(last)
-    for r, slot in enumerate(order):
-        memory[slot] = 0
+    for r, location in enumerate(order):
+        memory[location] = 0
         writes[r] = gate[r] * last[r]
-        writes[r, slot] += 1 - gate[r, 0]
+        writes[r, location] += 1 - gate[r, 0]
     for r in range(c.read_heads):
         for i in range(c.locations):
             memory[i] += writes[r, i] * vector[r]
@@ -145,7 +145,7 @@ def test_a_step_is_wipe_write_read_by_the_equations(keys):
         state = state._replace(access=state.access._replace(memory=memory))
         for _ in range(8):
             step = model.step(state, torch.randn(1, model.input_size, dtype=torch.float64))
-            expected = naive_step(model, state.access, step.signals)
+            expected = naive_step(model, state.access, step.parameters)
             state = step.state
             for got, want in zip(state.access, expected, strict=True):
                 np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-4, atol=1e-5)
@@ -154,15 +154,15 @@ def test_a_step_is_wipe_write_read_by_the_equations(keys):
 @pytest.mark.parametrize("keys", [*DEVIATIONS, {"controller": "feedforward", "layers": 2}])
 def test_weightings_sum_to_one_and_signals_keep_their_ranges(keys):
     model = make(**keys)
-    steps, _ = model.fold(model.initial_state(3), 5 * torch.randn(3, 20, model.input_size))
+    steps, _ = model.unroll(model.initial_state(3), 5 * torch.randn(3, 20, model.input_size))
     for step in steps:
         for weights in (step.state.access.read_weights, step.state.access.write_weights):
             torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2))
             assert weights.min() >= 0
         assert step.state.access.usage.min() >= 0
-        assert ((step.signals.gate >= 0) & (step.signals.gate <= 1)).all()
-        assert (step.signals.strength > 0).all()
-        assert (step.signals.least_used.sum((1, 2)) == 2).all()
+        assert ((step.parameters.gate >= 0) & (step.parameters.gate <= 1)).all()
+        assert (step.parameters.strength > 0).all()
+        assert (step.parameters.least_used.sum((1, 2)) == 2).all()
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 10.0, 100.0])
@@ -170,8 +170,8 @@ def test_a_learnt_strength_starts_at_the_configured_one(strength):
     model = make(learn_strength=True, strength=strength)
     with torch.no_grad():
         model.heads.weight.zero_()
-        signals = model.step(model.initial_state(1), torch.zeros(1, model.input_size)).signals
-    torch.testing.assert_close(signals.strength, torch.full((1, 2, 1), strength))
+        parameters = model.step(model.initial_state(1), torch.zeros(1, model.input_size)).parameters
+    torch.testing.assert_close(parameters.strength, torch.full((1, 2, 1), strength))
 
 
 @pytest.mark.parametrize("keys", DEVIATIONS)
@@ -183,7 +183,7 @@ def test_all_zero_memory_and_inputs_give_no_nan_in_value_or_gradient(keys):
     state = model.initial_state(2)
     memory = torch.zeros_like(state.access.memory).requires_grad_()
     state = state._replace(access=state.access._replace(memory=memory))
-    steps, (last, _) = model.fold(state, torch.zeros(2, 4, model.input_size))
+    steps, (last, _) = model.unroll(state, torch.zeros(2, 4, model.input_size))
     loss = sum(model.output(s.output).square().sum() for s in steps) + last.memory.sum() + last.read_weights.sum()
     gradients = torch.autograd.grad(loss, [memory, *model.parameters()], allow_unused=True)
     assert all(t.isfinite().all() for t in last)
@@ -272,14 +272,14 @@ def test_set_by_hand_it_forgets_the_least_used_first():
     assert right[:-2].mean() < 0.5
 
 
-def test_an_associative_start_writes_to_fresh_slots_and_where_it_last_read():
+def test_an_init_by_content_writes_to_fresh_locations_and_where_it_last_read():
     """Heads 0 and 1 are a pair, heads 2 and 3 another, head 4 has no partner."""
     spec = Spec("stream", (6,), 3, 3, 5)
     keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 5, "write_vector": "separate"}
-    model = MANN(MANN.Config(start="associative", **keys), spec)
-    steps, _ = model.fold(model.initial_state(1), model.inputs(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
+    model = MANN(MANN.Config(init="content", **keys), spec)
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
     for step in steps:
-        gate, key, vector = step.signals.gate[0], step.signals.key[0], step.signals.write_vector[0]
+        gate, key, vector = step.parameters.gate[0], step.parameters.key[0], step.parameters.write_vector[0]
         assert (gate[[0, 2, 4]] < 0.2).all()
         assert (gate[[1, 3]] > 0.8).all()
         torch.testing.assert_close(key[[1, 3]], vector[[0, 2]])  # the second looks for what the first writes
@@ -289,17 +289,17 @@ def test_an_associative_start_writes_to_fresh_slots_and_where_it_last_read():
         assert mark.sum(-1).abs().max() < 1e-6  # orthogonal to a memory that is constant
 
 
-def test_an_associative_start_needs_no_vector_of_its_own_to_write():
+def test_an_init_by_content_needs_no_vector_of_its_own_to_write():
     spec = Spec("stream", (6,), 3, 3, 5)
-    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 2, "start": "associative"}
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 2, "init": "content"}
     torch.manual_seed(0)
     model = MANN(MANN.Config(**keys), spec)
     torch.manual_seed(0)
-    neutral = MANN(MANN.Config(**{**keys, "start": "neutral"}), spec)
+    neutral = MANN(MANN.Config(**{**keys, "init": "random"}), spec)
     changed = [name for name, value in model.state_dict().items() if not value.equal(neutral.state_dict()[name])]
     assert changed == ["heads.bias"]  # of which the gates alone
-    steps, _ = model.fold(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None))
-    assert steps[0].signals.gate[0, 0] < 0.2 < 0.8 < steps[0].signals.gate[0, 1]
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None))
+    assert steps[0].parameters.gate[0, 0] < 0.2 < 0.8 < steps[0].parameters.gate[0, 1]
 
 
 def test_reading_first_does_not_see_what_the_step_writes():

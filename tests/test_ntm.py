@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from torch.func import functional_call
 
 from metacli.episode import Mode, Spec
-from metacli.models.base import tree_map
 from metacli.models.memory.core import State
 from metacli.models.memory.ntm import NTM
+from metacli.models.recurrent import tree_map
 
 SMALL = {"hidden": 6, "read_heads": 2, "write_heads": 2, "locations": 7, "width": 3, "shift_range": 2}
 KINDS = ["lstm", "feedforward"]
@@ -141,9 +141,9 @@ def test_signals_keep_their_ranges(kind, scale):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
-    steps, _ = model.fold(model.initial_state(3), torch.randn(3, 20, 4).double())
+    steps, _ = model.unroll(model.initial_state(3), torch.randn(3, 20, 4).double())
     for step in steps:
-        s = step.signals
+        s = step.parameters
         assert (s.strength > 0).all()
         assert (s.sharpness > 1).all()
         assert torch.stack([s.strength.max(), s.sharpness.max()]).le(21 + 1e-6).all()
@@ -262,18 +262,18 @@ def test_config_takes_a_ring_of_just_the_offsets():
     assert NTM.Config(locations=5, shift_range=2).locations == 5
 
 
-@pytest.mark.parametrize("start", ["associative", "successor"])
+@pytest.mark.parametrize("init", ["content", "content-then-next"])
 @pytest.mark.parametrize("shift_range", [0, 1, 2])
-def test_a_start_by_content_writes_in_order_and_adds_what_is_looked_for(shift_range, start):
+def test_an_init_by_content_writes_in_order_and_adds_what_is_looked_for(shift_range, init):
     spec = Spec("stream", (6,), 3, 3, 5)
     keys = {"controller": "feedforward", "hidden": 16, "locations": 9, "width": 8, "write_heads": 2, "read_heads": 2}
-    model = NTM(NTM.Config(start=start, shift_range=shift_range, **keys), spec)
+    model = NTM(NTM.Config(init=init, shift_range=shift_range, **keys), spec)
     x, y = torch.randn(1, 4, 6), torch.eye(3)[torch.tensor([[0, 1, 2, 0]])]
-    steps, _ = model.fold(model.initial_state(1), model.inputs(x, y))
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
     for t, step in enumerate(steps):
         written = step.state.access.write_weights[0]
         assert (written.argmax(-1) == (t + 1 if shift_range else 0)).all()
-        torch.testing.assert_close(step.signals.add[0], torch.tanh(step.signals.key[0, :2]))
-        assert (step.signals.strength[0, :2] > 5).all()
-        offset = step.signals.shift[0, :2].argmax(-1) - shift_range
-        assert (offset == (shift_range > 0 and start == "successor")).all()
+        torch.testing.assert_close(step.parameters.add[0], torch.tanh(step.parameters.key[0, :2]))
+        assert (step.parameters.strength[0, :2] > 5).all()
+        offset = step.parameters.shift[0, :2].argmax(-1) - shift_range
+        assert (offset == (shift_range > 0 and init == "content-then-next")).all()

@@ -42,7 +42,7 @@ def tasks(seed=0, **keys) -> Omniglot:
 
 
 def splits(**keys) -> dict[str, set[int]]:
-    task = tasks(quarter_turns=False, **keys)
+    task = tasks(rotated_classes=False, **keys)
     pools = {split: task.pools[split].tolist() for split in SPLITS}
     sets = {split: set(pool) for split, pool in pools.items()}
     assert all(len(sets[split]) == len(pools[split]) for split in SPLITS), "a class comes twice"

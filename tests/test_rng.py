@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli.tasks.base import AHEAD, Counter
+from metacli.tasks.rng import AHEAD, CounterRNG
 
 MASK, GOLDEN = 2**64 - 1, 0x9E3779B97F4A7C15
 
@@ -31,7 +31,7 @@ def plain_bits(seed: int, split: str, episode: int, call: int, count: int) -> li
     st.integers(0, 2**40), st.sampled_from(["train", "val"]), st.lists(st.integers(0, 2**50), min_size=1, max_size=4)
 )
 def test_bits_are_splitmix_of_a_counter(seed, split, episodes):
-    counter = Counter(seed, split, np.array(episodes))
+    counter = CounterRNG(seed, split, np.array(episodes))
     for call in range(1, 2 * AHEAD + 2):
         got = counter.bits(2, 3)
         for row, episode in zip(got, episodes, strict=True):
@@ -40,16 +40,16 @@ def test_bits_are_splitmix_of_a_counter(seed, split, episodes):
 
 @pytest.mark.parametrize("count", [4096, 4097])
 def test_long_draws_go_on_as_short_ones_begin(count):
-    assert Counter(1, "train", np.array([7])).bits(count)[0].tolist() == plain_bits(1, "train", 7, 1, count)
+    assert CounterRNG(1, "train", np.array([7])).bits(count)[0].tolist() == plain_bits(1, "train", 7, 1, count)
 
 
 def test_uniform_integers_and_permutations_are_made_of_bits():
-    bits = Counter(3, "test", np.arange(5)).bits(9)
+    bits = CounterRNG(3, "test", np.arange(5)).bits(9)
     uniform = [[(z >> 11) * 2.0**-53 for z in row] for row in bits.tolist()]
-    assert Counter(3, "test", np.arange(5)).uniform(9).tolist() == uniform
-    assert Counter(3, "test", np.arange(5)).integers(7, 9).tolist() == [[int(u * 7) for u in row] for row in uniform]
+    assert CounterRNG(3, "test", np.arange(5)).uniform(9).tolist() == uniform
+    assert CounterRNG(3, "test", np.arange(5)).integers(7, 9).tolist() == [[int(u * 7) for u in row] for row in uniform]
     order = [sorted(range(9), key=row.__getitem__) for row in bits.tolist()]
-    assert Counter(3, "test", np.arange(5)).permutation(9).tolist() == order
+    assert CounterRNG(3, "test", np.arange(5)).permutation(9).tolist() == order
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,7 +57,7 @@ def test_uniform_integers_and_permutations_are_made_of_bits():
 def test_subsets_are_floyds(population, data):
     """Small populations, so that a number is often drawn twice."""
     size = data.draw(st.integers(1, population))
-    counter, same = (Counter(population, "train", np.arange(6)) for _ in range(2))
+    counter, same = (CounterRNG(population, "train", np.arange(6)) for _ in range(2))
     draw, order = same.uniform(size), same.permutation(size)
     for got, uniform, place in zip(counter.subset(population, size), draw, order, strict=True):
         chosen: list[int] = []

@@ -49,7 +49,7 @@ class Fake:
             late = torch.nn.functional.pad(self.one_hot(y_test), (0, 0, 1, 0))[:, :-1]
         classes = torch.arange(self.ways).expand(count, -1) + 40
         index = torch.arange(first, first + count)
-        return Episode(x_train, self.one_hot(y_train), x_test, y_test, index, y_late=late, classes=classes)
+        return Episode(x_train, self.one_hot(y_train), x_test, y_test, index, y_previous=late, classes=classes)
 
 
 def test_labels_are_words_and_name_the_class() -> None:
@@ -70,7 +70,7 @@ def test_a_string_label_is_five_letters() -> None:
 
 def test_the_late_labels_of_a_stream_are_the_answers_one_step_before() -> None:
     (one,) = sample.collect(Fake("stream"), "test", 1)
-    assert one.labels_late == ["", *one.labels_test[:-1]]
+    assert one.labels_previous == ["", *one.labels_test[:-1]]
     assert one.labels_train == []
 
 

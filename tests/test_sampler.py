@@ -53,7 +53,7 @@ def test_they_are_the_episodes_of_plain_calls(kind, beside, tmp_path, monkeypatc
     if kind == "copy":
         task = build(TASKS, Copy.Config(width=3, max_length=5), 4)
     else:
-        config = Strokes.Config(classes=10, val_classes=5, test_classes=5, drawings=6, rotation=20, shift=2, size=12)
+        config = Strokes.Config(classes=10, val_classes=5, test_classes=5, instances=6, rotation=20, shift=2, size=12)
         task = build(TASKS, config, 4)
     count = 0
     for i, got in enumerate(batches(task, 3, 2, 9, CPU, beside), 2):

@@ -9,10 +9,10 @@ import torch
 
 from metacli.episode import Spec
 from metacli.errors import UsageError
-from metacli.models.base import tree_map
 from metacli.models.lstm import LSTM
 from metacli.models.memory.mann import MANN
 from metacli.models.memory.ntm import NTM
+from metacli.models.recurrent import tree_map
 
 pytest.importorskip("numba")
 from metacli.models.memory.fast import scan
@@ -20,12 +20,12 @@ from metacli.models.memory.fast import scan
 CPU = torch.device("cpu")
 SIZES = {"hidden": 6, "locations": 7, "width": 3, "read_heads": 2}
 KEYS = {
-    NTM: [{}, {"write_heads": 3, "shift_range": 2}, {"shift_range": 0}, {"start": "associative"}],
+    NTM: [{}, {"write_heads": 3, "shift_range": 2}, {"shift_range": 0}, {"init": "content"}],
     MANN: [
         {},
         {"learn_strength": True, "write_vector": "separate", "strength": 4.0},
         {"order": "read-first", "usage_decay": 0.9},
-        {"start": "associative", "write_vector": "separate", "locations": 2},
+        {"init": "content", "write_vector": "separate", "locations": 2},
     ],
 }
 CASES = [

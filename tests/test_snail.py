@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, dense_blocks, sees
+from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)
@@ -97,7 +97,7 @@ class TestBlocks:
     def test_causal_attention(self, steps, seed):
         torch.manual_seed(seed)
         block, x = AttentionBlock(3, 4, 2).double(), torch.randn(2, steps, 3, dtype=torch.float64) * 5
-        visible = sees(torch.ones(2, 0, dtype=torch.bool), steps, parallel=False)
+        visible = causal_mask(torch.ones(2, 0, dtype=torch.bool), steps, parallel=False)
         out, _, _, weights = block(x, nothing(2, 4), nothing(2, 2), visible)
         for row in range(2):
             expected, expected_weights = attention_by_loops(block, array(x[row]))
@@ -122,7 +122,7 @@ class TestBlocks:
     def test_gradcheck(self, parallel):
         torch.manual_seed(0)
         block, dense = AttentionBlock(3, 2, 2).double(), TCBlock(3, 2, 4).double()
-        visible = sees(torch.tensor([[True, True], [False, True]]), 2, parallel)
+        visible = causal_mask(torch.tensor([[True, True], [False, True]]), 2, parallel)
 
         def net(x, history, keys, values):
             return (*block(x, keys, values, visible), dense(x, history, parallel))
@@ -235,7 +235,7 @@ class TestTrace:
 
     def test_weights_of_a_stream(self):
         model, (x, _), (_, late) = snail("stream", 8), items(2, 8), items(2, 8, seed=1)
-        episode = Episode(x[:, :0], late[:, :0], x, x, torch.arange(2), y_late=late)
+        episode = Episode(x[:, :0], late[:, :0], x, x, torch.arange(2), y_previous=late)
         weights = model.trace(episode).arrays["attention"].values
         assert weights.shape == (2, 8, 3, 8)
         assert not weights.transpose(1, 2).triu(1).any()
@@ -244,8 +244,8 @@ class TestTrace:
 
 class TestLimits:
     def test_sequence_mode_is_refused(self):
-        assert "sequence" in (SNAIL.refuse(SNAIL.Config(), Spec("sequence", (6,), 0, 4, 9)) or "")
-        assert SNAIL.refuse(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9)) is None
+        assert "sequence" in (SNAIL.check_compatible(SNAIL.Config(), Spec("sequence", (6,), 0, 4, 9)) or "")
+        assert SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9)) is None
 
     def test_reach(self):
         """Built for 7 steps, the net reaches 8: 7 items and a question; more is an error that names the limit."""

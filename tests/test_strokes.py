@@ -18,7 +18,7 @@ from metacli.tasks.images.pen import MARGIN, PIXELS, inked, waves, written
 from metacli.tasks.images.script import LETTERS, characters
 from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
 
-SMALL = {"classes": 30, "val_classes": 5, "test_classes": 6, "drawings": 6, "size": 28, "ways": 3, "queries": 2}
+SMALL = {"classes": 30, "val_classes": 5, "test_classes": 6, "instances": 6, "size": 28, "ways": 3, "queries": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_a_drawing_is_the_same_whatever_else_is_drawn(monkeypatch):
 
 
 def test_more_training_classes_leave_all_others_as_they_are():
-    few, more = tasks(), tasks(classes=40, drawings=8)
+    few, more = tasks(), tasks(classes=40, instances=8)
     for split in ("train", "val", "test"):
         a, b = (t.class_splits(0)[split][:5] for t in (few, more))
         assert np.array_equal(few.image_set.images[a], more.image_set.images[b][:, :6])
@@ -110,7 +110,7 @@ def test_the_second_time_the_cache_answers(cache, monkeypatch):
     assert first.names == again.names
 
 
-@pytest.mark.parametrize("key", ["classes", "val_classes", "test_classes", "drawings", "size", "data_seed"])
+@pytest.mark.parametrize("key", ["classes", "val_classes", "test_classes", "instances", "size", "data_seed"])
 def test_every_key_that_changes_the_drawings_has_a_cache_file_of_its_own(cache, key):
     config = {**SMALL, "data_seed": 4, "classes": 4, "val_classes": 4, "test_classes": 4}
     Strokes(Strokes.Config(**config), 0).load()

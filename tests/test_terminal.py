@@ -44,11 +44,11 @@ def make(mode: str, train: int = 5, test: int = 12, image: bool = True, classes:
         y_train=eye[labels[0]] if image else np.zeros((train, 0), np.float32),
         x_test=x[1],
         y_test=labels[1][:, None] if image else rng.integers(0, 2, (test, 2)).astype(np.float32),
-        y_late=late if mode == "stream" else np.zeros((test, 0), np.float32),
+        y_previous=late if mode == "stream" else np.zeros((test, 0), np.float32),
         scored=np.arange(test) > 0 if not image else np.ones(test, bool),
         labels_train=[str(i) for i in labels[0]] if image else [],
         labels_test=[str(i) for i in labels[1]] if image else [],
-        labels_late=["", *(str(i) for i in labels[1][:-1])] if mode == "stream" else [],
+        labels_previous=["", *(str(i) for i in labels[1][:-1])] if mode == "stream" else [],
     )
 
 

@@ -14,16 +14,16 @@ from test_contract import cases, data, make
 from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.inspect.trace import COMMON, MemoryTrace, record, save_json, save_npz
-from metacli.models.base import Recurrent
-from metacli.models.trace import DISTRIBUTIONS, About, leaves
+from metacli.models.recurrent import Recurrent, leaves
+from metacli.models.trace import DISTRIBUTIONS, ArrayInfo
 from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
 
 
 def episode(mode: str) -> Episode:
-    x_train, y_train, x_test, y_late = data(mode)
+    x_train, y_train, x_test, y_previous = data(mode)
     count, questions = x_test.shape[:2]
-    return Episode(x_train, y_train, x_test, torch.zeros(count, questions, 1).long(), torch.arange(count), y_late)
+    return Episode(x_train, y_train, x_test, torch.zeros(count, questions, 1).long(), torch.arange(count), y_previous)
 
 
 @pytest.mark.parametrize(("name", "mode"), cases())
@@ -47,7 +47,7 @@ class TestTrace:
         model = make(name, mode)
         if isinstance(model, Recurrent):
             step = model.step(model.initial_state(3), torch.zeros(3, model.input_size, dtype=torch.float64))
-            assert set(leaves(step.state) | leaves(step.signals)) == set(model.described)
+            assert set(leaves(step.state) | leaves(step.parameters)) == set(model.described)
 
     def test_a_question_starts_from_phi_and_not_from_the_question_before(self, name, mode):
         model, tasks = make(name, mode), episode(mode)
@@ -89,19 +89,19 @@ def test_padding_changes_nothing(name):
             np.testing.assert_allclose(among.arrays[key], values, atol=1e-5)
 
 
-def hand_made(writes: np.ndarray, reads: np.ndarray, kept: np.ndarray, start: int, mode: str = "sequence"):
+def hand_made(writes: np.ndarray, reads: np.ndarray, retention: np.ndarray, start: int, mode: str = "sequence"):
     """A trace with one write and one read head that go where the arrays (T, L) say."""
     from test_terminal import make as make_sample
 
     count = len(writes)
     sample = make_sample(mode, start, count - start, image=mode != "sequence", classes=3)
     asked = count - start
-    arrays = {"write_weights": writes[:, None], "read_weights": reads[:, None], "kept": kept}
+    arrays = {"write_weights": writes[:, None], "read_weights": reads[:, None], "retention": retention}
     arrays |= {"correct": np.arange(asked) % 2 == 0, "confidence": np.full(asked, 0.5)}
     about = {
-        "write_weights": About(("head", "slot"), "w", "write"),
-        "read_weights": About(("head", "slot"), "w", "read"),
-        "kept": About(("slot",), "k", "kept"),
+        "write_weights": ArrayInfo(("head", "location"), "w", "write"),
+        "read_weights": ArrayInfo(("head", "location"), "w", "read"),
+        "retention": ArrayInfo(("location",), "k", "retention"),
     }
     return MemoryTrace("made", sample, arrays, about)
 
@@ -113,11 +113,11 @@ def test_a_read_leads_to_the_step_that_wrote():
     np.testing.assert_allclose(trace.sources.sum(2), 1)
 
 
-def test_erasing_and_overwriting_hand_the_slot_over():
+def test_erasing_and_overwriting_hand_the_location_over():
     writes = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     reads = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
-    kept = np.array([[1, 1], [0.25, 1], [1, 1]], np.float32)
-    sources = hand_made(writes, reads, kept, 2).sources[:, 0]
+    retention = np.array([[1, 1], [0.25, 1], [1, 1]], np.float32)
+    sources = hand_made(writes, reads, retention, 2).sources[:, 0]
     np.testing.assert_allclose(sources[1], [0.2, 0.8, 0])
     np.testing.assert_allclose(sources[2], [0.2, 0.8, 0])
 
@@ -130,11 +130,13 @@ def test_a_read_before_the_write_leads_to_earlier_steps_alone():
     assert after.sources[:, 0].argmax(1).tolist() == [0, 0, 1, 1]
     assert first.sources[0].sum() == 0
     assert first.sources[1:, 0].argmax(1).tolist() == [0, 1, 1]
-    wiped = replace(first, arrays=first.arrays | {"kept": np.array([[1] * 4, [0] * 4, [1] * 4, [1] * 4], np.float32)})
-    assert wiped.sources[1, 0].tolist() == [1, 0, 0, 0]  # the wipe of step 1 comes after its read
+    erased = replace(
+        first, arrays=first.arrays | {"retention": np.array([[1] * 4, [0] * 4, [1] * 4, [1] * 4], np.float32)}
+    )
+    assert erased.sources[1, 0].tolist() == [1, 0, 0, 0]  # the erase_least_used of step 1 comes after its read
 
 
-def test_a_slot_that_was_hardly_written_leads_nowhere():
+def test_a_location_that_was_hardly_written_leads_nowhere():
     writes = np.array([[0.1, 0.9], [0, 1]], np.float32)
     reads = np.array([[1, 0], [1, 0]], np.float32)
     np.testing.assert_allclose(hand_made(writes, reads, np.ones((2, 2), np.float32), 1).sources[:, 0].sum(1), 0.1)
@@ -143,22 +145,22 @@ def test_a_slot_that_was_hardly_written_leads_nowhere():
 @pytest.mark.parametrize("mode", ["independent", "sequence"])
 def test_sources_equal_a_plain_loop(mode):
     rng = np.random.default_rng(0)
-    steps, slots, start = 9, 4, 5
-    writes, reads = (rng.dirichlet(np.ones(slots), steps).astype(np.float32) for _ in range(2))
-    kept = rng.uniform(0, 1, (steps, slots)).astype(np.float32)
-    sources = hand_made(writes, reads, kept, start, mode).sources[:, 0]
+    steps, locations, start = 9, 4, 5
+    writes, reads = (rng.dirichlet(np.ones(locations), steps).astype(np.float32) for _ in range(2))
+    retention = rng.uniform(0, 1, (steps, locations)).astype(np.float32)
+    sources = hand_made(writes, reads, retention, start, mode).sources[:, 0]
     for t in range(steps):
         past = list(range(t)) if mode == "sequence" or t < start else list(range(start))
         for s in range(steps):
             total = 0.0
-            for slot in range(slots):
+            for location in range(locations):
                 owed = {}
                 for u in [*past, t]:
-                    left = writes[u, slot]
+                    left = writes[u, location]
                     for later in [*past, t]:
-                        left = left * kept[later, slot] if later > u else left
+                        left = left * retention[later, location] if later > u else left
                     owed[u] = left
-                total += reads[t, slot] * owed.get(s, 0) / max(1, sum(owed.values()))
+                total += reads[t, location] * owed.get(s, 0) / max(1, sum(owed.values()))
             assert sources[t, s] == pytest.approx(total, abs=1e-5)
 
 

@@ -1,11 +1,11 @@
-"""Section: the base of every typed part of a recipe, declared beside the class that it configures."""
+"""BaseConfig: the base of every typed part of a recipe, declared beside the class that it configures."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Section(BaseModel):
+class BaseConfig(BaseModel):
     """A part of a recipe: unknown keys are errors, values are not coerced across types, instances do not change.
 
     The config of a model or a task also has a key `name`, a Literal of its registered name.

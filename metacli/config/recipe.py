@@ -10,12 +10,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from metacli.config import yamlfile
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, did_you_mean, resolve
 
 
-class TrainConfig(Section):
+class TrainConfig(BaseConfig):
     """How theta is trained.
 
     Attributes:
@@ -164,7 +164,7 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     train = _section(TrainConfig, tree.get("train", {}), "train", errors)
     if task is not None and model is not None and train is not None:
         try:
-            reason = model_cls.refuse(model, task_cls.spec_of(task))
+            reason = model_cls.check_compatible(model, task_cls.spec_of(task))
         except UsageError as e:
             reason = e.message
         errors += [f"model: {reason}"] if reason else []
@@ -186,7 +186,7 @@ def _named(tree: dict[str, Any], section: str, registry: dict[str, str], errors:
     return cls, _section(cls.Config, part, section, errors)
 
 
-def _section(config: type[Section], values: Any, prefix: str, errors: list[str]) -> Any:
+def _section(config: type[BaseConfig], values: Any, prefix: str, errors: list[str]) -> Any:
     if not isinstance(values, dict):
         errors.append(f"{prefix}: a mapping of keys to values, not {values!r}")
         return None
@@ -197,7 +197,7 @@ def _section(config: type[Section], values: Any, prefix: str, errors: list[str])
         return None
 
 
-def _explain(config: type[Section], problem: Any, prefix: str) -> str:
+def _explain(config: type[BaseConfig], problem: Any, prefix: str) -> str:
     path = ".".join([prefix, *(str(p) for p in problem["loc"])])
     if problem["type"] == "extra_forbidden":
         fields: Any = config

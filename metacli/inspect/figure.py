@@ -10,7 +10,7 @@ import numpy as np
 from metacli.errors import MetacliError
 from metacli.inspect.reading import USED, answer_word, choose, places, step_label
 from metacli.inspect.trace import MemoryTrace
-from metacli.machine.files import replacing
+from metacli.machine.files import atomic_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +22,8 @@ _LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
 _ITEM = 0.94  # of a step's width, for an image
 
 READ_ME = {
-    "slots": "Each column is a step, each row a memory slot; bright is where a head wrote or read. "
-    "A slot that is bright in a read panel gives back what was written where the same row is bright in a write panel.",
+    "locations": "Each column is a step, each row a memory location; bright is where a head wrote or read. "
+    "A location bright in a read panel gives back what was written where the same row is bright in a write panel.",
     "steps": "Each column is a step, each row a step that it could look at; bright is where the block looked. "
     "An answer is well founded where the row has the same label as the column.",
     "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
@@ -48,7 +48,7 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     """
     need_matplotlib()
     figure = draw(trace, heads)
-    with replacing(path) as part:
+    with atomic_output(path) as part:
         figure.savefig(part, format="png")
 
 
@@ -102,17 +102,19 @@ def _panels(trace: MemoryTrace, heads: list[str]) -> list[_Panel]:
     """What to draw under the answers: every head, then usage; or the states of a model without heads."""
     panels = []
     for head in choose(trace, heads):
-        kind = "steps" if head.role == "attention" else "slots"
+        kind = "steps" if head.role == "attention" else "locations"
         panels.append(_Panel(*places(trace, head), f"{head.name}, heaviest weight {head.weights.max():.2f}", kind))
-    slots = [p.values for p in panels if p.kind == "slots"]
-    if slots:
-        names = next(p.names for p in panels if p.kind == "slots")
+    locations = [p.values for p in panels if p.kind == "locations"]
+    if locations:
+        names = next(p.names for p in panels if p.kind == "locations")
         for name in trace.names("usage"):
             values, most = trace.arrays[name].T, max(float(trace.arrays[name].max()), 1e-9)
-            panels.append(_Panel(values / most, names, f"{name}, as a share of its largest value, {most:.2f}", "slots"))
-        rows = _window(np.max(slots, (0, 2)))
+            panels.append(
+                _Panel(values / most, names, f"{name}, as a share of its largest value, {most:.2f}", "locations")
+            )
+        rows = _window(np.max(locations, (0, 2)))
         panels = [
-            p._replace(values=p.values[rows], names=[names[r] for r in rows]) if p.kind == "slots" else p
+            p._replace(values=p.values[rows], names=[names[r] for r in rows]) if p.kind == "locations" else p
             for p in panels
         ]
     return panels or _state_panels(trace)
@@ -131,9 +133,9 @@ def _state_panels(trace: MemoryTrace) -> list[_Panel]:
 
 
 def _window(peak: np.ndarray) -> np.ndarray:
-    """The slots to show, given the heaviest weight of each (L,): one stretch that holds all used ones, with a margin.
+    """The locations to show, given the heaviest weight of each (L,): one stretch of all used ones, with a margin.
 
-    It may pass from the last slot to the first, as the heads of an NTM do; all slots where none is used.
+    It may pass from the last location to the first, as the heads of an NTM do; all locations where none is used.
     """
     used, count = np.flatnonzero(peak >= USED), len(peak)
     if not len(used):

@@ -10,7 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from metacli.errors import UsageError
-from metacli.inspect.reading import entropy, evenly, follows, in_order, on_right_class, reading_heads, used_slots
+from metacli.inspect.reading import (
+    entropy,
+    follows,
+    in_order,
+    on_right_class,
+    reading_heads,
+    uniform_baseline,
+    used_locations,
+)
 from metacli.inspect.trace import MemoryTrace
 from metacli.training.evaluation import mean_ci95
 
@@ -18,13 +26,13 @@ Key = tuple[str, str]  # (measure, head or '')
 
 MEANING = {
     "on the right class": "share of read weight on what was written of the question's own class",
-    "if spread evenly": "the same share for a head that reads everything alike: the line to beat",
+    "uniform baseline": "the same share for a head that reads everything alike: the line to beat",
     "entropy of reads": "in bits: 0 reads one place, log2 n reads n places alike",
     "confidence": "probability of the given answer",
-    "slots used": "slots that some step wrote with a weight of 0.1 or more",
-    "entropy of writes": "in bits: 0 writes one slot",
-    "writes in order": "1: the head writes one slot per step of D_train, the next one each time",
-    "reads in order": "1: the head reads one slot per answer, the next one each time",
+    "locations used": "locations that some step wrote with a weight of 0.1 or more",
+    "entropy of writes": "in bits: 0 writes one location",
+    "writes in order": "1: the head writes one location per step of D_train, the next one each time",
+    "reads in order": "1: the head reads one location per answer, the next one each time",
     "reads follow writes": "share of the read of answer k on what was written at step k (at the best fixed lag)",
 }
 
@@ -35,7 +43,7 @@ def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
     names = reading_heads(trace)
     if trace.sample.labels_test:
         found |= {("on the right class", n): share for n, share in zip(names, on_right_class(trace).T, strict=True)}
-        found["if spread evenly", ""] = evenly(trace)
+        found["uniform baseline", ""] = uniform_baseline(trace)
     for head in trace.heads:
         if head.role != "write":
             found["entropy of reads", head.name] = entropy(head.weights[trace.start :])
@@ -49,7 +57,7 @@ def by_task(trace: MemoryTrace) -> dict[Key, float]:
     learning = slice(0, trace.start or trace.steps)
     writes = [h for h in trace.heads if h.role == "write"]
     if writes:
-        found["slots used", ""] = float(len(used_slots(trace)))
+        found["locations used", ""] = float(len(used_locations(trace)))
     for head in writes:
         found["entropy of writes", head.name] = float(entropy(head.weights[learning]).mean())
     if trace.sample.mode == "sequence":

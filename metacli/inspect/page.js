@@ -154,7 +154,7 @@ const full = (h) => ($("stretch").checked ? heaviest[data.heads.indexOf(h)] : 1)
 
 /* Memory: every column of the view has one row for each place. */
 const weights = (h) => h.shape[1];
-const placeName = (h, r) => (h.names ? h.names[r] : `slot ${r}`);
+const placeName = (h, r) => (h.names ? h.names[r] : `location ${r}`);
 function rowNames(rows, height, name) {
   const every = Math.max(1, Math.ceil(14 / height));
   return Array.from({ length: Math.ceil(rows / every) }, (_, i) =>
@@ -180,17 +180,17 @@ function columns() {
       (r) => `${h.name}, ${placeName(h, r)}: ${number(h.at(step, r))}`, `${h.name} at step ${step}`), true);
   for (const a of data.arrays.filter((a) => a.role === "usage"))
     add(a.name, 22, grid(rows, 1, (r) => shade(a.at(step, r) / (a.high || 1)),
-      (r) => `${a.name}, slot ${r}: ${number(a.at(step, r))}`, `${a.name} at step ${step}`), true);
+      (r) => `${a.name}, location ${r}: ${number(a.at(step, r))}`, `${a.name} at step ${step}`), true);
   for (const a of data.arrays.filter((a) => a.role === "memory")) {
     const width = a.shape[2], most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1;
     add("memory", Math.min(330, 14 * width), grid(rows, width, (r, c) => signed(a.at(step, r * width + c) / most),
-      (r, c) => `memory, slot ${r}, number ${c}: ${number(a.at(step, r * width + c))}`, `memory after step ${step}`));
+      (r, c) => `memory, location ${r}, number ${c}: ${number(a.at(step, r * width + c))}`, `memory after step ${step}`));
     $("scale").textContent += ` Memory: blue is -${number(most)}, orange is ${number(most)}.`;
   }
   box.replaceChildren(...all);
 }
 
-/* Signals: numbers and short vectors of each head; long ones as strips. */
+/* Interface parameters: numbers and short vectors of each head; long ones as strips. */
 function headName(a, i) {
   if (a.axes[0] === "layer") return `layer ${i}`;
   if (a.axes[0] === "write head") return `write${i}`;
@@ -198,17 +198,17 @@ function headName(a, i) {
   const names = [...of("read"), ...of("write")];
   return names.length === a.shape[1] ? names[i] : `head ${i}`;
 }
-function signals() {
+function interfaceParameters() {
   const shown = data.arrays.filter((a) => a.axes.length === 2 && a.role !== "memory");
-  $("signals").hidden = !shown.length;
+  $("interface").hidden = !shown.length;
   $("parameters").replaceChildren(...shown.flatMap((a) => {
     const [, count, size] = a.shape, table = make("table");
     for (let i = 0; i < count; i++) {
       const row = make("tr"), cell = make("td"), value = (j) => a.at(step, i * size + j);
       const list = Array.from({ length: size }, (_, j) => value(j));
-      if (a.axes[1] === "slot") {
+      if (a.axes[1] === "location") {
         const best = list.indexOf(Math.max(...list));
-        cell.textContent = `slot ${best}: ${number(list[best])}`;
+        cell.textContent = `location ${best}: ${number(list[best])}`;
       } else if (size <= 7) cell.textContent = list.map(number).join("  ");
       else {
         const most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1;
@@ -229,7 +229,7 @@ const maps = [
   ...data.heads.map((h) => ({ name: h.name, text: h.text, rows: weights(h), row: (r) => placeName(h, r),
     value: (t, r) => h.at(t, r), colour: (v) => shade(v / full(h)) })),
   ...data.arrays.filter((a) => a.role === "usage").map((a) => ({ name: a.name, text: a.text, rows: a.shape[1],
-    row: (r) => `slot ${r}`, value: (t, r) => a.at(t, r), colour: (v) => shade(v / (a.high || 1)) })),
+    row: (r) => `location ${r}`, value: (t, r) => a.at(t, r), colour: (v) => shade(v / (a.high || 1)) })),
   ...data.arrays.filter((a) => a.axes[0] === "layer").flatMap((a) => {
     const most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1, [, layers, units] = a.shape;
     return Array.from({ length: layers }, (_, l) => ({ name: `${a.name}, layer ${l}`, text: a.text, rows: units,
@@ -266,7 +266,7 @@ function go(t) {
   step = Math.min(data.items.length - 1, Math.max(0, t));
   now();
   columns();
-  signals();
+  interfaceParameters();
   cursor();
   const button = $("film").children[step], strip = $("film");
   strip.scrollLeft = button.offsetLeft - strip.clientWidth / 2 + button.offsetWidth / 2;

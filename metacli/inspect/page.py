@@ -15,7 +15,7 @@ from PIL import Image
 
 from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
 from metacli.inspect.trace import COMMON, MemoryTrace
-from metacli.machine.files import replacing
+from metacli.machine.files import atomic_output
 from metacli.show.terminal import bit_rows
 
 _CIVIDIS = [
@@ -43,7 +43,7 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     script = text["js"].replace("__MAP__", json.dumps(_CIVIDIS))
     page = text["html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
     page = page.replace("__CSS__", text["css"]).replace("__JS__", script).replace("__DATA__", data)
-    with replacing(path) as part:
+    with atomic_output(path) as part:
         part.write_text(page, encoding="utf-8")
 
 
@@ -101,8 +101,8 @@ def _items(trace: MemoryTrace) -> list[dict[str, Any]]:
                 item |= {"wanted": _list(s.y_test[q]), "odds_bits": odds}
             elif s.y_test.shape[1] == 1:
                 item["odds"] = odds
-        if q >= 0 and s.labels_late:
-            item["late"] = s.labels_late[q]
+        if q >= 0 and s.labels_previous:
+            item["late"] = s.labels_previous[q]
         items.append(item)
     return items
 

@@ -7,7 +7,7 @@ import numpy as np
 from metacli.errors import UsageError
 from metacli.inspect.trace import Head, MemoryTrace
 
-USED = 0.1  # a slot is used where some step writes it with at least this weight
+USED = 0.1  # a location is used where some step writes it with at least this weight
 
 
 def choose(trace: MemoryTrace, wanted: list[str]) -> list[Head]:
@@ -64,7 +64,7 @@ def on_right_class(trace: MemoryTrace) -> np.ndarray:
     return np.einsum("qhs,qs->qh", trace.sources[trace.start :], right_steps(trace))
 
 
-def evenly(trace: MemoryTrace) -> np.ndarray:
+def uniform_baseline(trace: MemoryTrace) -> np.ndarray:
     """(Q,) the share on the right steps if a head's weight were spread evenly over all readable ones."""
     return right_steps(trace).sum(1) / np.maximum(readable(trace).sum(1), 1)
 
@@ -75,17 +75,17 @@ def entropy(weights: np.ndarray) -> np.ndarray:
     return -(weights * np.log2(safe)).sum(-1).clip(max=0)
 
 
-def used_slots(trace: MemoryTrace) -> np.ndarray:
-    """The slots that some step writes with a weight of at least `USED`, in order; empty without writes."""
+def used_locations(trace: MemoryTrace) -> np.ndarray:
+    """The locations that some step writes with a weight of at least `USED`, in order; empty without writes."""
     written = [h.weights.max(0) for h in trace.heads if h.role == "write"]
     return np.flatnonzero(np.max(written, 0) >= USED) if written else np.array([], int)
 
 
 def in_order(weights: np.ndarray) -> float:
-    """How close a path over slots is to one slot per step, in order: 1 is exactly that.
+    """How close a path over locations is to one location per step, in order: 1 is exactly that.
 
     max over d = 1, -1 of the mean over t of sum_i w_t(i) w_{t+1}(i + d), circular: the overlap of each weighting with
-    the next one moved back by one slot. NaN for fewer than two steps.
+    the next one moved back by one location. NaN for fewer than two steps.
 
     Args:
         weights: (T, L).
@@ -115,11 +115,11 @@ def follows(sources: np.ndarray, start: int) -> float:
 def places(trace: MemoryTrace, head: Head) -> tuple[np.ndarray, list[str]]:
     """What a picture of a head has as its rows: (rows, T) weights, and a name for each.
 
-    Slots as they are. Steps that attention looked at: where every question stands alone (K-shot), the items of
+    Locations as they are. Steps that attention looked at: where every question stands alone (K-shot), the items of
     D_train and one row for the step itself, as no question sees another.
     """
     if head.role != "attention":
-        return head.weights.T, [f"slot {i}" for i in range(head.weights.shape[1])]
+        return head.weights.T, [f"location {i}" for i in range(head.weights.shape[1])]
     names = [f"step {t}{f' ({label})' if (label := step_label(trace, t)) else ''}" for t in range(trace.steps)]
     if trace.sample.mode != "independent":
         return head.weights.T, names

@@ -43,7 +43,7 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
 def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
     """One line for each step: what came in, where it was written, from where was read, the answer."""
     columns: dict[str, Callable[[int], Text | str]] = {"step": str, "in": lambda t: _shown(trace, t)}
-    for role, name in (("write", "wrote"), ("read", "read")):
+    for role, name in (("write", "wrote location"), ("read", "read location")):
         same = [h for h in heads if h.role == role]
         if same:
             columns[name] = partial(_peak, same)
@@ -67,10 +67,10 @@ def _shown(trace: MemoryTrace, step: int) -> str:
 
 
 def _peak(heads: list[Head], step: int) -> str:
-    """The place of the heaviest weight, as in `slot 3 0.97`."""
+    """The place of the heaviest weight, as in `3 0.97`."""
     best = max(heads, key=lambda h: h.weights[step].max())
     place = int(best.weights[step].argmax())
-    return f"slot {place} {best.weights[step, place]:.2f}"
+    return f"{place} {best.weights[step, place]:.2f}"
 
 
 def _from(trace: MemoryTrace, heads: list[int], step: int) -> str:

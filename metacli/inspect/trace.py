@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
-from metacli.machine.files import replacing
+from metacli.machine.files import atomic_output
 from metacli.models.base import MetaLearner
-from metacli.models.trace import DISTRIBUTIONS, About
+from metacli.models.trace import DISTRIBUTIONS, ArrayInfo
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.sample import Sample, one
 from metacli.training.evaluation import narrowed, widened
@@ -26,7 +26,7 @@ class Head(NamedTuple):
     Attributes:
         name: read0, write1, block2, ...
         role: read, write or attention.
-        weights: (T, places), rows that sum to 1; places are slots, or the T steps themselves for attention.
+        weights: (T, places), rows that sum to 1; places are locations, or the T steps themselves for attention.
     """
 
     name: str
@@ -53,7 +53,7 @@ class MemoryTrace:
     model: str
     sample: Sample
     arrays: dict[str, np.ndarray]
-    about: dict[str, About]
+    about: dict[str, ArrayInfo]
     reads_first: bool = False
 
     @property
@@ -85,9 +85,10 @@ class MemoryTrace:
     def sources(self) -> np.ndarray | None:
         """(T, heads, T) the share of each reading head's weight, at each step, that lands on what each step wrote.
 
-        Attention looks at the steps themselves. A read looks at slots, whose content came from the steps that wrote
-        them: a slot owes a step the weight that it wrote there, times what later steps kept of it; a slot written
-        with less than a full weight in all owes the rest to nothing. So rows sum to 1 at most. None without reads.
+        Attention looks at the steps themselves. A read looks at locations, whose content came from the steps that
+        wrote them: a location owes a step the weight that it wrote there, times what later steps kept of it; one
+        written with less than a full weight in all owes the rest to nothing. So rows sum to 1 at most. None without
+        reads.
         """
         looks = [h.weights for h in self.heads if h.role == "attention"]
         reads = [h.weights for h in self.heads if h.role == "read"]
@@ -100,14 +101,14 @@ class MemoryTrace:
         return np.einsum("tri,tis->trs", np.stack(reads, 1), owed)
 
     def _owed(self) -> np.ndarray:
-        """(T, L, T) what each slot still holds of what each step wrote, when the step reads."""
+        """(T, L, T) what each location still holds of what each step wrote, when the step reads."""
         written = np.sum([h.weights for h in self.heads if h.role == "write"], 0)  # (T, L)
-        kept = self.arrays[self.names("kept")[0]]
+        retention = self.arrays[self.names("retention")[0]]
         after = np.zeros((self.steps + 1, written.shape[1], self.steps), np.float32)  # row -1: before the first step
         apart = self.sample.mode == "independent"
         before = [min(t, self.start) - 1 if apart else t - 1 for t in range(self.steps)]
         for t in range(self.steps):
-            after[t] = after[before[t]] * kept[t, :, None]
+            after[t] = after[before[t]] * retention[t, :, None]
             after[t, :, t] += written[t]
         return after[before] if self.reads_first else after[:-1]
 
@@ -128,16 +129,16 @@ class MemoryTrace:
 
 
 COMMON = {
-    "x": About(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
-    "y_read": About(("y",), "the label that the model read beside x, one-hot by characters; zero for a question"),
-    "question": About((), "true where the step is an item of D_test"),
-    "answer": About(("character or bit",), "the right answer of each item of D_test, never shown to the model"),
-    "scored": About((), "whether an answer is asked for"),
-    "logits": About(("out",), "what the model answered, before softmax or sigmoid"),
-    "probability": About(("out",), "softmax by character of the logits, or their sigmoid for bits"),
-    "prediction": About(("character or bit",), "the most probable answer"),
-    "confidence": About((), "the probability of the predicted answer; of bits the mean over the bits"),
-    "correct": About((), "whether all of the predicted answer is right"),
+    "x": ArrayInfo(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
+    "y_read": ArrayInfo(("y",), "the label that the model read beside x, one-hot by characters; zero for a question"),
+    "question": ArrayInfo((), "true where the step is an item of D_test"),
+    "answer": ArrayInfo(("character or bit",), "the right answer of each item of D_test, never shown to the model"),
+    "scored": ArrayInfo((), "whether an answer is asked for"),
+    "logits": ArrayInfo(("out",), "what the model answered, before softmax or sigmoid"),
+    "probability": ArrayInfo(("out",), "softmax by character of the logits, or their sigmoid for bits"),
+    "prediction": ArrayInfo(("character or bit",), "the most probable answer"),
+    "confidence": ArrayInfo((), "the probability of the predicted answer; of bits the mean over the bits"),
+    "correct": ArrayInfo((), "whether all of the predicted answer is right"),
 }
 _BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "confidence", "correct")
 
@@ -183,7 +184,7 @@ def save_npz(path: str | Path, trace: MemoryTrace) -> None:
     """
     trace.check()
     arrays, about = _all(trace)
-    with replacing(path) as part, open(part, "wb") as file:
+    with atomic_output(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
@@ -196,7 +197,7 @@ def save_json(path: str | Path, trace: MemoryTrace) -> None:
     trace.check()
     arrays, about = _all(trace)
     plain = {name: _rounded(values) for name, values in arrays.items()}
-    with replacing(path) as part:
+    with atomic_output(path) as part:
         part.write_text(json.dumps({"about": about, "arrays": plain}, allow_nan=False), encoding="utf-8")
 
 
@@ -228,7 +229,7 @@ def _rounded(values: np.ndarray) -> Any:
 
 def _common(s: Sample, logits: np.ndarray) -> dict[str, np.ndarray]:
     asked = len(s.x_test)
-    y_test_read = s.y_late if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
+    y_test_read = s.y_previous if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
     if s.y_test.dtype == np.int64:
         parts = logits.reshape(asked, s.y_test.shape[1], -1)
         parts = np.exp(parts - parts.max(-1, keepdims=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from metacli.machine.files import whole
+from metacli.machine.files import atomic_write
 
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
 
@@ -55,7 +55,7 @@ def keep(path: Path, content: bytes | memoryview) -> None:
     """Write a file of the cache, whole; where that fails, warn and go on without."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(content)
     except OSError as error:
         say(f"cannot keep {path} ({error.strerror or error}), going on without")

@@ -12,7 +12,7 @@ from metacli.errors import MetacliError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` to write to, synced and renamed to `path` at the end of the block.
 
     A crash leaves the old file or the new one; writers side by side do each other no harm.
@@ -31,8 +31,8 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """`whole`, for a path that the user has named.
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """`atomic_write`, for a path that the user has named.
 
     Raises:
         MetacliError: the file cannot be written; what stood at `path` is untouched.
@@ -41,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        with whole(path) as part:
+        with atomic_write(path) as part:
             yield part
     except OSError as e:
         hint = "name a file in a folder that exists and that you may write to, with room left"

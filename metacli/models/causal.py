@@ -114,19 +114,19 @@ class AttentionBlock(nn.Module):
         return torch.cat([x, read], -1), own_keys, own_values, weights
 
 
-def sees(known: Tensor, count: int, parallel: bool) -> Tensor:
+def causal_mask(padding_mask: Tensor, count: int, parallel: bool) -> Tensor:
     """Which items each of `count` new ones may look at: those before it, and itself.
 
     Args:
-        known: (B, S) bool, which of the items read before are real.
+        padding_mask: (B, S) bool, which of the items read before are real.
 
     Returns:
         (B, count, S + count) bool.
     """
-    alone = torch.eye(count, dtype=torch.bool, device=known.device)
+    alone = torch.eye(count, dtype=torch.bool, device=padding_mask.device)
     own = alone if parallel else torch.ones_like(alone).tril()
-    lead = known.shape[0], count
-    return torch.cat([known[:, None].expand(*lead, -1), own.expand(*lead, -1)], -1)
+    lead = padding_mask.shape[0], count
+    return torch.cat([padding_mask[:, None].expand(*lead, -1), own.expand(*lead, -1)], -1)
 
 
 def dense_blocks(length: int) -> int:

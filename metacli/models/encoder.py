@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.machine.processor import training_precision
 from metacli.models.conv_block import conv_block
 
 
-class EncoderConfig(Section):
+class EncoderConfig(BaseConfig):
     """How a model sees its inputs.
 
     Attributes:

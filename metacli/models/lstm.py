@@ -8,24 +8,24 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Spec
-from metacli.models.base import Recurrent, Step, select
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED
 from metacli.models.memory.controller import ControllerState as State
+from metacli.models.recurrent import Recurrent, Step, select
 
 
 class LSTM(Recurrent):
     """A stacked LSTM that reads D_train and carries on into D_test (Hochreiter, Younger, Conwell 2001).
 
     phi is the hidden and the cell state of every layer, zero at the start. `scan` runs whole sequences in one call;
-    `step` takes one step with the same weights, and folding it gives the same states.
+    `step` takes one step with the same weights, and unrolling it gives the same states.
     """
 
     described = DESCRIBED
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of an LSTM.
 
         Attributes:

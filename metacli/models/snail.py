@@ -8,13 +8,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Mode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
-from metacli.models.causal import AttentionBlock, TCBlock, dense_blocks, sees
+from metacli.models.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.encoder import EncoderConfig
-from metacli.models.trace import About, Trace, Traced
+from metacli.models.trace import ArrayInfo, Trace, Traced
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 
@@ -27,13 +27,13 @@ class Phi(NamedTuple):
             columns are the inputs of every dilated convolution, whose tails a query continues.
         keys: (B, S, sum of `keys`) the keys of all attention blocks, side by side.
         values: (B, S, sum of `values`) their values.
-        known: (B, S) bool, False at padding.
+        padding_mask: (B, S) bool, False at padding.
     """
 
     items: Tensor
     keys: Tensor
     values: Tensor
-    known: Tensor
+    padding_mask: Tensor
 
 
 class Run(NamedTuple):
@@ -63,7 +63,7 @@ class SNAIL(MetaLearner):
 
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "stream"})
 
-    class Config(Section):
+    class Config(BaseConfig):
         """The defaults are the paper's Omniglot network.
 
         Attributes:
@@ -114,20 +114,20 @@ class SNAIL(MetaLearner):
             return Phi(run.items, run.keys, run.values, torch.ones_like(run.items[..., 0], dtype=torch.bool))
         return _padding_first(Phi(run.items, run.keys, run.values, mask))
 
-    def predict(self, phi: Phi, x_test: Tensor, y_late: Tensor | None = None) -> Tensor:
+    def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
         """Logits (B, Q, O), each question from its own copy of phi, or (`stream`) the items in order from phi.
 
         Raises:
             UsageError: D_train and a question (or the stream) are longer than the convolutions reach.
         """
-        return self.output(self._ask(phi, x_test, y_late).items)
+        return self.output(self._ask(phi, x_test, y_previous).items)
 
     def trace(self, episode: Episode) -> Trace:
         """The weights of every attention block, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
         batch, seen = episode.x_train.shape[:2]
         count = episode.x_test.shape[1]
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
-        run = self._ask(phi, episode.x_test, episode.y_late)
+        run = self._ask(phi, episode.x_test, episode.y_previous)
         learning = self._run(self._nothing(batch), self.inputs(episode.x_train, episode.y_train), parallel=False)
         weights = phi.items.new_zeros(batch, seen + count, len(self.attentions), seen + count)
         weights[:, :seen, :, :seen] = torch.stack(learning.weights, 2)
@@ -139,11 +139,11 @@ class SNAIL(MetaLearner):
             )
         text = "the weights of each attention block over the steps before and the step itself, sum to 1"
         return Trace(
-            self.output(run.items), {"attention": Traced(weights, About(("block", "step"), text, "attention"))}
+            self.output(run.items), {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))}
         )
 
-    def _ask(self, phi: Phi, x_test: Tensor, y_late: Tensor | None) -> Run:
-        return self._run(phi, self.inputs(x_test, y_late), parallel=self.spec.mode == "independent")
+    def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None) -> Run:
+        return self._run(phi, self.inputs(x_test, y_previous), parallel=self.spec.mode == "independent")
 
     def _run(self, phi: Phi, x: Tensor, parallel: bool, asked: bool = True) -> Run:
         """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one.
@@ -156,7 +156,7 @@ class SNAIL(MetaLearner):
                 f"{steps} items in a row: this SNAIL was built to reach {self.reach}",
                 f"use fewer ways or shots, or train on tasks of {steps} items or more",
             )
-        visible = sees(phi.known, x.shape[1], parallel)
+        visible = causal_mask(phi.padding_mask, x.shape[1], parallel)
         old_keys = phi.keys.split(self.config.keys, -1)
         old_values = phi.values.split(self.config.values, -1)
         keys, values, weights = [], [], []
@@ -185,15 +185,16 @@ class SNAIL(MetaLearner):
 
 def _padding_first(phi: Phi) -> Phi:
     """phi with each task's padding moved from the end to the front, as zeros: what was there before the start."""
-    order = _order(phi.known)
-    known = phi.known.gather(1, order)
+    order = _order(phi.padding_mask)
+    padding_mask = phi.padding_mask.gather(1, order)
     items, keys, values = (
-        a.gather(1, order[..., None].expand_as(a)).where(known[..., None], 0) for a in (phi.items, phi.keys, phi.values)
+        a.gather(1, order[..., None].expand_as(a)).where(padding_mask[..., None], 0)
+        for a in (phi.items, phi.keys, phi.values)
     )
-    return Phi(items, keys, values, known)
+    return Phi(items, keys, values, padding_mask)
 
 
-def _order(known: Tensor) -> Tensor:
+def _order(padding_mask: Tensor) -> Tensor:
     """(B, S) where each item comes from when the padding at the end moves to the front."""
-    count = known.shape[1]
-    return (torch.arange(count, device=known.device) + known.sum(1, keepdim=True)) % count
+    count = padding_mask.shape[1]
+    return (torch.arange(count, device=padding_mask.device) + padding_mask.sum(1, keepdim=True)) % count

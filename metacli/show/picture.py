@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from metacli.machine.files import replacing
+from metacli.machine.files import atomic_output
 from metacli.show.terminal import BitRows, bit_rows, by_label
 from metacli.tasks.sample import Sample
 
@@ -37,7 +37,7 @@ def save_samples(path: str | Path, samples: list[Sample]) -> None:
     for block in blocks:
         page.paste(block, (_MARGIN, top))
         top += block.height + _MARGIN
-    with replacing(path) as part:
+    with atomic_output(path) as part:
         page.save(part, format="PNG", optimize=True)
 
 
@@ -66,7 +66,7 @@ def _block(s: Sample) -> Image.Image:
 def _image_panels(s: Sample) -> list[Image.Image]:
     most = _ACROSS[s.mode]
     if s.mode == "stream":
-        captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_late, s.labels_test, strict=True)]
+        captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_previous, s.labels_test, strict=True)]
         title = "D_test, in order; before the > the label that arrives with a drawing, the one of the drawing before"
         across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
         return [_grid(title, s.x_test, captions, range(min(_MOST, len(s.x_test))), across, _TEST)]

@@ -65,7 +65,7 @@ def heat_map(
 
 def _draw_images(console: Console, s: Sample) -> None:
     if s.mode == "stream":
-        captions = [f"{a or '-'}→ {b}?" for a, b in zip(s.labels_late, s.labels_test, strict=True)]
+        captions = [f"{a or '-'}→ {b}?" for a, b in zip(s.labels_previous, s.labels_test, strict=True)]
         note = "in order; each comes with the label of the one before (left of the arrow), then its own is asked for"
         _strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
         return

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Mode
-from metacli.machine.files import replacing
+from metacli.machine.files import atomic_output
 from metacli.tasks.base import Split, Tasks
 
 
@@ -29,11 +29,11 @@ class Sample:
         y_train: (S, Y) float32, as the model reads it.
         x_test: (Q, *x_shape) float32.
         y_test: (Q, C) int64 label characters, or (Q, O) float32 bits.
-        y_late: (Q, Y) float32 in a stream, else (Q, 0): the label that arrives with each item.
+        y_previous: (Q, Y) float32 in a stream, else (Q, 0): the label that arrives with each item.
         scored: (Q,) bool, whether an answer is asked for.
         labels_train: (S,) the labels as words; empty where items carry none.
         labels_test: (Q,) the right answers as words; empty for bits.
-        labels_late: (Q,) what arrives with each item of a stream, "" with the first; else empty.
+        labels_previous: (Q,) what arrives with each item of a stream, "" with the first; else empty.
     """
 
     task: str
@@ -45,11 +45,11 @@ class Sample:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    y_late: np.ndarray
+    y_previous: np.ndarray
     scored: np.ndarray
     labels_train: list[str]
     labels_test: list[str]
-    labels_late: list[str]
+    labels_previous: list[str]
 
     @property
     def is_image(self) -> bool:
@@ -84,8 +84,8 @@ def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
     real = slice(0, _last(episode.mask_train, row, episode.x_train.shape[1]))
     asked = slice(0, _last(episode.mask_test, row, episode.x_test.shape[1]))
     x_test, y_test = _array(episode.x_test[row, asked]), _array(episode.y_test[row, asked])
-    y_train, late = _array(episode.y_train[row, real]), episode.y_late
-    y_late = np.zeros((len(x_test), 0), np.float32) if late is None else _array(late[row, asked])
+    y_train, late = _array(episode.y_train[row, real]), episode.y_previous
+    y_previous = np.zeros((len(x_test), 0), np.float32) if late is None else _array(late[row, asked])
     characters = y_test.shape[1] if y_test.dtype == np.int64 else 0
     return Sample(
         task=tasks.config.name,
@@ -97,11 +97,11 @@ def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        y_late=y_late,
+        y_previous=y_previous,
         scored=np.ones(len(x_test), bool) if episode.mask_test is None else _array(episode.mask_test[row, asked]),
         labels_train=words(y_train, characters) if characters else [],
         labels_test=[word(answer) for answer in y_test] if characters else [],
-        labels_late=words(y_late, characters) if late is not None else [],
+        labels_previous=words(y_previous, characters) if late is not None else [],
     )
 
 
@@ -119,19 +119,21 @@ def words(one_hot: np.ndarray, characters: int) -> list[str]:
 def save_npz(path: str | Path, samples: list[Sample]) -> None:
     """Write the arrays of n samples, loadable with NumPy alone.
 
-    `x_train` (n, S, *x_shape), `y_train` (n, S, Y), `x_test`, `y_test`, `y_late` (n, Q, ...) as in `Sample`, padded
+    `x_train` (n, S, *x_shape), `y_train` (n, S, Y), `x_test`, `y_test`, `y_previous` (n, Q, ...) as in `Sample`, padded
     with zeros to the longest; `mask_train` (n, S) and `mask_test` (n, Q): True where an item is real and, in D_test,
     an answer is asked for; `index` (n,); `classes` (n, N) names.
 
     Raises:
         MetacliError: the file cannot be written.
     """
-    arrays = {k: _stack([getattr(s, k) for s in samples]) for k in ("x_train", "y_train", "x_test", "y_test", "y_late")}
+    arrays = {
+        k: _stack([getattr(s, k) for s in samples]) for k in ("x_train", "y_train", "x_test", "y_test", "y_previous")
+    }
     arrays["mask_train"] = _stack([np.ones(len(s.x_train), bool) for s in samples])
     arrays["mask_test"] = _stack([s.scored for s in samples])
     arrays["index"] = np.array([s.index for s in samples])
     arrays["classes"] = np.array([s.classes for s in samples], dtype=str)
-    with replacing(path) as part, open(part, "wb") as file:
+    with atomic_output(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
@@ -144,7 +146,7 @@ def _plain(s: Sample) -> dict[str, Any]:
     train: dict[str, Any] = {"items": len(s.x_train), "labels": s.labels_train}
     test: dict[str, Any] = {"items": len(s.x_test), "answers": s.labels_test or s.y_test.tolist()}
     if s.mode == "stream":
-        test["labels_late"] = s.labels_late
+        test["labels_previous"] = s.labels_previous
     if not s.is_image:
         train["x"] = s.x_train.tolist()
         test |= {"x": s.x_test.tolist(), "scored": s.scored.tolist()}

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from metacli.episode import Episode
 
 MULTIPLE = 8  # of steps, that the two parts of a sequence are padded to
-_READ = ("x_train", "y_train", "mask_train", "x_test", "y_late")  # what a model reads of an episode
+_READ = ("x_train", "y_train", "mask_train", "x_test", "y_previous")  # what a model reads of an episode
 
 
 class Captured:
@@ -58,7 +58,7 @@ class _Asked(nn.Module):
                 given[name] = given["x_test"].new_zeros(shape)
         model: Any = self.model
         phi = model.adapt(given["x_train"], given["y_train"], given.get("mask_train"))
-        return model.predict(phi, given["x_test"], given.get("y_late"))
+        return model.predict(phi, given["x_test"], given.get("y_previous"))
 
 
 def graph(module: nn.Module, tensors: tuple[Tensor, ...]) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 from metacli import __version__
 from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError
-from metacli.machine.files import whole
+from metacli.machine.files import atomic_write
 from metacli.registry import MODELS, TASKS, build, resolve
 
 FORMAT = 1
@@ -84,7 +84,7 @@ def save(
     buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
     torch.save(content, buffer)
     try:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(buffer.getbuffer())
     except OSError as e:
         raise MetacliError(f"cannot write {path}: {e.strerror}", "free some space, then go on with --resume") from None

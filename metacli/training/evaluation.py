@@ -106,8 +106,8 @@ def answer(model: Any, episode: Episode) -> Tensor:
 def widened(model: Any, episode: Episode) -> Episode:
     """The episode with labels as wide as those that the model was trained on."""
     spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
-    late = None if episode.y_late is None else pad(episode.y_late, (0, spare))
-    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_late=late)
+    late = None if episode.y_previous is None else pad(episode.y_previous, (0, spare))
+    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_previous=late)
 
 
 def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
@@ -135,10 +135,10 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     recipe = from_dict(override(tree, overrides), "eval")
     trained = resolve(TASKS, checkpoint.recipe.task.name, "task").spec_of(checkpoint.recipe.task)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
-    refuse(trained, tasks.spec)
+    check_compatible(trained, tasks.spec)
     if overrides and split != "train" and recipe.task.name == checkpoint.recipe.task.name:
         before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
-        if seen := tasks.origins(split) & before.origins("train"):
+        if seen := tasks.class_identities(split) & before.class_identities("train"):
             raise UsageError(
                 f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
                 "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
@@ -146,7 +146,7 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     return recipe, tasks
 
 
-def refuse(trained: Spec, asked: Spec) -> None:
+def check_compatible(trained: Spec, asked: Spec) -> None:
     """Raise a UsageError where a model built for `trained` cannot answer tasks of `asked`."""
     if trained.mode != asked.mode:
         raise UsageError(f"the model was trained to be asked as {trained.mode!r}, not {asked.mode!r}")

@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metacli.models.trace import About
+from metacli.models.trace import ArrayInfo
 
 ControllerKind = Literal["lstm", "feedforward"]
 
 DESCRIBED = {
-    "h": About(("layer", "unit"), "h_t, the output of each layer of the LSTM, in (-1, 1)"),
-    "c": About(("layer", "unit"), "c_t, the cells of each layer of the LSTM, unbounded"),
+    "h": ArrayInfo(("layer", "unit"), "h_t, the output of each layer of the LSTM, in (-1, 1)"),
+    "c": ArrayInfo(("layer", "unit"), "c_t, the cells of each layer of the LSTM, unbounded"),
 }
 
 

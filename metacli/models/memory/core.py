@@ -10,19 +10,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.machine import jit
-from metacli.models.base import Recurrent, ScanKind, Step
+from metacli.models.base import ScanKind
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED, Controller, ControllerKind, ControllerState
-from metacli.models.trace import About, Trace, Traced
+from metacli.models.recurrent import Recurrent, Step
+from metacli.models.trace import ArrayInfo, Trace, Traced
 
 MEMORY_START = 1e-6  # a constant start trains about twice as fast as the next best (Collier and Beel 2018)
 
 
-class MemoryConfig(Section):
+class MemoryConfig(BaseConfig):
     """The keys of every memory network.
 
     Attributes:
@@ -63,7 +64,7 @@ class Access(ABC):
     Attributes:
         interface_size: I, width of the interface vector.
         reads_size: R W, width of all reads side by side.
-        described: see `Recurrent.described`; its own state and signals.
+        described: see `Recurrent.described`; its own state and parameters.
         state: the class of its state, a NamedTuple that begins with `memory` and `reads`.
         scan: where to find its `AccessScan`, as `module:class`; None where there is none.
         reads_first: whether a step reads the memory as it was before the step wrote.
@@ -71,7 +72,7 @@ class Access(ABC):
 
     interface_size: int
     reads_size: int
-    described: ClassVar[dict[str, About]]
+    described: ClassVar[dict[str, ArrayInfo]]
     state: ClassVar[type[Any]]
     scan: ClassVar[str | None] = None
     reads_first: bool = False
@@ -94,15 +95,15 @@ class Access(ABC):
             state: the state after the step before.
 
         Returns:
-            The next state, and the signals for `inspect-memory`.
+            The next state, and the parameters for `inspect-memory`.
         """
 
     @abstractmethod
-    def kept(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
-        """The share of every slot's content that survives each step (B, T, L), from the trace, and a sentence on it."""
+    def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """The share of each location's content that survives a step (B, T, L), from the trace; a sentence on it."""
 
     @abstractmethod
-    def start(self, interface: nn.Linear) -> None:
+    def initialise(self, interface: nn.Linear) -> None:
         """Set the layer (H to I) that emits the interface, just initialised, as the recipe wants heads to begin."""
 
 
@@ -125,7 +126,7 @@ class MemoryNetwork(Recurrent):
         self.fast = False
         self.described = {**self.access.described, **DESCRIBED}
         with torch.no_grad():
-            self.access.start(self.heads)
+            self.access.initialise(self.heads)
 
     def initial_state(self, batch: int) -> State:
         """The state before the first item."""
@@ -134,9 +135,9 @@ class MemoryNetwork(Recurrent):
     def step(self, state: State, inputs: Tensor) -> Step:
         """One step: steer, then access the memory."""
         hidden, controller = self.controller(torch.cat([inputs, state.access.reads.flatten(1)], -1), state.controller)
-        access, signals = self.access.step(self.heads(hidden), state.access)
+        access, parameters = self.access.step(self.heads(hidden), state.access)
         output = torch.cat([hidden, access.reads.flatten(1)], -1)
-        return Step(output, State(access, controller), signals)
+        return Step(output, State(access, controller), parameters)
 
     def use_scan(self, wanted: ScanKind, device: torch.device) -> str:
         """See `MetaLearner.use_scan`: the plain scan, or the fast one (`scan`), on a CPU with numba, for `auto` too."""
@@ -166,8 +167,8 @@ class MemoryNetwork(Recurrent):
         return scan(self, state, inputs, mask)
 
     def trace(self, episode: Episode) -> Trace:
-        """See `Recurrent.trace`; and what each slot keeps."""
+        """See `Recurrent.trace`; and what each location keeps."""
         trace = super().trace(episode)
-        kept, text = self.access.kept({name: traced.values for name, traced in trace.arrays.items()})
-        arrays = {**trace.arrays, "kept": Traced(kept, About(("slot",), text, "kept"))}
+        retention, text = self.access.retention({name: traced.values for name, traced in trace.arrays.items()})
+        arrays = {**trace.arrays, "retention": Traced(retention, ArrayInfo(("location",), text, "retention"))}
         return Trace(trace.logits, arrays, self.access.reads_first)

@@ -1,29 +1,27 @@
-"""Engineered starts: how heads behave before any training, where a recipe asks for it. The papers have none of this."""
+"""How the heads of a memory network begin, where a recipe asks for more than random weights. The papers do not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from metacli.models.memory.mann import LRUA
-    from metacli.models.memory.ntm import NTMAccess
 
 _MARK = 0.11  # about the size of an entry of a key at the start
 _LABEL_SHARE = 0.3  # of the usual size: a label adds to an item's row without drowning it
 
 
-def ntm_by_content(interface: nn.Linear, access: NTMAccess, successor: bool) -> None:
+def ntm_by_content(interface: nn.Linear, config: Any, sizes: list[int], then_next: bool) -> None:
     """Write heads move on by one location at each step and add what the read heads look for; reads go by content.
 
     Args:
-        interface: the layer that emits the interface of `access`, changed in place.
-        successor: reads go to the location after the best match.
+        interface: the layer that emits the interface vector, changed in place.
+        config: an `NTM.Config`.
+        sizes: of the parts of the interface vector, see `NTMAccess`.
+        then_next: reads go to the location after the best match.
     """
-    c = access.config
-    _, positive, gate, shift, _ = interface.bias.split(access.sizes)
+    c = config
+    _, positive, gate, shift, _ = interface.bias.split(sizes)
     strength, sharpness = positive.view(-1, 2).unbind(1)
     reads, writes = slice(0, c.read_heads), slice(c.read_heads, None)
     strength[reads] = 8
@@ -31,25 +29,27 @@ def ntm_by_content(interface: nn.Linear, access: NTMAccess, successor: bool) -> 
     sharpness[writes] = 3
     if c.shift_range:
         offsets = shift.view(len(gate), -1)
-        offsets[reads, c.shift_range + successor] = 3  # stay, or the next location
+        offsets[reads, c.shift_range + then_next] = 3  # stay, or the next location
         offsets[writes, c.shift_range + 1] = 3  # the next location
     for parameter in interface.parameters():
-        keys, *_, change = parameter.split(access.sizes)
+        keys, *_, change = parameter.split(sizes)
         added = change.unflatten(0, (c.write_heads, 2, c.width))[:, 1]
         for head, add in enumerate(added):
             add.copy_(keys.unflatten(0, (-1, c.width))[head % c.read_heads])
 
 
-def lrua_in_pairs(interface: nn.Linear, access: LRUA) -> None:
-    """Heads go in pairs, so that a label joins the item before it; see `MANN.Config.start`.
+def lrua_in_pairs(interface: nn.Linear, config: Any, sizes: list[int]) -> None:
+    """Heads go in pairs, so that a label joins the item before it; see `MANN.Config.init`.
 
     Args:
-        interface: the layer that emits the interface of `access`, changed in place.
+        interface: the layer that emits the interface vector, changed in place.
+        config: a `MANN.Config`.
+        sizes: of the parts of the interface vector of a head, see `LRUA`.
     """
-    c = access.config
+    c = config
     mark = _MARK * (-1.0) ** torch.arange(c.width)  # orthogonal to the constant that the memory starts at
     for parameter in interface.parameters():
-        key, alpha, vector, _ = parameter.unflatten(0, (c.read_heads, -1)).split(access.sizes, 1)
+        key, alpha, vector, _ = parameter.unflatten(0, (c.read_heads, -1)).split(sizes, 1)
         bias = parameter.dim() == 1
         if bias:
             alpha[::2], alpha[1::2] = -3, 3

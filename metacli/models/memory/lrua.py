@@ -43,8 +43,8 @@ def least_used(usage: Tensor, count: int) -> Tensor:
     Returns:
         (B, R, L), each row one-hot; no gradient.
     """
-    slots = usage.sort(dim=-1, stable=True).indices[:, :count]  # (B, R)
-    return usage.new_zeros(*slots.shape, usage.shape[1]).scatter_(2, slots.unsqueeze(2), 1.0)
+    locations = usage.sort(dim=-1, stable=True).indices[:, :count]  # (B, R)
+    return usage.new_zeros(*locations.shape, usage.shape[1]).scatter_(2, locations.unsqueeze(2), 1.0)
 
 
 def write_weights(gate: Tensor, read_weights: Tensor, least_used: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def write_weights(gate: Tensor, read_weights: Tensor, least_used: Tensor) -> Ten
     return torch.lerp(least_used, read_weights, gate)
 
 
-def wipe(memory: Tensor, least_used: Tensor) -> Tensor:
+def erase_least_used(memory: Tensor, least_used: Tensor) -> Tensor:
     """The memory with its least used locations set to zero, as the paper does before each write.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metacli.models.memory import addressing, init, lrua
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
-from metacli.models.trace import About
+from metacli.models.trace import ArrayInfo
 
 
 class State(NamedTuple):
@@ -32,7 +32,7 @@ class State(NamedTuple):
     usage: Tensor
 
 
-class Signals(NamedTuple):
+class InterfaceParameters(NamedTuple):
     """What the heads emitted at one step.
 
     Attributes:
@@ -53,20 +53,24 @@ class Signals(NamedTuple):
 class LRUA(Access):
     """Least recently used access, the memory access of MANN (Santoro et al. 2016, sections 3.1 and 3.2).
 
-    A step: the least used locations are wiped, the heads write, then read what is there, or read first (`order`).
+    A step: the least used locations are erased, the heads write, then read what is there, or read first (`order`).
     """
 
-    described: ClassVar[dict[str, About]] = {
-        "memory": About(("slot", "width"), "M_t, the memory after the step", "memory"),
-        "reads": About(("head", "width"), "r_t, what each head read"),
-        "read_weights": About(("head", "slot"), "w^r_t, sums to 1 over the slots", "read"),
-        "write_weights": About(("head", "slot"), "w^w_t, sums to 1 over the slots", "write"),
-        "usage": About(("slot",), "w^u_t >= 0, decaying sum of all reads and writes of a slot", "usage"),
-        "key": About(("head", "width"), "k_t, what each head looks for"),
-        "gate": About(("head", "one"), "sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to a new slot"),
-        "strength": About(("head", "one"), "factor on the cosine inside the read's softmax; 1 in the paper"),
-        "least_used": About(("head", "slot"), "w^lu_t, one-hot: the slot that each head would write anew", "weighting"),
-        "write_vector": About(("head", "width"), "what each head writes; the key in the paper"),
+    described: ClassVar[dict[str, ArrayInfo]] = {
+        "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
+        "reads": ArrayInfo(("head", "width"), "r_t, what each head read"),
+        "read_weights": ArrayInfo(("head", "location"), "w^r_t, sums to 1 over the locations", "read"),
+        "write_weights": ArrayInfo(("head", "location"), "w^w_t, sums to 1 over the locations", "write"),
+        "usage": ArrayInfo(("location",), "w^u_t >= 0, decaying sum of all reads and writes of a location", "usage"),
+        "key": ArrayInfo(("head", "width"), "k_t, what each head looks for"),
+        "gate": ArrayInfo(
+            ("head", "one"), "sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to a new location"
+        ),
+        "strength": ArrayInfo(("head", "one"), "factor on the cosine inside the read's softmax; 1 in the paper"),
+        "least_used": ArrayInfo(
+            ("head", "location"), "w^lu_t, one-hot: the location that each head would write anew", "weighting"
+        ),
+        "write_vector": ArrayInfo(("head", "width"), "what each head writes; the key in the paper"),
     }
 
     state = State
@@ -92,41 +96,42 @@ class LRUA(Access):
             usage=like.new_zeros(batch, c.locations),
         )
 
-    def step(self, interface: Tensor, state: State) -> tuple[State, Signals]:
-        """Wipe, write and read, or read, wipe and write; see `Access.step`."""
-        signals = self.emit(interface, state.usage)
-        write_weights = lrua.write_weights(signals.gate, state.read_weights, signals.least_used)
-        memory = addressing.add(lrua.wipe(state.memory, signals.least_used), write_weights, signals.write_vector)
+    def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
+        """Erase, write and read, or read, erase_least_used and write; see `Access.step`."""
+        p = self.emit(interface, state.usage)
+        write_weights = lrua.write_weights(p.gate, state.read_weights, p.least_used)  # w^w_t, eq. 7
+        memory = lrua.erase_least_used(state.memory, p.least_used)
+        memory = addressing.add(memory, write_weights, p.write_vector)  # M_t, eq. 8
         looked_at = state.memory if self.reads_first else memory
-        similarity = addressing.cosine_similarity(signals.key, looked_at)
-        read_weights = addressing.content_weighting(similarity, signals.strength)
-        reads = addressing.read(looked_at, read_weights)
-        usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)
-        return State(memory, reads, read_weights, write_weights, usage), signals
+        similarity = addressing.cosine_similarity(p.key, looked_at)  # K, eq. 2
+        read_weights = addressing.content_weighting(similarity, p.strength)  # w^r_t, eq. 3
+        reads = addressing.read(looked_at, read_weights)  # r_t, eq. 4
+        usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)  # w^u_t, eq. 5
+        return State(memory, reads, read_weights, write_weights, usage), p
 
-    def emit(self, interface: Tensor, usage: Tensor) -> Signals:
-        """The numbers that the interface (B, I) stands for, and the slots that the usage (B, L) so far lets it take."""
+    def emit(self, interface: Tensor, usage: Tensor) -> InterfaceParameters:
+        """What the interface (B, I) stands for, and the locations that the usage (B, L) so far lets it take."""
         c = self.config
         key, alpha, vector, raw = interface.unflatten(1, (c.read_heads, -1)).split(self.sizes, 2)
-        return Signals(
-            key=key,
-            gate=torch.sigmoid(alpha),
+        return InterfaceParameters(
+            key=key,  # k_t
+            gate=torch.sigmoid(alpha),  # sigma(alpha)
             strength=nn.functional.softplus(raw) if c.learn_strength else torch.full_like(alpha, c.strength),
-            least_used=lrua.least_used(usage, c.read_heads),
-            write_vector=vector if c.write_vector == "separate" else key,
+            least_used=lrua.least_used(usage, c.read_heads),  # w^lu_{t-1}, eq. 6
+            write_vector=vector if c.write_vector == "separate" else key,  # the k_t of eq. 8
         )
 
-    def kept(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
-        """See `Access.kept`."""
-        return 1 - arrays["least_used"].sum(2), "1 where a slot's content survives the step, 0 where it is wiped"
+    def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """See `Access.retention`."""
+        return 1 - arrays["least_used"].sum(2), "1 where a location's content survives the step, 0 where it is erased"
 
-    def start(self, interface: nn.Linear) -> None:
-        """See `Access.start`: a learnt strength begins at `strength`; see also `MANN.Config.start`."""
+    def initialise(self, interface: nn.Linear) -> None:
+        """See `Access.initialise`: a learnt strength begins at `strength`; see also `MANN.Config.init`."""
         c = self.config
         if c.learn_strength:  # softplus of this is `strength`
             interface.bias.view(c.read_heads, -1)[:, -1] = c.strength + math.log(-math.expm1(-c.strength))
-        if c.start == "associative":
-            init.lrua_in_pairs(interface, self)
+        if c.init == "content":
+            init.lrua_in_pairs(interface, c, self.sizes)
 
 
 class MANN(MemoryNetwork):
@@ -135,9 +140,9 @@ class MANN(MemoryNetwork):
     Where the paper leaves a choice, and public code differs:
 
     - Order: a step writes first and then reads M_t, as the paper's equations have their indices. So a head finds the
-      row that it has just written, and in a stream can write the label, one step later, to that same row.
-    - Slots: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
-      heads write all R of them. All R are wiped before the write.
+      location that it has just written, and in a stream can write the label there, one step later.
+    - Locations: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
+      heads write all R of them. All R are erased before the write.
     - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
     - Start: memory 1e-6, usage 0, head r has last read and written location r.
     """
@@ -149,17 +154,17 @@ class MANN(MemoryNetwork):
 
         Attributes:
             read_heads: R, heads, each with one read and one write, at most `locations`; the paper: 4.
-            usage_decay: gamma, share of the usage kept from one step to the next; the paper: 0.99, public code 0.95.
+            usage_decay: gamma, share of the usage kept from step to step; the paper: 0.99, public code 0.95.
             strength: factor on the cosine inside the read's softmax; the paper has none, which is 1.
             learn_strength: emit the strength at every step instead, softplus, starting near `strength`; a
                 deviation: the paper has no strength.
             write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
             order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
-            start: how heads behave before any training. `neutral`: as small random numbers have it, the paper.
-                `associative`: heads go in pairs, so that a label joins the item before it. The first of a pair
-                writes to a least used location, the second where it last read. With a separate written vector, the
-                second looks for the row that the first has just written and marks it as labelled, and the first
-                looks for rows so marked: without the mark a head finds the question's own row, which knows no label.
+            init: how heads behave before any training. `random`: as small random numbers have it, the paper.
+                `content`: heads go in pairs, so that a label joins the item before it. The first of a pair writes
+                to a least used location, the second where it last read. With a separate written vector, the second
+                looks for the location that the first has just written and marks it as labelled, and the first looks
+                for marked locations: without the mark a head finds the question's own, which knows no label.
         """
 
         name: Literal["mann"] = "mann"
@@ -171,10 +176,10 @@ class MANN(MemoryNetwork):
         learn_strength: bool = False
         write_vector: Literal["key", "separate"] = "key"
         order: Literal["write-first", "read-first"] = "write-first"
-        start: Literal["neutral", "associative"] = "neutral"
+        init: Literal["random", "content"] = "random"
 
         @model_validator(mode="after")
-        def _a_slot_for_each_head(self) -> MANN.Config:
+        def _a_location_for_each_head(self) -> MANN.Config:
             if self.locations < self.read_heads:
                 raise ValueError(
                     f"locations is {self.locations}, fewer than the {self.read_heads} read_heads: each head needs a "

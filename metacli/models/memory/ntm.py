@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metacli.models.memory import addressing, init
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
-from metacli.models.trace import About
+from metacli.models.trace import ArrayInfo
 
 
 class State(NamedTuple):
@@ -30,7 +30,7 @@ class State(NamedTuple):
     write_weights: Tensor
 
 
-class Signals(NamedTuple):
+class InterfaceParameters(NamedTuple):
     """What the heads emitted in a step. `heads` are the read heads, then the write heads (R + Wh).
 
     Attributes:
@@ -60,23 +60,27 @@ class NTMAccess(Access):
     A step: all heads find their places on M_{t-1}; the write heads erase and add, giving M_t; the read heads read M_t.
     """
 
-    described: ClassVar[dict[str, About]] = {
-        "memory": About(("slot", "width"), "M_t, the memory after the step", "memory"),
-        "reads": About(("head", "width"), "r_t, what each read head read"),
-        "read_weights": About(("head", "slot"), "w_t of the read heads, sums to 1 over the slots", "read"),
-        "write_weights": About(("head", "slot"), "w_t of the write heads, sums to 1 over the slots", "write"),
-        "key": About(("head", "width"), "k_t, what each head looks for; heads: those that read, then those that write"),
-        "strength": About(("head", "one"), "beta_t > 0, how sharply the content decides"),
-        "gate": About(("head", "one"), "g_t in (0, 1): 1 goes by content, 0 stays where the head was"),
-        "shift": About(
+    described: ClassVar[dict[str, ArrayInfo]] = {
+        "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
+        "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
+        "read_weights": ArrayInfo(("head", "location"), "w_t of the read heads, sums to 1 over the locations", "read"),
+        "write_weights": ArrayInfo(
+            ("head", "location"), "w_t of the write heads, sums to 1 over the locations", "write"
+        ),
+        "key": ArrayInfo(
+            ("head", "width"), "k_t, what each head looks for; heads: those that read, then those that write"
+        ),
+        "strength": ArrayInfo(("head", "one"), "beta_t > 0, how sharply the content decides"),
+        "gate": ArrayInfo(("head", "one"), "g_t in (0, 1): 1 goes by content, 0 stays where the head was"),
+        "shift": ArrayInfo(
             ("head", "offset"), "s_t, sums to 1 over the offsets -k, ..., k that the head moves by", "weighting"
         ),
-        "sharpness": About(("head", "one"), "gamma_t > 1, how much the weighting is sharpened at the end"),
-        "content": About(
-            ("head", "slot"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
+        "sharpness": ArrayInfo(("head", "one"), "gamma_t > 1, how much the weighting is sharpened at the end"),
+        "content": ArrayInfo(
+            ("head", "location"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
         ),
-        "erase": About(("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
-        "add": About(("write head", "width"), "a_t of the write heads, what they add to the slots they write"),
+        "erase": ArrayInfo(("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
+        "add": ArrayInfo(("write head", "width"), "a_t of the write heads, what they add to the locations they write"),
     }
 
     state = State
@@ -100,44 +104,46 @@ class NTMAccess(Access):
         reading, writing = weights.split([c.read_heads, c.write_heads], 1)
         return State(memory, addressing.read(memory, reading), reading, writing)
 
-    def step(self, interface: Tensor, state: State) -> tuple[State, Signals]:
+    def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
         """Address, erase, add, read; see `Access.step`."""
-        signals, weights = self.address(interface, state)
+        parameters, weights = self.address(interface, state)
         reading, writing = weights.split([self.config.read_heads, self.config.write_heads], 1)
-        memory = addressing.erase(state.memory, writing, signals.erase)
-        memory = addressing.add(memory, writing, signals.add)
-        return State(memory, addressing.read(memory, reading), reading, writing), signals
+        memory = addressing.erase(state.memory, writing, parameters.erase)
+        memory = addressing.add(memory, writing, parameters.add)
+        return State(memory, addressing.read(memory, reading), reading, writing), parameters
 
-    def address(self, interface: Tensor, state: State) -> tuple[Signals, Tensor]:
+    def address(self, interface: Tensor, state: State) -> tuple[InterfaceParameters, Tensor]:
         """The numbers that the interface (B, I) stands for, in their ranges, and w_t of all heads (B, R + Wh, L)."""
         c = self.config
         heads = c.read_heads + c.write_heads
         key, positive, gate, shift, change = interface.clamp(-self.clip, self.clip).split(self.sizes, -1)
         key = key.unflatten(-1, (heads, c.width))  # k_t
-        strength, sharpness = F.softplus(positive).view(-1, heads, 2).split(1, -1)  # beta_t
-        sharpness = 1 + sharpness  # gamma_t
+        strength, sharpness = positive.view(-1, heads, 2).split(1, -1)
+        strength = F.softplus(strength)  # beta_t
         gate = torch.sigmoid(gate).unsqueeze(-1)  # g_t
         shift = torch.softmax(shift.unflatten(-1, (heads, -1)), -1)  # s_t
+        sharpness = 1 + F.softplus(sharpness)  # gamma_t
         erase, add = change.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)
-        erase, add = torch.sigmoid(erase), torch.tanh(add)  # e_t, a_t
+        erase = torch.sigmoid(erase)  # e_t
+        add = torch.tanh(add)  # a_t
 
         content = addressing.content_weighting(addressing.cosine_similarity(key, state.memory), strength)
         previous = torch.cat([state.read_weights, state.write_weights], 1)
         weights = addressing.interpolate(content, previous, gate)
         weights = addressing.circular_shift(weights, shift)
         weights = addressing.sharpen(weights, sharpness)
-        return Signals(key, strength, gate, shift, sharpness, content, erase, add), weights
+        return InterfaceParameters(key, strength, gate, shift, sharpness, content, erase, add), weights
 
-    def kept(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
-        """See `Access.kept`: the mean of the erasing over the width."""
+    def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """See `Access.retention`: the mean of the erasing over the width."""
         weights, erase = arrays["write_weights"], arrays["erase"]  # (B, T, Wh, L or W)
-        kept = (1 - weights[..., None] * erase[..., None, :]).prod(2).mean(-1)  # (B, T, L)
-        return kept, "share of a slot's content that the step's erasing leaves, mean over the width"
+        retention = (1 - weights[..., None] * erase[..., None, :]).prod(2).mean(-1)  # (B, T, L)
+        return retention, "share of a location's content that the step's erasing leaves, mean over the width"
 
-    def start(self, interface: nn.Linear) -> None:
-        """See `Access.start` and `NTM.Config.start`."""
-        if self.config.start != "neutral":
-            init.ntm_by_content(interface, self, successor=self.config.start == "successor")
+    def initialise(self, interface: nn.Linear) -> None:
+        """See `Access.initialise` and `NTM.Config.init`."""
+        if self.config.init != "random":
+            init.ntm_by_content(interface, self.config, self.sizes, then_next=self.config.init == "content-then-next")
 
 
 class NTM(MemoryNetwork):
@@ -157,18 +163,18 @@ class NTM(MemoryNetwork):
             read_heads: heads that read.
             write_heads: heads that write.
             shift_range: k, the farthest a head can move in one step; offsets are -k, ..., k.
-            start: how heads behave before any training. `neutral`: as small random numbers have it. `associative`:
+            init: how heads behave before any training. `random`: as small random numbers have it. `content`:
                 write heads move on by one location at each step and add what the read heads look for, read heads
                 go by content (beta_t about 8); where labels are to be found again by content, as in N-way K-shot,
-                learning then starts at once. `successor`: the same, but reads go to the location after the best
-                match, to what came next: in a stream, where a label comes one step after its item, the label.
+                learning then starts at once. `content-then-next`: the same, but reads go to the location after the
+                best match, to what came next: in a stream, where a label comes one step after its item, the label.
         """
 
         name: Literal["ntm"] = "ntm"
         read_heads: int = Field(1, ge=1, le=32)
         write_heads: int = Field(1, ge=1, le=32)
         shift_range: int = Field(1, ge=0, le=32)
-        start: Literal["neutral", "associative", "successor"] = "neutral"
+        init: Literal["random", "content", "content-then-next"] = "random"
 
         @model_validator(mode="after")
         def _offsets_fit(self) -> NTM.Config:

@@ -14,14 +14,15 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.tasks.base import SPLITS, Counter, Split, Tasks
+from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import labels, order
 from metacli.tasks.images.augment import quickest
+from metacli.tasks.rng import CounterRNG
 
-APPEARANCES = 10  # of a class in a stream, scored one by one
+INSTANCES = 10  # of a class in a stream, scored one by one
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class ImageSet:
     """Images by class.
 
     Attributes:
-        images: (classes, drawings, channels, height, width) uint8, intensity 0 to 255: ink 255, paper 0.
+        images: (classes, instances, channels, height, width) uint8, intensity 0 to 255: ink 255, paper 0.
         names: the name of each class.
-        counts: (classes,) int64, the drawings that each class really has; what follows them is padding.
+        counts: (classes,) int64, the instances that each class really has; what follows them is padding.
     """
 
     images: Tensor
@@ -39,20 +40,20 @@ class ImageSet:
     counts: np.ndarray
 
 
-class ImageConfig(Section):
+class ImageConfig(BaseConfig):
     """The keys of all tasks over images.
 
     Attributes:
         protocol: `k-shot` (D_train and D_test apart, every question alone) or `stream` (MANN: an image at every
             step, its label one step later, every step scored).
         ways: N, classes of a task.
-        shots: K, labelled drawings of each class in D_train (k-shot).
-        queries: drawings of each class in D_test (k-shot).
+        shots: K, labelled instances of each class in D_train (k-shot).
+        queries: instances of each class in D_test (k-shot).
         length: T, steps of an episode (stream).
         labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
             each class of each task (MANN's labels for 15 classes).
         size: height and width of an image in pixels.
-        quarter_turns: every class turned by 90, 180 and 270 degrees is three more classes.
+        rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes.
         rotation: each image is turned by up to this many degrees either way.
         shift: each image is moved by up to this many pixels of `size` either way, across and down.
         augment: the splits that quarter turns, rotation and shift apply to.
@@ -65,7 +66,7 @@ class ImageConfig(Section):
     length: int = Field(50, ge=1, le=10_000)
     labels: Literal["one-hot", "strings"] = "one-hot"
     size: int = Field(28, ge=4, le=512)
-    quarter_turns: bool = False
+    rotated_classes: bool = False
     rotation: float = Field(0.0, ge=0, le=180)
     shift: float = Field(0.0, ge=0, le=512)
     augment: Literal["train", "all"] = "train"
@@ -74,7 +75,7 @@ class ImageConfig(Section):
 class Images(Tasks):
     """p(T) over classes of images: a subclass loads the images and divides the classes.
 
-    A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different drawings of each.
+    A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different instances of each.
     Class ids: turn * C + c for class c of C turned by `turn` quarters anti-clockwise.
     """
 
@@ -114,13 +115,13 @@ class Images(Tasks):
         """The class ids of each split, turned ones included.
 
         Raises:
-            UsageError: a split has too few classes or drawings for these tasks; the message names each such split. One
+            UsageError: a split has too few classes or instances for these tasks; the message names each such split. One
                 without any class is no fault until it is asked for: a folder may hold nothing but test classes.
         """
         c, n = self.config, len(self.image_set.names)
         pools = {}
         for split, classes in self.class_splits(n).items():
-            turns = 4 if c.quarter_turns and self.augments(split) else 1
+            turns = 4 if c.rotated_classes and self.augments(split) else 1
             pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
         faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
         if faults:
@@ -149,59 +150,59 @@ class Images(Tasks):
 
     @cached_property
     def _table(self) -> Tensor:
-        """(class ids * drawings, channels * height * width) uint8."""
+        """(class ids * instances, channels * height * width) uint8."""
         images = self.image_set.images
-        turns = 4 if self.config.quarter_turns else 1
+        turns = 4 if self.config.rotated_classes else 1
         turned = torch.stack([torch.rot90(images, turn, (-2, -1)) for turn in range(turns)])
         return turned.flatten(0, 2).flatten(1)
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Episodes first, ..., first + count - 1 of a split.
 
-        k-shot: D_train holds K drawings of each class, D_test `queries` others, each part in random order.
-        stream: D_train is empty; each step's class is uniform among those with a drawing left, and its drawing one
-        not yet shown. So no drawing comes twice, and nearly always all N classes are open.
+        k-shot: D_train holds K instances of each class, D_test `queries` others, each part in random order.
+        stream: D_train is empty; each step's class is uniform among those with an instance left, and its instance one
+        not yet shown. So no instance comes twice, and nearly always all N classes are open.
         """
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
         if not len(pool):
             raise UsageError(self._faults(split, pool)[0], "give it classes, or ask for another split")
-        counter = Counter(self.seed, split, index)
-        classes = pool[counter.subset(len(pool), c.ways)]  # (B, N)
+        rng = CounterRNG(self.seed, split, index)
+        classes = pool[rng.subset(len(pool), c.ways)]  # (B, N)
         counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
         if c.protocol == "k-shot":
             parts = (
-                order.shuffled(counter, c.ways, 0, c.shots),
-                order.shuffled(counter, c.ways, c.shots, c.shots + c.queries),
+                order.shuffled(rng, c.ways, 0, c.shots),
+                order.shuffled(rng, c.ways, c.shots, c.shots + c.queries),
             )
         else:
             none = np.zeros((count, 0), np.int64)
-            parts = ((none, none), order.streamed(counter, counts, c.length))
-        characters = labels.strings(counter, c.ways) if c.labels == "strings" else None  # (B, N, C)
-        drawings = order.drawings(counter, counts, self.image_set.images.shape[1])  # (B, N, D)
-        rows, first_row = np.arange(count)[:, None], classes * drawings.shape[2]
+            parts = ((none, none), order.streamed(rng, counts, c.length))
+        characters = labels.strings(rng, c.ways) if c.labels == "strings" else None  # (B, N, C)
+        instances = order.instances(rng, counts, self.image_set.images.shape[1])  # (B, N, D)
+        rows, first_row = np.arange(count)[:, None], classes * instances.shape[2]
 
         at, y = [], []
-        for label, nth in parts:  # (B, T) each: the class by its label, and which of its drawings
-            at.append(first_row[rows, label] + drawings[rows, label, nth])
+        for label, nth in parts:  # (B, T) each: the class by its label, and which of its instances
+            at.append(first_row[rows, label] + instances[rows, label, nth])
             y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
-        x = self._pixels(at, counter if self.augments(split) else None)
+        x = self._pixels(at, rng if self.augments(split) else None)
         seen = labels.one_hot(y[0], self.spec.y_size)  # (B, S, Y)
         late = None
         if c.protocol == "stream":
             late = F.pad(labels.one_hot(y[1], self.spec.y_size), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
         numbers = torch.from_numpy(index)
-        return Episode(x[0], seen, x[1], y[1], numbers, y_late=late, classes=torch.from_numpy(classes))
+        return Episode(x[0], seen, x[1], y[1], numbers, y_previous=late, classes=torch.from_numpy(classes))
 
-    def _pixels(self, at: list[np.ndarray], counter: Counter | None) -> list[Tensor]:
-        """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `counter` is given.
+    def _pixels(self, at: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
+        """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `rng` is given.
 
         All of them at once: for a single episode it is the number of operations that costs.
         """
         c, shape = self.config, self.spec.x_shape
         row, loops = np.concatenate([part.ravel() for part in at]), quickest()
-        if counter is not None and (c.rotation or c.shift):
-            draws = [counter.uniform(part.shape[1], 3).reshape(-1, 3) for part in at if part.size]
+        if rng is not None and (c.rotation or c.shift):
+            draws = [rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in at if part.size]
             draw = 2 * np.concatenate(draws) - 1  # in [-1, 1)
             x = loops.moved(self._table, row, shape, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
         else:
@@ -217,8 +218,8 @@ class Images(Tasks):
         """Scores task by task; a string is right when all of its characters are.
 
         Returns:
-            `loss` (B,): nats per label character. `accuracy` (B,). For a stream also `by_appearance` (B, 10): the
-            accuracy at the 1st, ..., 10th appearance of a class, over the classes that reach it; NaN where none does.
+            `loss` (B,): nats per label character. `accuracy` (B,). For a stream also `accuracy_at_instance` (B, 10):
+            the accuracy at the 1st, ..., 10th instance of a class, over the classes that reach it; NaN where none does.
         """
         answer = episode.y_test
         right = labels.right(logits, answer)  # (B, Q)
@@ -226,8 +227,8 @@ class Images(Tasks):
         if self.config.protocol == "stream":
             same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
             before = same.tril(-1).sum(2)  # (B, T): earlier appearances of the class of each step
-            at = (before[..., None] == torch.arange(APPEARANCES, device=before.device)).float()  # (B, T, 10)
-            scores["by_appearance"] = (right[..., None] * at).sum(1) / at.sum(1)
+            at = (before[..., None] == torch.arange(INSTANCES, device=before.device)).float()  # (B, T, 10)
+            scores["accuracy_at_instance"] = (right[..., None] * at).sum(1) / at.sum(1)
         return scores
 
     @property
@@ -238,7 +239,7 @@ class Images(Tasks):
         return {"loss": math.log(choices), "accuracy": float(choices) ** -characters}
 
     def describe(self) -> str:
-        """One line: the data, the classes and drawings of each split, the seed."""
+        """One line: the data, the classes and instances of each split, the seed."""
         n, counts = len(self.image_set.names), self.image_set.counts
         sizes = [f"{s} {len(p):,} classes, {counts[p % n].sum():,} images" for s, p in self.pools.items()]
         return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
@@ -247,12 +248,12 @@ class Images(Tasks):
         """The data and how its classes are divided, in a few words."""
         return str(self.config.name)
 
-    def origins(self, split: Split) -> set[str]:
-        """See `Tasks.origins`; a turned class counts as the one that it was turned from."""
+    def class_identities(self, split: Split) -> set[str]:
+        """See `Tasks.class_identities`; a turned class counts as the one that it was turned from."""
         names = self.image_set.names
-        return {f"{self.origin()}/{names[c % len(names)]}" for c in self.pools[split]}
+        return {f"{self.data_identity()}/{names[c % len(names)]}" for c in self.pools[split]}
 
-    def origin(self) -> str:
+    def data_identity(self) -> str:
         """What tells this data from others."""
         return str(self.config.name)
 

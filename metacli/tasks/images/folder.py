@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.machine import cache
-from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images.archive import read_image
 from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.rng import CounterRNG
 
 VERSION = 1  # of what is cached: another number where any pixel is made otherwise
 REPLACE = "replace it or take it away"
@@ -89,7 +90,7 @@ class Folder(Images):
         splits: dict[Split, np.ndarray] = {split: np.flatnonzero(top == split) for split in SPLITS}
         free = np.flatnonzero(~np.isin(top, SPLITS))
         rest = np.concatenate([splits["train"], free])
-        rest = rest[Counter(self.config.split_seed, "classes", np.zeros(1)).permutation(len(rest))[0]]
+        rest = rest[CounterRNG(self.config.split_seed, "classes", np.zeros(1)).permutation(len(rest))[0]]
         whole = len(rest)
         fractions: dict[Split, float] = {"val": self.config.val_fraction, "test": self.config.test_fraction}
         for split, fraction in fractions.items():
@@ -98,8 +99,8 @@ class Folder(Images):
                 splits[split], rest = rest[:cut], rest[cut:]
         return {**splits, "train": rest}
 
-    def origin(self) -> str:
-        """See `Images.origin`."""
+    def data_identity(self) -> str:
+        """See `Images.data_identity`."""
         return str(Path(self.config.root).expanduser().resolve())
 
     def source(self) -> str:

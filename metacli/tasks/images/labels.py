@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metacli.tasks.base import Counter
+from metacli.tasks.rng import CounterRNG
 
 LETTERS = 5  # of the alphabet of string labels
 CHARACTERS = 5  # of one string label
 
 
-def strings(counter: Counter, ways: int) -> np.ndarray:
+def strings(rng: CounterRNG, ways: int) -> np.ndarray:
     """(B, N, CHARACTERS) int64: a random string for each class, no two alike within a task."""
-    drawn = counter.subset(LETTERS**CHARACTERS, ways)
+    drawn = rng.subset(LETTERS**CHARACTERS, ways)
     return drawn[..., None] // LETTERS ** np.arange(CHARACTERS) % LETTERS
 
 

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 
 from metacli.errors import MetacliError
-from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import archive
 from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.rng import CounterRNG
 
 RANDOM_TEST = 423  # test classes of the random split
 
@@ -37,7 +38,7 @@ class Omniglot(Images):
                 taken until they have so many (random, lake).
             split_dir: folder of train.txt, val.txt and test.txt with lines ALPHABET/CHARACTER/rotDDD; empty for
                 `vinyals_split` in the folder METACLI_DATA (vinyals).
-            quarter_turns: on here, as in the papers.
+            rotated_classes: on here, as in the papers.
         """
 
         name: Literal["omniglot"] = "omniglot"
@@ -45,7 +46,7 @@ class Omniglot(Images):
         split_seed: int = Field(0, ge=0)
         val_classes: int = Field(100, ge=1, le=1000)
         split_dir: str = ""
-        quarter_turns: bool = True
+        rotated_classes: bool = True
 
     def load(self) -> ImageSet:
         """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
@@ -59,7 +60,7 @@ class Omniglot(Images):
         c = self.config
         if c.split == "vinyals":
             return listed_classes(self.image_set.names, split_folder(c.split_dir))
-        counter = Counter(c.split_seed, "classes", np.zeros(1))
+        counter = CounterRNG(c.split_seed, "classes", np.zeros(1))
         if c.split == "random":
             order = counter.permutation(n)[0]
             test, train = order[:RANDOM_TEST], order[RANDOM_TEST:]

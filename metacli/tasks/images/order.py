@@ -1,21 +1,21 @@
-"""Which class and which of its drawings comes when: N-way K-shot's two parts, MANN's stream."""
+"""Which class and which of its instances comes when: N-way K-shot's two parts, MANN's stream."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from metacli.tasks.base import Counter
+from metacli.tasks.rng import CounterRNG
 
 
-def shuffled(counter: Counter, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawings start, ..., stop - 1 of each class in random order: labels and drawing numbers, (B, T) each."""
-    nth, label = np.divmod(counter.permutation(ways * (stop - start)), ways)
+def shuffled(rng: CounterRNG, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Instances start, ..., stop - 1 of each class in random order: labels and instance numbers, (B, T) each."""
+    nth, label = np.divmod(rng.permutation(ways * (stop - start)), ways)
     return label, start + nth
 
 
-def streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes drawn one by one, uniformly among those with a drawing left: labels and drawing numbers, (B, T) each."""
-    draw = counter.uniform(length)
+def streamed(rng: CounterRNG, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes drawn one by one, uniformly among those with an instance left: labels, instance numbers, (B, T) each."""
+    draw = rng.uniform(length)
     label = np.empty(draw.shape, np.int64)
     nth = np.empty(draw.shape, np.int64)
     seen, rows = np.zeros_like(counts), np.arange(len(counts))
@@ -27,9 +27,9 @@ def streamed(counter: Counter, counts: np.ndarray, length: int) -> tuple[np.ndar
     return label, nth
 
 
-def drawings(counter: Counter, counts: np.ndarray, most: int) -> np.ndarray:
-    """(B, N, most) int64: the drawings 0, ..., count - 1 of each class in random order, then padding."""
-    keys = counter.bits(counts.shape[1], most)
+def instances(rng: CounterRNG, counts: np.ndarray, most: int) -> np.ndarray:
+    """(B, N, most) int64: the instances 0, ..., count - 1 of each class in random order, then padding."""
+    keys = rng.bits(counts.shape[1], most)
     if (counts == most).all():
         return keys.argsort(-1)
     keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from metacli.tasks.base import Counter
+from metacli.tasks.rng import CounterRNG
 
 PIXELS = 105  # height and width of the page
 LEGS = 5  # of a stroke at most
@@ -58,7 +58,7 @@ def written(seed: int, numbers: np.ndarray, strokes: Strokes, drawings: int) -> 
     Returns:
         (M, drawings, POINTS + 1) complex128, the M legs in pixels of the page, and (M,) the row of their character.
     """
-    hand, tremor = Counter(seed, "strokes hand", numbers), Counter(seed, "strokes tremor", strokes.number)
+    hand, tremor = CounterRNG(seed, "strokes hand", numbers), CounterRNG(seed, "strokes tremor", strokes.number)
     bend = bends(hand, HAND_BENDS, drawings)[strokes.owner]  # (N, D, W)
     knots = strokes.knots[:, None] + bend @ waves(strokes.knots).swapaxes(1, 2)  # (N, D, K)
     knots += TREMOR * _around(tremor, drawings, LEGS + 1) + SHIFT * _around(tremor, drawings, 1)
@@ -122,7 +122,7 @@ def waves(points: np.ndarray) -> np.ndarray:
     return (across[..., :, None] * down[..., None, :]).reshape(*points.shape, -1)
 
 
-def bends(draw: Counter, pixels: list[float], *shape: int) -> np.ndarray:
+def bends(draw: CounterRNG, pixels: list[float], *shape: int) -> np.ndarray:
     """(B, *shape, W) complex: a random amount of each of the `waves`, of that many pixels by order."""
     order = np.add.outer(np.arange(ORDERS), np.arange(ORDERS)).ravel()
     return np.array(pixels)[order] * _around(draw, *shape, ORDERS**2)
@@ -144,12 +144,12 @@ def extent(points: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return low[0] + 1j * low[1], high[0] + 1j * high[1]
 
 
-def normal(draw: Counter, *shape: int) -> np.ndarray:
+def normal(draw: CounterRNG, *shape: int) -> np.ndarray:
     """(B, *shape) standard normal (Box and Muller 1958)."""
     return np.sqrt(-2 * np.log1p(-draw.uniform(*shape))) * np.cos(2 * np.pi * draw.uniform(*shape))
 
 
-def _around(draw: Counter, *shape: int) -> np.ndarray:
+def _around(draw: CounterRNG, *shape: int) -> np.ndarray:
     """(B, *shape) complex: a standard normal each way."""
     return normal(draw, *shape) + 1j * normal(draw, *shape)
 

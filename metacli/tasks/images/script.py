@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacli.tasks.base import Counter
 from metacli.tasks.images.pen import LEGS, Strokes, bends, extent, normal, waves
+from metacli.tasks.rng import CounterRNG
 
 LETTERS = 25  # characters of an alphabet
 STROKES = 6  # of a character at most
@@ -71,7 +71,7 @@ def characters(seed: int, numbers: np.ndarray) -> Strokes:
     """
     alphabets, row = np.unique(numbers // LETTERS, return_inverse=True)
     style = Style(*(column[row] for column in _styles(seed, alphabets)))
-    draw = Counter(seed, "strokes character", numbers)
+    draw = CounterRNG(seed, "strokes character", numbers)
 
     kind = _pick(draw, style.kinds[:, None], STROKES)  # (C, STROKES)
     legs = 1 + _pick(draw, style.legs[:, None], STROKES)
@@ -91,7 +91,7 @@ def characters(seed: int, numbers: np.ndarray) -> Strokes:
 
 
 def _styles(seed: int, alphabets: np.ndarray) -> Style:
-    draw = Counter(seed, "strokes alphabet", alphabets)
+    draw = CounterRNG(seed, "strokes alphabet", alphabets)
     columns = 2 + _pick(draw, np.array([0.2, 0.55, 0.25]))[:, None]
     lines = 2 + _pick(draw, np.array([0.15, 0.55, 0.3]))[:, None]
     x, y = (axis.ravel() for axis in np.meshgrid(np.arange(GRID), np.arange(GRID)))
@@ -122,7 +122,7 @@ def _styles(seed: int, alphabets: np.ndarray) -> Style:
     )
 
 
-def _walks(draw: Counter, style: Style, legs: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _walks(draw: CounterRNG, style: Style, legs: np.ndarray, count: np.ndarray) -> np.ndarray:
     """(C, STROKES, LEGS + 1) complex: what each stroke goes through, on the grid; it stays where its legs end.
 
     Hardly a leg is gone twice, and hardly one leads straight back.
@@ -153,7 +153,7 @@ def _walks(draw: Counter, style: Style, legs: np.ndarray, count: np.ndarray) -> 
     return knots[..., :1] + np.where(small, 0.45, 1)[..., None] * (knots - knots[..., :1])
 
 
-def _curves(draw: Counter, style: Style, kind: np.ndarray, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _curves(draw: CounterRNG, style: Style, kind: np.ndarray, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`bulge` (C, STROKES, LEGS) and `smooth` (C, STROKES, LEGS + 1), see `Strokes`."""
     leg, knot, kind = np.arange(LEGS), np.arange(LEGS + 1), kind[..., None]
     turn = np.where(draw.uniform(STROKES, LEGS) < 0.35 * style.wave[:, None, None], -1, 1).cumprod(2)
@@ -167,7 +167,7 @@ def _curves(draw: Counter, style: Style, kind: np.ndarray, legs: np.ndarray) -> 
 
 
 def _make_rings(
-    draw: Counter, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
+    draw: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
 ) -> None:
     """Some strokes become two half circles around or beside where they begin, in place."""
     dot = draw.uniform(STROKES) < style.dot[:, None]
@@ -181,7 +181,7 @@ def _make_rings(
 
 
 def _repeat(
-    draw: Counter, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
+    draw: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
 ) -> None:
     """Some strokes become the stroke before, moved across its chord, in place."""
     again = draw.uniform(STROKES) < style.again[:, None]
@@ -195,7 +195,7 @@ def _repeat(
             part[copy, s] = part[copy, s - 1]
 
 
-def _on_page(draw: Counter, page: np.ndarray, knots: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def _on_page(draw: CounterRNG, page: np.ndarray, knots: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """(N, K) from the grid to pixels from the middle: characters differ less in size than in what is in them."""
     width, height = (axis * np.exp(0.12 * normal(draw)) for axis in (page.real, page.imag))
     knots = knots.real * width[owner, None] + 1j * knots.imag * height[owner, None]
@@ -205,12 +205,12 @@ def _on_page(draw: Counter, page: np.ndarray, knots: np.ndarray, owner: np.ndarr
     return (knots - (low + high)[owner, None] / 2) * scale[owner, None]
 
 
-def _pick(draw: Counter, odds: np.ndarray, *shape: int) -> np.ndarray:
+def _pick(draw: CounterRNG, odds: np.ndarray, *shape: int) -> np.ndarray:
     """(B, *shape) int64: a choice by `odds`, (..., K) that broadcasts to (B, *shape, K), not all 0."""
     steps = odds.cumsum(-1)
     return (draw.uniform(*shape)[..., None] * steps[..., -1:] >= steps).sum(-1).clip(max=odds.shape[-1] - 1)
 
 
-def _odds(draw: Counter, middle: list[float], spread: float) -> np.ndarray:
+def _odds(draw: CounterRNG, middle: list[float], spread: float) -> np.ndarray:
     """(A, K): odds that differ from alphabet to alphabet around the middle ones."""
     return np.array(middle) * np.exp(spread * normal(draw, len(middle)))

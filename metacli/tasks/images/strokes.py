@@ -11,10 +11,11 @@ from pydantic import Field
 from tqdm import tqdm
 
 from metacli.machine import cache
-from metacli.tasks.base import SPLITS, Counter, Split
+from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images.base import ImageConfig, Images, ImageSet
 from metacli.tasks.images.pen import inked, resized, written
 from metacli.tasks.images.script import LETTERS, characters
+from metacli.tasks.rng import CounterRNG
 
 VERSION = 1  # of the drawings: another number where any pixel of any family changes, so that caches are made anew
 ROOM = 25_000  # classes of the family, whole alphabets, that belong to each split
@@ -46,25 +47,25 @@ class Strokes(Images):
         classes: int = Field(1000, ge=2, le=20_000)
         val_classes: int = Field(100, ge=2, le=20_000)
         test_classes: int = Field(200, ge=2, le=20_000)
-        drawings: int = Field(20, ge=2, le=200)
+        instances: int = Field(20, ge=2, le=200)
         data_seed: int = Field(0, ge=0, lt=2**32)
 
     def load(self) -> ImageSet:
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        name = "-".join(map(str, ("strokes", VERSION, c.data_seed, *self._sizes.values(), c.drawings, c.size)))
-        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.drawings, c.size)})
+        name = "-".join(map(str, ("strokes", VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
+        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size)})
         images = torch.from_numpy(arrays["images"])[:, :, None]
-        return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.drawings))
+        return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.instances))
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: no alphabet is in two splits."""
         starts = np.cumsum([0, *self._sizes.values()])
         return {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(SPLITS)}
 
-    def origin(self) -> str:
-        """See `Images.origin`."""
+    def data_identity(self) -> str:
+        """See `Images.data_identity`."""
         return f"strokes {self.config.data_seed}"
 
     def source(self) -> str:
@@ -105,7 +106,7 @@ def names(seed: int, numbers: np.ndarray) -> list[str]:
     Alphabets are numbered by stride: as the stride shares no factor with the number of names, none comes twice.
     """
     many = len(SYLLABLES) ** 3
-    first = int(Counter(seed, "strokes name", np.zeros(1)).integers(many)[0])
+    first = int(CounterRNG(seed, "strokes name", np.zeros(1)).integers(many)[0])
     alphabet, letter = numbers // LETTERS, numbers % LETTERS
     digits = (first + alphabet * STRIDE)[:, None] % many // len(SYLLABLES) ** np.arange(3) % len(SYLLABLES)
     spelt = ["".join(SYLLABLES[digit] for digit in row).capitalize() for row in digits]

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from metacli.episode import Episode
-from metacli.tasks.base import Counter, Split, Tasks
+from metacli.tasks.base import Split, Tasks
+from metacli.tasks.rng import CounterRNG
 
 
 class Phases(NamedTuple):
@@ -44,11 +45,11 @@ class Algorithmic(Tasks):
     maximise = False
 
     @abstractmethod
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """One batch of episodes.
 
         Every draw whose size follows the batch's longest episode has that size as its first dimension: number j of
-        a Counter's stream does not depend on how many are drawn, so an episode is the same in every batch.
+        a CounterRNG's stream does not depend on how many are drawn, so an episode is the same in every batch.
 
         Args:
             random: the random numbers of each episode.
@@ -60,7 +61,7 @@ class Algorithmic(Tasks):
         index = np.arange(first, first + count)
         slow = getattr(self.config, "curriculum", 0) if split == "train" else 0
         grown = np.minimum(1.0, index / slow) if slow else np.ones(count)
-        p = self.draw(Counter(self.seed, split, index), grown)
+        p = self.draw(CounterRNG(self.seed, split, index), grown)
         return Episode(
             x_train=torch.from_numpy(p.x_train.astype(np.float32)),
             y_train=torch.zeros(*p.x_train.shape[:2], 0),
@@ -121,7 +122,7 @@ def _scored(episode: Episode) -> Tensor:
     return episode.mask_test
 
 
-def draw_length(random: Counter, grown: np.ndarray, fixed: int, low: int, high: int) -> np.ndarray:
+def draw_length(random: CounterRNG, grown: np.ndarray, fixed: int, low: int, high: int) -> np.ndarray:
     """(B,) int64: `fixed` where it is not 0, else uniform over low, ..., the part of high that has `grown`."""
     if fixed:
         return np.full(len(grown), fixed)
@@ -129,7 +130,7 @@ def draw_length(random: Counter, grown: np.ndarray, fixed: int, low: int, high: 
     return low + random.integers(longest - low + 1)
 
 
-def before(length: np.ndarray, count: int | None = None) -> np.ndarray:
+def length_mask(length: np.ndarray, count: int | None = None) -> np.ndarray:
     """(B, count) bool: True at the first `length` (B,) positions; count is by default the greatest length."""
     return np.arange(length.max() if count is None else count) < length[:, None]
 

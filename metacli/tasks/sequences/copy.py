@@ -9,16 +9,16 @@ import numpy as np
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
-from metacli.tasks.base import Counter
-from metacli.tasks.sequences.base import Algorithmic, Phases, before, check_range, draw_length
+from metacli.tasks.rng import CounterRNG
+from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
 
 
 class Copy(Algorithmic):
     """Random bit vectors, then a delimiter on its own channel; the answer is the vectors in order."""
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of copy.
 
         Attributes:
@@ -47,12 +47,12 @@ class Copy(Algorithmic):
         longest = config.length or config.max_length
         return Spec("sequence", (config.width + 1,), 0, config.width, 2 * longest + 1)
 
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """L vectors and the delimiter; L answers."""
         c = self.config
         length = draw_length(random, grown, c.length, c.min_length, c.max_length)
         vectors, x_train, mask_train = presented(random, length, c.width, extra=0)
-        return Phases(x_train, mask_train, np.zeros_like(x_train[:, :-1]), vectors, before(length))
+        return Phases(x_train, mask_train, np.zeros_like(x_train[:, :-1]), vectors, length_mask(length))
 
     def describe(self) -> str:
         """One line."""
@@ -67,7 +67,7 @@ class RepeatCopy(Algorithmic):
     min_repeats, ..., max_repeats, also where `repeats` lies beyond.
     """
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of repeat copy.
 
         Attributes:
@@ -104,7 +104,7 @@ class RepeatCopy(Algorithmic):
         answers = length * (config.repeats or config.max_repeats) + 1
         return Spec("sequence", (config.width + 2,), 0, config.width + 1, length + 1 + answers)
 
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """L vectors and the delimiter with the count n; L n answers and the end marker."""
         c = self.config
         length = draw_length(random, grown, c.length, c.min_length, c.max_length)
@@ -114,10 +114,12 @@ class RepeatCopy(Algorithmic):
         deviation = math.sqrt(((c.max_repeats - c.min_repeats + 1) ** 2 - 1) / 12) or 1.0  # of a discrete uniform
         rows, end = np.arange(len(length)), length * repeats
         x_train[rows, length, -1] = (repeats - mean) / deviation
-        asked = before(end + 1)  # (B, Q)
+        asked = length_mask(end + 1)  # (B, Q)
         source = np.arange(asked.shape[1]) % length[:, None]
         y_test = np.zeros((*asked.shape, c.width + 1))
-        y_test[..., :-1] = np.take_along_axis(vectors, source[..., None], 1) * before(end, asked.shape[1])[..., None]
+        y_test[..., :-1] = (
+            np.take_along_axis(vectors, source[..., None], 1) * length_mask(end, asked.shape[1])[..., None]
+        )
         y_test[rows, end, -1] = 1
         return Phases(x_train, mask_train, np.zeros((*asked.shape, c.width + 2)), y_test, asked)
 
@@ -138,17 +140,19 @@ class RepeatCopy(Algorithmic):
         return f"repeat-copy: {shown}, {_span(c.repeats, c.min_repeats, c.max_repeats)} times, generated"
 
 
-def presented(random: Counter, length: np.ndarray, width: int, extra: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def presented(
+    random: CounterRNG, length: np.ndarray, width: int, extra: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Random vectors (B, L, width), zero beyond `length` (B,); the input phase and its mask (B, L + 1).
 
     The input phase (B, L + 1, width + 1 + extra) is the vectors, then a step with the delimiter, channel `width`.
     """
-    real = before(length)
+    real = length_mask(length)
     vectors = random.integers(2, real.shape[1], width) * real[..., None]
     x_train = np.zeros((len(length), real.shape[1] + 1, width + 1 + extra))
     x_train[:, :-1, :width] = vectors
     x_train[np.arange(len(length)), length, width] = 1
-    return vectors, x_train, before(length + 1)
+    return vectors, x_train, length_mask(length + 1)
 
 
 def _span(fixed: int, low: int, high: int) -> str:

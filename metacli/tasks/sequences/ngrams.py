@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
-from metacli.tasks.base import Counter
+from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases
 
 
@@ -24,7 +24,7 @@ class DynamicNgrams(Algorithmic):
     as they must in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
     """
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of dynamic N-grams.
 
         Attributes:
@@ -41,7 +41,7 @@ class DynamicNgrams(Algorithmic):
         """One bit in, one bit out."""
         return Spec("sequence", (1,), 0, 1, config.length)
 
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """No input phase; as many answers as bits."""
         known, length = self.config.order - 1, self.config.length
         table = np.sin(0.5 * np.pi * random.uniform(2**known)) ** 2  # Beta(1/2, 1/2) is the arcsine law

@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
-from metacli.tasks.base import Counter
-from metacli.tasks.sequences.base import Algorithmic, Phases, before, check_range, draw_length
+from metacli.tasks.rng import CounterRNG
+from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
 
 
 class AssociativeRecall(Algorithmic):
@@ -21,7 +21,7 @@ class AssociativeRecall(Algorithmic):
     query. The query is any item but the last. Two items of a task can be alike by chance (one pair in 2^18).
     """
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of associative recall.
 
         Attributes:
@@ -54,7 +54,7 @@ class AssociativeRecall(Algorithmic):
         items, k = config.items or config.max_items, config.item_length
         return Spec("sequence", (config.width + 2,), 0, config.width, items * (k + 1) + 2 * k + 2)
 
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """Items of k vectors, each after its delimiter, then the query between two of its own; k answers."""
         c = self.config
         k = c.item_length
@@ -65,7 +65,7 @@ class AssociativeRecall(Algorithmic):
         blocks = np.zeros((len(items), most, k + 1, c.width + 2))
         blocks[:, :, 0, -2] = 1
         blocks[:, :, 1:, : c.width] = vectors
-        blocks *= before(items)[..., None, None]
+        blocks *= length_mask(items)[..., None, None]
 
         start = items * (k + 1)  # (B,) the step of the first query delimiter
         x_train = np.zeros((len(items), most * (k + 1) + k + 2, c.width + 2))
@@ -76,7 +76,7 @@ class AssociativeRecall(Algorithmic):
         answer = vectors[rows, query + 1]
         return Phases(
             x_train,
-            before(start + k + 2),
+            length_mask(start + k + 2),
             np.zeros((len(items), k, c.width + 2)),
             answer,
             np.ones(answer.shape[:2], dtype=bool),

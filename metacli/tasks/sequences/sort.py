@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from metacli.config.base import Section
+from metacli.config.base import BaseConfig
 from metacli.episode import Spec
-from metacli.tasks.base import Counter
+from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases
 
 
@@ -19,7 +19,7 @@ class PrioritySort(Algorithmic):
     The answer is the vectors of highest priority, the highest first.
     """
 
-    class Config(Section):
+    class Config(BaseConfig):
         """Keys of priority sort.
 
         Attributes:
@@ -44,7 +44,7 @@ class PrioritySort(Algorithmic):
         """Inputs: the bits, the priority, the delimiter. Answers: the bits."""
         return Spec("sequence", (config.width + 2,), 0, config.width, config.items + 1 + config.answers)
 
-    def draw(self, random: Counter, grown: np.ndarray) -> Phases:
+    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
         """All items and the delimiter; the answers in order."""
         c = self.config
         vectors = random.integers(2, c.items, c.width)

@@ -64,5 +64,5 @@ def in_order(encoder: PlainEncoder, episode: Episode) -> Tensor:
     if episode.mask_train is not None and not episode.mask_train.all():
         raise ValueError("a plain reference takes episodes of one length: fix it, as in task.length=20")
     x, y = torch.cat([episode.x_train, episode.x_test], 1), episode.y_train
-    late = y.new_zeros(*episode.x_test.shape[:2], y.shape[2]) if episode.y_late is None else episode.y_late
+    late = y.new_zeros(*episode.x_test.shape[:2], y.shape[2]) if episode.y_previous is None else episode.y_previous
     return torch.cat([encoder(x), torch.cat([y, late], 1).to(x.dtype)], -1)

@@ -39,15 +39,15 @@ class LRUAScan(AccessScan):
         self.usage = tape.states(c.locations, first=state.usage)
         self.units, self.cosines = tape.steps(heads, c.width), tape.steps(heads, c.locations)
         self.scalars = tape.steps(3, heads)  # the inverse norm of the key, the gate, the strength
-        self.inverse, self.wiped = tape.steps(c.locations), tape.steps(1, c.locations)
+        self.inverse, self.erased = tape.steps(c.locations), tape.steps(1, c.locations)
         self.least = np.zeros((len(self.inverse), batch, heads), np.int64)
         self.bits = scratch(c.locations, self.memory.dtype)
         self.tape, self.now = tape, 0
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        t, before, after = self.tape.slots(self.now)
+        t, before, after = self.tape.places(self.now)
         states = (self.memory, self.reading, self.writing, self.usage)
-        kept = (self.units, self.cosines, self.scalars, self.inverse, self.wiped, self.least)
+        kept = (self.units, self.cosines, self.scalars, self.inverse, self.erased, self.least)
         return (*(s[before] for s in states), *(s[after] for s in states), *(k[t] for k in kept))
 
     def forward(self, interface: Tensor, mask: np.ndarray) -> Tensor:
@@ -59,7 +59,7 @@ class LRUAScan(AccessScan):
 
     def last(self) -> State:
         """See `AccessScan.last`."""
-        _, last, _ = self.tape.slots(self.now)
+        _, last, _ = self.tape.places(self.now)
         memory, *rest = (torch.from_numpy(s[last]) for s in (self.memory, self.reading, self.writing, self.usage))
         return self.access.state(memory.mT, memory, *rest)
 
@@ -103,7 +103,7 @@ def _forward(
     cosines: Array,
     scalars: Array,
     inverse: Array,
-    wiped: Array,
+    erased: Array,
     least: Array,
 ) -> None:
     """One step of all tasks; arrays (B, ...): those up to `usage_before` are read, the others written."""
@@ -116,18 +116,18 @@ def _forward(
             reading[b], writing[b] = reading_before[b], writing_before[b]
             continue
         number = interface[b].reshape(heads, -1)
-        wiped[b] = 0
+        erased[b] = 0
         for h in range(heads):
             scalars[b, 0, h] = passes.unit(number[h, :width], units[b, h])
             gate = scalars[b, 1, h] = 1 / (1 + np.exp(-number[h, width]))
             scalars[b, 2, h] = rows.softplus(number[h, -1]) if learnt else strength
-            slot = least[b, h] = _least_used(usage_before[b], least[b, :h])
-            wiped[b, 0, slot] = 1
+            location = least[b, h] = _least_used(usage_before[b], least[b, :h])
+            erased[b, 0, location] = 1
             for i in range(locations):
                 writing[b, h, i] = gate * reading_before[b, h, i]
-            writing[b, h, slot] += 1 - gate
+            writing[b, h, location] += 1 - gate
         vectors = number[:, width + 1 : 2 * width + 1] if separate else number[:, :width]
-        passes.write(memory[b], wiped[b], ones, writing[b], vectors, written[b])
+        passes.write(memory[b], erased[b], ones, writing[b], vectors, written[b])
 
         looked_at = memory[b] if reads_first else written[b]
         passes.score(looked_at, units[b], cosines[b], inverse[b])
@@ -161,7 +161,7 @@ def _backward(
     cosines: Array,
     scalars: Array,
     inverse: Array,
-    wiped: Array,
+    erased: Array,
     least: Array,
     d_memory: Array,
     d_reading: Array,
@@ -171,7 +171,7 @@ def _backward(
     width, separate, learnt, _, reads_first, _ = plan
     (tasks, _, locations), heads = memory.shape, reading.shape[1]
     ones, d_ones = np.ones((1, width), memory.dtype), np.empty((1, width), memory.dtype)
-    d_wiped, d_units = np.empty((1, locations), memory.dtype), np.empty((heads, width), memory.dtype)
+    d_erased, d_units = np.empty((1, locations), memory.dtype), np.empty((heads, width), memory.dtype)
     for b in range(tasks):
         if not mask[b]:
             continue
@@ -181,7 +181,7 @@ def _backward(
         looked_at = memory[b] if reads_first else written[b]
         if reads_first:
             passes.add_back(writing[b], vectors, d_memory[b], d_writing[b], d_vectors)
-            passes.erase_back(memory[b], wiped[b], ones, d_memory[b], d_wiped, d_ones)
+            passes.erase_back(memory[b], erased[b], ones, d_memory[b], d_erased, d_ones)
         passes.read_back(looked_at, reading[b], d_reads[b].reshape(heads, width), d_memory[b], d_reading[b])
         for h in range(heads):
             d, strength = d_reading[b, h], scalars[b, 2, h]
@@ -195,7 +195,7 @@ def _backward(
         passes.score_back(looked_at, units[b], cosines[b], inverse[b], d_reading[b], d_memory[b], d_units)
         if not reads_first:
             passes.add_back(writing[b], vectors, d_memory[b], d_writing[b], d_vectors)
-            passes.erase_back(memory[b], wiped[b], ones, d_memory[b], d_wiped, d_ones)
+            passes.erase_back(memory[b], erased[b], ones, d_memory[b], d_erased, d_ones)
         for h in range(heads):
             passes.unit_back(units[b, h], scalars[b, 0, h], d_units[h], d_number[h, :width])
             gate = scalars[b, 1, h]
@@ -215,8 +215,8 @@ def _least_used(usage: Array, taken: Array) -> int:
         if best >= 0 and not usage[i] < usage[best]:
             continue
         free = True
-        for slot in taken:
-            free = free and slot != i
+        for location in taken:
+            free = free and location != i
         if free:
             best = i
     return best

@@ -37,7 +37,7 @@ class NTMScan(AccessScan):
 
     def forward(self, interface: Tensor, mask: np.ndarray) -> Tensor:
         """See `AccessScan.forward`."""
-        t, before, after = self.tape.slots(self.now)
+        t, before, after = self.tape.places(self.now)
         reads = interface.new_zeros(len(interface), self.access.reads_size)
         _forward(
             *(interface.numpy(), mask, self.access.clip, self.sizes, self.bits, reads.numpy()),
@@ -50,7 +50,7 @@ class NTMScan(AccessScan):
 
     def last(self) -> State:
         """See `AccessScan.last`."""
-        _, last, _ = self.tape.slots(self.now)
+        _, last, _ = self.tape.places(self.now)
         reading, writing = torch.from_numpy(self.weights[last]).split(self.sizes[:2], 1)
         return self.access.state(torch.from_numpy(self.memory[last]).mT, reading, reading, writing)
 
@@ -65,7 +65,7 @@ class NTMScan(AccessScan):
     def backward(self, interface: Tensor, d_reads: Tensor, mask: np.ndarray) -> Tensor:
         """See `AccessScan.backward`."""
         self.now -= 1
-        t, before, after = self.tape.slots(self.now)
+        t, before, after = self.tape.places(self.now)
         d_interface = torch.zeros_like(interface)
         _backward(
             *(interface.numpy(), mask, self.access.clip, self.sizes, d_reads.numpy(), d_interface.numpy()),

@@ -69,16 +69,16 @@ class Tape:
         self._dtype, self._batch, self._steps, self._keep = like.numpy().dtype, batch, steps, keep
 
     def states(self, *shape: int, first: Tensor) -> np.ndarray:
-        """(slots, B, *shape) for a part of the state, `first` in front."""
+        """(locations, B, *shape) for a part of the state, `first` in front."""
         array = np.empty((self._steps + 1 if self._keep else 2, self._batch, *shape), self._dtype)
         array[0] = first.numpy()
         return array
 
     def steps(self, *shape: int) -> np.ndarray:
-        """(slots, B, *shape) for what a step computes on the way."""
+        """(locations, B, *shape) for what a step computes on the way."""
         return np.empty((self._steps if self._keep else 1, self._batch, *shape), self._dtype)
 
-    def slots(self, t: int) -> tuple[int, int, int]:
+    def places(self, t: int) -> tuple[int, int, int]:
         """Where step t stands in `steps`, and the states before and after it in `states`."""
         return (t, t, t + 1) if self._keep else (0, t % 2, 1 - t % 2)
 

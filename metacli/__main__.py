@@ -1,0 +1,5 @@
+"""`python -m metacli`: the command line."""
+
+from metacli.cli import main
+
+main()
