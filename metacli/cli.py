@@ -124,8 +124,9 @@ def evaluate(
     from metacli.show.results import print_evaluation, summary
     from metacli.training import checkpoint as checkpoints
     from metacli.training.evaluation import evaluate as run_evaluation
-    from metacli.training.evaluation import tasks_for, trial
+    from metacli.training.evaluation import tasks_for
     from metacli.training.rundir import keep_evaluation
+    from metacli.training.trial import forward_pass
 
     wanted = parse(threads)
     saved = checkpoints.load(checkpoint)
@@ -134,7 +135,7 @@ def evaluate(
     chosen, reason = choose_device(device)
     model = saved.build_model().to(chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
-    print(f"threads {choose(wanted, trial(model, distribution, part, chosen, tasks))}", file=sys.stderr)
+    print(f"threads {choose(wanted, forward_pass(model, distribution, part, chosen, tasks))}", file=sys.stderr)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
@@ -208,7 +209,7 @@ def inspect_memory(
     from metacli.machine.runtime import prepare as prepare_runtime
     from metacli.machine.threads import choose, parse
     from metacli.training import checkpoint as checkpoints
-    from metacli.training.evaluation import trial
+    from metacli.training.trial import forward_pass
 
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or --out and --head")
@@ -218,7 +219,7 @@ def inspect_memory(
     chosen, reason = choose_device(device)
     model, distribution = command.prepare(saved, overrides or [], part, chosen)
     print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
-    print(f"threads {choose(count, trial(model, distribution, part, chosen, tasks or 1))}", file=sys.stderr)
+    print(f"threads {choose(count, forward_pass(model, distribution, part, chosen, tasks or 1))}", file=sys.stderr)
     if tasks:
         with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
             summary = command.many_tasks(model, distribution, part, tasks, bar.update)

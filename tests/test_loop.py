@@ -16,9 +16,10 @@ from metacli.errors import MetacliError, UsageError
 from metacli.registry import TASKS, build, resolve
 from metacli.training import checkpoint
 from metacli.training.evaluation import answer, evaluate, mean_ci95, tasks_for
-from metacli.training.loop import better, flat, train
+from metacli.training.loop import train
 from metacli.training.optimiser import clip, learning_rate
 from metacli.training.progress import Progress
+from metacli.training.resume import flat
 from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")
@@ -228,9 +229,9 @@ def test_interval_is_that_of_the_mean():
 def test_flat_and_better(tiny):
     assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     copy = build(TASKS, tiny.task, 0)
-    assert better(copy, 3.0, None)
-    assert better(copy, 2.0, 3.0)
-    assert not better(copy, 4.0, 3.0)
+    assert copy.better(3.0, None)
+    assert copy.better(2.0, 3.0)
+    assert not copy.better(4.0, 3.0)
 
 
 def test_graphs_are_for_gpus(tmp_path, tiny):

@@ -61,6 +61,10 @@ class Tasks(ABC):
     def chance(self) -> dict[str, float]:
         """`loss` and `accuracy` of guessing."""
 
+    def better(self, score: float, best: float | None) -> bool:
+        """Whether a validation score beats the best so far, None before the first."""
+        return best is None or (score > best if self.maximise else score < best)
+
     def describe(self) -> str:
         """One line: which data, which split, how many classes of each; printed before training."""
         return str(self.config.name)

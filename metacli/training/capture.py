@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from metacli.config.recipe import Recipe
 from metacli.episode import Episode
+from metacli.errors import UsageError
+from metacli.models.base import MetaLearner
 
 MULTIPLE = 8  # of steps, that the two parts of a sequence are padded to
 _READ = ("x_train", "y_train", "mask_train", "x_test", "y_previous")  # what a model reads of an episode
@@ -86,3 +89,15 @@ def padded(episode: Episode) -> Episode:
         mask_train=pad(episode.mask_train, (0, more)),
         x_test=pad(episode.x_test, (0, 0, 0, later)),
     )
+
+
+def captures(recipe: Recipe, model: MetaLearner, device: torch.device) -> bool:
+    """Whether the model's passes are to be recorded as CUDA graphs.
+
+    Raises:
+        UsageError: they are, but not on a GPU, or the model cannot be.
+    """
+    if recipe.train.capture and (device.type != "cuda" or not model.capturable):
+        where = "needs a CUDA device" if device.type != "cuda" else f"{recipe.model.name} waits for the lengths"
+        raise UsageError(f"train.capture: {where}", "leave it out")
+    return recipe.train.capture

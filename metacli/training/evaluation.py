@@ -85,19 +85,6 @@ def evaluate(
     return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()})
 
 
-def trial(model: Any, tasks: Tasks, split: Split, device: torch.device, count: int) -> Callable[[], object] | None:
-    """One forward pass, to find the number of threads by; None where there are too few tasks to try, or on a GPU."""
-    if count < 4 * CHUNK or device.type != "cpu":
-        return None
-    episode = tasks.batch(split, 0, CHUNK)
-
-    def forward() -> None:
-        with torch.no_grad():
-            answer(model.eval(), episode)
-
-    return forward
-
-
 def answer(model: Any, episode: Episode) -> Tensor:
     """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
     return narrowed(model, model(widened(model, episode)), episode)

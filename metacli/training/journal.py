@@ -1,0 +1,124 @@
+"""What a run does between two steps: measure, log, validate on held-out classes, keep checkpoints."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metacli.config.recipe import Recipe
+from metacli.episode import Episode
+from metacli.errors import MetacliError
+from metacli.machine.threads import Pace
+from metacli.tasks.base import Tasks
+from metacli.training import checkpoint
+from metacli.training.evaluation import evaluate
+from metacli.training.meter import Meter
+from metacli.training.optimiser import learning_rate
+from metacli.training.progress import Progress
+from metacli.training.rundir import RunDir
+
+
+class Journal:
+    """Keeps the books of one training run, in its run directory and on stderr.
+
+    Args:
+        recipe: what says when to log, to validate and to save.
+        best: the best validation score so far, None before the first.
+
+    Raises:
+        MetacliError: the recipe asks for TensorBoard, which is not installed.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        tasks: Tasks,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rundir: RunDir,
+        best: float | None,
+        device: torch.device,
+        progress: Progress,
+        pace: Pace,
+    ):
+        self.best = best
+        self._recipe, self._tasks, self._model, self._optimizer = recipe, tasks, model, optimizer
+        self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
+        self._events = events(rundir) if recipe.train.tensorboard else None
+        self._meter, self._began = Meter(), time.monotonic()
+
+    def note(self, step: int, episode: Episode, logits: Tensor, loss: Tensor, norm: Tensor, last: bool) -> None:
+        """Take in what update `step` (from 1) was made of, and do what is due after it.
+
+        Args:
+            step: updates of theta so far.
+            norm: () of the gradient.
+            last: whether the run ends or stops here, so that all is due.
+
+        Raises:
+            MetacliError: a loss or a gradient is not finite, or a file cannot be written.
+        """
+        cfg = self._recipe.train
+        with torch.no_grad():
+            self._meter.add(loss, self._tasks.score(logits, episode)["accuracy"].mean(), norm, cfg.batch)
+        save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
+        line = last or validate or every(cfg.log_every, step)
+        self._progress.step()
+        self._pace.review(self._progress.say)
+        if not (line or save or self._progress.due()):
+            return
+        means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
+        self._progress.show(means)
+        if validate:
+            means["val"] = self._validate(step)
+        if line:
+            self._log(step, means)
+        if save:
+            checkpoint.save(self._rundir.last, self._recipe, step, self.best, self._model, self._optimizer)
+        if line:
+            self._meter.take()
+
+    def _validate(self, step: int) -> dict[str, float]:
+        means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
+        if self._tasks.better(means[self._tasks.metric], self.best):
+            self.best = means[self._tasks.metric]
+            checkpoint.save(self._rundir.best, self._recipe, step, self.best, self._model)
+        self._progress.validated(step, means, self._tasks)
+        return means
+
+    def _log(self, step: int, means: dict[str, Any]) -> None:
+        seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)
+        record = {"step": step, "seconds": seconds, "lr": rate, "threads": self._pace.threads.count, **means}
+        self._rundir.log(record)
+        if self._events:
+            write_events(self._events, record)
+
+
+def every(period: int, step: int) -> bool:
+    """Whether something that happens every `period` steps (0: never) happens at `step`."""
+    return period > 0 and step % period == 0
+
+
+def events(rundir: RunDir) -> Any:
+    """A TensorBoard writer into the run directory.
+
+    Raises:
+        MetacliError: the extra is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MetacliError("tensorboard is not installed", "pip install 'metacli[tensorboard]'") from None
+    return SummaryWriter(str(rundir.path))
+
+
+def write_events(writer: Any, record: dict[str, Any]) -> None:
+    """Write one line of the log as scalars, those of a validation as val/NAME."""
+    scalars = {**record, **{f"val/{name}": value for name, value in record.get("val", {}).items()}}
+    for name, value in scalars.items():
+        if isinstance(value, float):
+            writer.add_scalar(name, value, record["step"])
+    writer.flush()

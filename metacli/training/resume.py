@@ -1,0 +1,50 @@
+"""Going on with a run: its directory reopened, its last checkpoint loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from metacli.config.recipe import Recipe
+from metacli.errors import MetacliError, UsageError
+from metacli.training import checkpoint
+from metacli.training.rundir import RunDir
+
+
+def reopen(path: Path, recipe: Recipe) -> RunDir:
+    """The run directory at `path`, if the same recipe made it.
+
+    Raises:
+        UsageError: it is no run directory, or the recipe differs; names every key that does.
+    """
+    rundir, before = RunDir.reopen(path)
+    old, new = flat(before.as_dict()), flat(recipe.as_dict())
+    changed = [f"{k}: {old.get(k)} in the run, {new.get(k)} now" for k in sorted(old | new) if old.get(k) != new.get(k)]
+    if changed:
+        raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
+    return rundir
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dictionary as one level of dotted keys."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def restore(rundir: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float | None]:
+    """Load the run's last checkpoint into model and optimiser: (step, best score). Without one: from the start."""
+    if not rundir.last.is_file():
+        rundir.rewind(0)
+        return 0, None
+    saved = checkpoint.load(rundir.last)
+    model.load_state_dict(saved.model)
+    if saved.optimizer is None:
+        raise MetacliError(f"{rundir.last}: holds no optimiser state, so training cannot go on from it")
+    optimizer.load_state_dict(saved.optimizer)
+    rundir.rewind(saved.step)
+    return saved.step, saved.best

@@ -1,0 +1,42 @@
+"""Work like that to come, without effects: what the number of threads is found by."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from metacli.config.recipe import Recipe
+from metacli.tasks.base import Split, Tasks
+from metacli.training.evaluation import CHUNK, answer
+
+
+def training_step(model: nn.Module, tasks: Tasks, recipe: Recipe, device: torch.device) -> Callable[[], object] | None:
+    """A training step on a copy of the model, to find the number of threads by; None where the CPU does not train."""
+    if device.type != "cpu":
+        return None
+
+    def step() -> None:
+        with torch.random.fork_rng(devices=[]):
+            twin, episode = copy.deepcopy(model).train(), tasks.batch("train", 0, recipe.train.batch)
+            tasks.loss(twin(episode), episode).backward()
+
+    return step
+
+
+def forward_pass(
+    model: Any, tasks: Tasks, split: Split, device: torch.device, count: int
+) -> Callable[[], object] | None:
+    """One forward pass, to find the number of threads by; None where there are too few tasks to try, or on a GPU."""
+    if count < 4 * CHUNK or device.type != "cpu":
+        return None
+    episode = tasks.batch(split, 0, CHUNK)
+
+    def forward() -> None:
+        with torch.no_grad():
+            answer(model.eval(), episode)
+
+    return forward
