@@ -121,10 +121,11 @@ def evaluate(
 
     from metacli.machine.runtime import choose_device, prepare
     from metacli.machine.threads import choose, parse
-    from metacli.show.results import print_evaluation, summary
+    from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
     from metacli.training.evaluation import evaluate as run_evaluation
     from metacli.training.evaluation import tasks_for
+    from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation
     from metacli.training.trial import forward_pass
 
@@ -144,7 +145,7 @@ def evaluate(
     if as_json:
         _print_json(result)
     else:
-        print_evaluation(Console(), result, show)
+        print_evaluation(Console(), result, distribution, show)
 
 
 @app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1")
@@ -164,7 +165,7 @@ def sample_tasks(
     from metacli.config import recipe as recipes
     from metacli.registry import TASKS, build
     from metacli.show import picture
-    from metacli.show.terminal import draw_samples
+    from metacli.show.samples import draw_samples
     from metacli.tasks import sample
 
     plan = recipes.load(recipe, overrides)

@@ -22,6 +22,8 @@ TASKS = {
     "omniglot": "metacli.tasks.images.omniglot:Omniglot",
     "strokes": "metacli.tasks.images.strokes:Strokes",
     "folder": "metacli.tasks.images.folder:Folder",
+    "clusters": "metacli.tasks.clusters:Clusters",
+    "sinusoid": "metacli.tasks.sinusoid:Sinusoid",
     "copy": "metacli.tasks.sequences.copy:Copy",
     "repeat-copy": "metacli.tasks.sequences.copy:RepeatCopy",
     "associative-recall": "metacli.tasks.sequences.recall:AssociativeRecall",

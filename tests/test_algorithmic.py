@@ -258,9 +258,9 @@ def test_chance_is_what_coins_score(name):
     task = make(name)
     episode = task.batch("val", 0, 400)
     coins = torch.randint(0, 2, episode.y_test.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    assert task.score(coins, episode)["accuracy"].mean().item() == pytest.approx(task.chance["accuracy"], abs=0.03)
+    assert task.score(coins, episode)["accuracy"].mean().item() == pytest.approx(task.baseline["accuracy"], abs=0.03)
     undecided = task.score(torch.zeros_like(coins), episode)
-    assert undecided["loss"].mean().item() == pytest.approx(task.chance["loss"], rel=1e-5)
+    assert undecided["loss"].mean().item() == pytest.approx(task.baseline["loss"], rel=1e-5)
     right = task.score((episode.y_test - 0.5) * 100, episode)
     assert right["accuracy"].min() == 1
     assert right["bits"].max() < 1e-3

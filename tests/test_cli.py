@@ -36,7 +36,17 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
     evaluated = cli("eval", "--checkpoint", "r", "--tasks", "30", "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)
-    wanted = {"checkpoint", "recipe", "step", "split", "n_tasks", "d_test_accuracy", "loss", "by_appearance", "tasks"}
+    wanted = {
+        "checkpoint",
+        "recipe",
+        "step",
+        "split",
+        "n_tasks",
+        "d_test_accuracy",
+        "loss",
+        "bits_per_sequence",
+        "tasks",
+    }
     assert wanted <= result.keys()
     assert result["n_tasks"] == len(result["tasks"]) == 30
     assert result["split"] == "test"
@@ -45,7 +55,7 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
     assert json.loads((tmp_path / "r" / "eval.json").read_text()) == result
 
     table = cli("eval", "--checkpoint", "r/last.pt", "task.length=2", "--tasks", "5", "--show", "2")
-    assert "D_test accuracy" in table.stdout
+    assert "D_test bits" in table.stdout
     assert all(len(line) <= 80 for line in table.stdout.splitlines())
 
     sampled = cli("sample-tasks", tiny_file, "-n", "1")

@@ -272,8 +272,8 @@ def test_chance_is_what_even_logits_score(labels, accuracy):
     task = tasks(labels=labels, ways=3)
     e = task.batch("val", 0, 2)
     even = torch.zeros(2, e.x_test.shape[1], task.spec.out_size)
-    assert float(task.loss(even, e)) == pytest.approx(task.chance["loss"])
-    assert task.chance["accuracy"] == pytest.approx(accuracy)
+    assert float(task.loss(even, e)) == pytest.approx(task.baseline["loss"])
+    assert task.baseline["accuracy"] == pytest.approx(accuracy)
 
 
 def test_quarter_turns_are_new_classes_of_train_alone():

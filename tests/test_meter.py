@@ -12,7 +12,7 @@ from metacli.training.progress import Forecast, duration
 
 
 def test_means_since_the_last_line():
-    meter = Meter()
+    meter = Meter("accuracy")
     for loss, accuracy, norm in ((1.0, 0.5, 3.0), (2.0, 0.7, 4.0)):
         meter.add(torch.tensor(loss), torch.tensor(accuracy), torch.tensor(norm), 8)
     means = meter.read(2)
@@ -26,7 +26,7 @@ def test_means_since_the_last_line():
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
 def test_the_first_step_that_is_not_finite_is_named(loss, norm):
-    meter = Meter()
+    meter = Meter("accuracy")
     for step in range(11, 18):
         bad = step >= 14
         meter.add(torch.tensor(loss if bad else 1.0), torch.tensor(0.5), torch.tensor(norm if bad else 1.0), 4)

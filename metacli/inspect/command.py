@@ -114,7 +114,7 @@ def as_json(trace: MemoryTrace) -> dict[str, Any]:
         "task": {"name": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes},
         "steps": {"d_train": trace.start, "d_test": len(s.x_test)},
         "heads": [h.name for h in trace.heads],
-        **{name: arrays[name].tolist() for name in keep},
+        **{name: arrays[name].tolist() for name in keep if name in arrays},
         "measures": rows + whole,
     }
 

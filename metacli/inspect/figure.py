@@ -11,6 +11,7 @@ from metacli.errors import MetacliError
 from metacli.inspect.reading import USED, answer_word, choose, places, step_label
 from metacli.inspect.trace import MemoryTrace
 from metacli.machine.files import atomic_output
+from metacli.show.channels import channel_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +76,7 @@ def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
         if 0 < trace.start < trace.steps:
             ax.axvline(trace.start - 0.5, **_LINE)
     axes[-1].set_xlabel("step")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     _title(figure, trace)
     if panels:
         bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
@@ -161,15 +163,17 @@ def _input_height(trace: MemoryTrace, width: float) -> float:
     """In inches: images are as tall as their step is wide, with room for the label."""
     s = trace.sample
     return (
-        1.4 * (width - 1.8) / trace.steps if s.is_image else 0.085 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.2
+        1.4 * (width - 1.8) / trace.steps
+        if s.view == "images"
+        else 0.085 * (s.x_test.shape[1] + 2 * s.y_test.shape[1]) + 0.5
     )
 
 
 def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
     """Images, each at its step with its label below; or bits: inputs, right answers, the model's answers."""
     s = trace.sample
-    if not s.is_image:
-        _draw_bits(ax, trace)
+    if s.view != "images":
+        _draw_channels(ax, trace)
         return
     for t, item in enumerate(trace.arrays["x"]):
         shown = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
@@ -186,44 +190,52 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
     ax.set_title(f"inputs, with labels; ? marks the items of D_test{late}", fontsize=9, loc="left", color=_INK)
 
 
-def _draw_bits(ax: Axes, trace: MemoryTrace) -> None:
-    from metacli.show.terminal import bit_rows
-
-    rows, s = bit_rows(trace.sample), trace.sample
-    outs = s.y_test.shape[1]
-    guess = np.full((outs, trace.steps), np.nan)
-    guess[:, trace.start :][:, s.scored] = trace.arrays["probability"][s.scored].T
-    picture = np.concatenate([rows.values, guess])
+def _draw_channels(ax: Axes, trace: MemoryTrace) -> None:
+    """Inputs, right answers and the model's, time across; labels that are words stand below."""
+    rows, s = channel_rows(trace.sample, trace.decoded), trace.sample
+    parts = {"inputs": rows.inputs, "right answers": rows.answers, "model's answers": rows.guesses}
+    parts = {name: values for name, values in parts.items() if len(values)}
+    picture = np.concatenate(list(parts.values()))
     ax.imshow(picture, aspect="auto", cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    inputs = s.x_test.shape[1]
-    for edge in (inputs, inputs + outs):
+    edges = np.cumsum([len(values) for values in parts.values()])
+    for edge in edges[:-1]:
         ax.axhline(edge - 0.5, color="#9aa4ae", linewidth=0.8)
-    middles = [inputs / 2 - 0.5, inputs + outs / 2 - 0.5, inputs + 1.5 * outs - 0.5]
-    ax.set_yticks(middles, ["inputs", "right answers", "model's answers"], fontsize=8)
-    ax.set_title("inputs, right answers and the model's probabilities; dark is 1", fontsize=9, loc="left", color=_INK)
+    middles = [edge - len(values) / 2 - 0.5 for edge, values in zip(edges, parts.values(), strict=True)]
+    ax.set_yticks(middles, list(parts), fontsize=8)
+    if s.answer.names_class:
+        for t in range(trace.steps):
+            ax.text(t, edges[-1] - 0.4, step_label(trace, t), ha="center", va="top", fontsize=7, color=_INK)
+    scaled = "; real numbers from white, the lowest, to black, each row by itself" if rows.notes else "; dark is 1"
+    title = "inputs and labels" if s.answer.names_class else "inputs, right answers and the model's"
+    ax.set_title(f"{title}{scaled}", fontsize=9, loc="left", color=_INK)
 
 
 def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
-    """A mark for each answer, its height the confidence: a dot where right, a cross where wrong."""
-    s, correct = trace.sample, trace.arrays["correct"]
-    steps, sure = trace.start + np.arange(len(correct)), trace.arrays["confidence"]
+    """A mark for each answer: its confidence, a dot where right, a cross where wrong; or how far it is off."""
+    s, decoded = trace.sample, trace.decoded
+    steps = trace.start + np.arange(len(s.scored))
+    ax.grid(axis="y", color="#e3e7eb", linewidth=0.6)
+    if decoded.correct is None or decoded.confidence is None:
+        off = np.abs(decoded.prediction - s.y_test).max(1)
+        ax.scatter(steps[s.scored], off[s.scored], marker="o", color=_RIGHT, s=22, zorder=3)
+        ax.set_ylim(0, 1.2 * max(float(off[s.scored].max(initial=0)), 1e-6))
+        ax.set_title("answers: how far each is off", fontsize=9, loc="left", color=_INK)
+        return
+    correct, sure = decoded.correct, decoded.confidence
     for mask, marker, colour in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
         chosen = mask & s.scored
         ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, zorder=3)
-    if s.labels_test and len(s.labels_test[0]) < 3 and trace.steps <= 60:
+    if s.answer.names_class and len(s.labels_test[0]) < 3 and trace.steps <= 60:
         for q in np.flatnonzero(~correct & s.scored).tolist():
             ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")
     ax.set_ylim(-0.08, 1.12)
     ax.set_yticks([0, 1])
-    ax.grid(axis="y", color="#e3e7eb", linewidth=0.6)
     title = "answers: a blue dot is right, an orange cross wrong (beside it what was said); height is the confidence"
     ax.set_title(title, fontsize=9, loc="left", color=_INK)
 
 
 def _title(figure: Figure, trace: MemoryTrace) -> None:
-    s, correct = trace.sample, trace.arrays["correct"]
-    right = f"{int(correct[s.scored].sum())} of {int(s.scored.sum())} answers right"
-    figure.suptitle(f"{trace.model} on {s.title}; {right}", fontsize=12, x=0.01, ha="left")
+    figure.suptitle(f"{trace.model} on {trace.sample.title}; {trace.verdict}", fontsize=12, x=0.01, ha="left")
 
 
 def _wrapped(text: str, width: float) -> str:

@@ -41,13 +41,14 @@ def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
     """Measures of each question, each (Q,)."""
     found: dict[Key, np.ndarray] = {}
     names = reading_heads(trace)
-    if trace.sample.labels_test:
+    if trace.sample.answer.names_class:
         found |= {("on the right class", n): share for n, share in zip(names, on_right_class(trace).T, strict=True)}
         found["uniform baseline", ""] = uniform_baseline(trace)
     for head in trace.heads:
         if head.role != "write":
             found["entropy of reads", head.name] = entropy(head.weights[trace.start :])
-    found["confidence", ""] = trace.arrays["confidence"]
+    if "confidence" in trace.arrays:
+        found["confidence", ""] = trace.arrays["confidence"]
     return found
 
 
@@ -75,7 +76,8 @@ class Usage:
 
     def __init__(self) -> None:
         self._values: dict[Key, list[tuple[float, float, float]]] = {}
-        self._right: list[float] = []
+        self._merit: list[float] = []  # of each task: the share of right answers, or the mean squared error
+        self._measure = ""
 
     def add(self, trace: MemoryTrace) -> None:
         """Take one task in.
@@ -85,20 +87,27 @@ class Usage:
         """
         if not trace.heads:
             raise UsageError(f"{trace.model} has no memory to measure", "leave --tasks out to see its states")
-        right, scored = trace.arrays["correct"], trace.sample.scored
-        self._right.append(float(right[scored].mean()))
+        decoded, scored = trace.decoded, trace.sample.scored
+        right = scored & False if decoded.correct is None else decoded.correct
+        wrong = scored & False if decoded.correct is None else ~right
+        self._measure = "squared_error" if decoded.correct is None else "answers_right"
+        merit = np.square(decoded.prediction - trace.sample.y_test) if decoded.correct is None else right
+        self._merit.append(float(merit[scored].mean()))
         for key, values in by_question(trace).items():
-            parts = (scored, scored & right, scored & ~right)
+            parts = (scored, scored & right, scored & wrong)
             means = [float(values[mask].mean()) if mask.any() else np.nan for mask in parts]
             self._values.setdefault(key, []).append((means[0], means[1], means[2]))
         whole = bool(right[scored].all())
+        told = decoded.correct is not None
         for key, value in by_task(trace).items():
-            split = (value, value if whole else np.nan, np.nan if whole else value)
+            split = (value, value if told and whole else np.nan, value if told and not whole else np.nan)
             self._values.setdefault(key, []).append(split)
 
     def summary(self) -> dict[str, Any]:
-        """Plain values: the share of right answers, and each measure's mean over tasks with `ci95`, half the width of
-        its 95 % interval: over all answers, the right and the wrong ones; null where there are none.
+        """Plain values: the share of right answers (or the mean squared error), and each measure's mean over tasks.
+
+        `ci95` is half the width of its 95 % interval: over all answers, the right and the wrong ones; null where there
+        are none.
         """
         rows = []
         for (measure, head), values in self._values.items():
@@ -108,12 +117,16 @@ class Usage:
                 for name, (mean, half) in zip(("all", "right", "wrong"), columns, strict=True)
             }
             rows.append({"measure": measure, "head": head, **parts})
-        return {"n_tasks": len(self._right), "answers_right": float(np.mean(self._right)), "measures": rows}
+        return {"n_tasks": len(self._merit), self._measure: float(np.mean(self._merit)), "measures": rows}
 
 
 def print_usage(console: Console, summary: dict[str, Any]) -> None:
     """The table of `Usage.summary`."""
-    title = f"{summary['n_tasks']} tasks, {summary['answers_right']:.1%} of answers right"
+    title = f"{summary['n_tasks']} tasks, "
+    if "answers_right" in summary:
+        title += f"{summary['answers_right']:.1%} of answers right"
+    else:
+        title += f"mean squared error {summary['squared_error']:.4g}"
     console.print(Text(title, style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("measure", "head"):

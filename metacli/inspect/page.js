@@ -65,9 +65,9 @@ function grid(rows, columns, colour, say, label) {
 function picture(t) {
   const item = data.items[t];
   if (item.image) return make("img", { src: item.image, alt: "" });
-  const column = item.bits;
+  const column = item.shades;
   const canvas = grid(column.length, 1, (r) => between([255, 255, 255], [27, 31, 36], column[r]),
-    (r) => `step ${t}, input ${r}: ${number(item.x[r])}`, `input of step ${t}`);
+    (r) => `step ${t}, input ${r}: ${number(item.rows[0][2][r])}`, `input of step ${t}`);
   canvas.style.width = "26px";
   return canvas;
 }
@@ -98,14 +98,14 @@ function reading(t) {
 /* This step. */
 function now() {
   const item = data.items[step], facts = [], shares = reading(step);
-  $("shown").replaceChildren(item.image ? make("img", { src: item.image, alt: `input of step ${step}` }) : bits(item));
+  $("shown").replaceChildren(item.image ? make("img", { src: item.image, alt: `input of step ${step}` }) : channels(item));
   if (!item.question) facts.push(["label", item.label || "none"]);
   else {
     if (data.mode === "stream") facts.push(["arrived label", item.late || "none"]);
     if (item.answer) facts.push(["right answer", item.answer]);
     if (item.correct !== null) {
       facts.push(["model", `${item.said} (${item.correct ? "right" : "wrong"})`], ["confidence", number(item.confidence)]);
-    }
+    } else if (item.said) facts.push(["model", item.said]);
   }
   $("facts").replaceChildren(...facts.flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
   $("odds").replaceChildren(...(item.odds || []).map((p, i) => {
@@ -132,10 +132,9 @@ function now() {
     button.querySelector(".number").textContent = share >= 0.005 ? share.toFixed(2) : "";
   });
 }
-function bits(item) {
-  const box = make("div"), rows = [["input", item.bits, item.x]];
-  if (item.correct !== null) rows.push(["right answer", item.wanted, item.wanted], ["model", item.odds_bits, item.odds_bits]);
-  for (const [name, shades, values] of rows) {
+function channels(item) {
+  const box = make("div");
+  for (const [name, shades, values] of item.rows) {
     const canvas = grid(1, shades.length, (r, c) => between([255, 255, 255], [27, 31, 36], shades[c]),
       (r, c) => `${name} ${c}: ${number(values[c])}`, name);
     canvas.style.cssText = `width:${Math.min(190, 22 * shades.length)}px;height:22px;border:1px solid var(--line)`;

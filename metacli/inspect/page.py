@@ -16,7 +16,7 @@ from PIL import Image
 from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
 from metacli.inspect.trace import COMMON, MemoryTrace
 from metacli.machine.files import atomic_output
-from metacli.show.terminal import bit_rows
+from metacli.show.channels import channel_rows
 
 _CIVIDIS = [
     [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111],
@@ -49,7 +49,7 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
 
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
     """What the page's script reads, as plain values; see page.js."""
-    s, correct = trace.sample, trace.arrays["correct"]
+    s = trace.sample
     chosen = []
     for head in choose(trace, heads):
         values, names = places(trace, head)
@@ -62,10 +62,9 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         for name, about in trace.about.items()
         if name not in COMMON and about.role in shown and name != "reads"
     ]
-    right = f"{int(correct[s.scored].sum())} of {int(s.scored.sum())} answers right"
     return {
         "title": f"{trace.model} on {s.title}",
-        "score": right,
+        "score": trace.verdict,
         "legend": " · ".join(f"{label} = {name}" for label, name in s.legend),
         "places": "Memory after this step" if trace.names("memory") else "Looked at by this step",
         "mode": s.mode,
@@ -79,28 +78,29 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
 
 
 def _items(trace: MemoryTrace) -> list[dict[str, Any]]:
-    s, arrays = trace.sample, trace.arrays
-    shades = None if s.is_image else bit_rows(s).values[: s.x_test.shape[1]]
+    s, decoded = trace.sample, trace.decoded
+    rows = None if s.view == "images" else channel_rows(s, decoded)
     items = []
     for t in range(trace.steps):
         q = t - trace.start
         item: dict[str, Any] = {"label": step_label(trace, t), "question": q >= 0, "correct": None}
-        if shades is None:
-            item["image"] = _image(arrays["x"][t])
+        if rows is None:
+            item["image"] = _image(trace.arrays["x"][t])
         else:
-            item |= {"bits": _list(shades[:, t]), "x": _list(arrays["x"][t])}
+            item["shades"] = _list(rows.inputs[:, t])
+            item["rows"] = [["input", item["shades"], _list(trace.arrays["x"][t])]]
         if q >= 0 and s.scored[q]:
-            item |= {
-                "correct": bool(arrays["correct"][q]),
-                "answer": item["label"],
-                "said": answer_word(trace, q),
-                "confidence": float(arrays["confidence"][q]),
-            }
-            odds = _list(arrays["probability"][q])
-            if not s.labels_test:
-                item |= {"wanted": _list(s.y_test[q]), "odds_bits": odds}
-            elif s.y_test.shape[1] == 1:
-                item["odds"] = odds
+            item |= {"answer": item["label"], "said": answer_word(trace, q)}
+            if decoded.correct is not None and decoded.confidence is not None:
+                item |= {"correct": bool(decoded.correct[q]), "confidence": float(decoded.confidence[q])}
+            if rows is not None and len(rows.answers):
+                said = decoded.prediction if decoded.probability is None else decoded.probability
+                item["rows"] += [
+                    ["right answer", _list(rows.answers[:, t]), _list(s.y_test[q])],
+                    ["model", _list(rows.guesses[:, t]), _list(said[q])],
+                ]
+            if s.answer.names_class and s.answer.parts == 1 and decoded.probability is not None:
+                item["odds"] = _list(decoded.probability[q])
         if q >= 0 and s.labels_previous:
             item["late"] = s.labels_previous[q]
         items.append(item)

@@ -37,10 +37,12 @@ def right_steps(trace: MemoryTrace) -> np.ndarray:
     """(Q, T) bool: the steps that could tell a question's answer.
 
     K-shot: the items of D_train with the right label. Stream: the earlier steps that showed the right class, or
-    brought its label, which comes one step late. All False where answers are bits.
+    brought its label, which comes one step late. All False where answers name no class.
     """
     s, start = trace.sample, trace.start
     right = np.zeros((len(s.x_test), trace.steps), bool)
+    if not s.answer.names_class:
+        return right
     for q, answer in enumerate(s.labels_test):
         if s.mode == "independent":
             right[q, :start] = [label == answer for label in s.labels_train]
@@ -129,18 +131,13 @@ def places(trace: MemoryTrace, head: Head) -> tuple[np.ndarray, list[str]]:
 
 
 def step_label(trace: MemoryTrace, step: int) -> str:
-    """What a step shows, in a word: the label of an item, or '' for vectors."""
+    """What a step shows, in a word: the label of an item or its right answer; '' for bits."""
     s = trace.sample
-    labels = s.labels_train if step < trace.start else s.labels_test
-    return labels[step - trace.start if step >= trace.start else step] if labels else ""
+    if not s.answer.label_size or (step < trace.start and not s.labels_train):
+        return ""
+    return s.labels_train[step] if step < trace.start else s.labels_test[step - trace.start]
 
 
 def answer_word(trace: MemoryTrace, question: int) -> str:
-    """The model's answer as a person writes it: a label, or how many bits are right."""
-    from metacli.tasks.sample import word
-
-    prediction = trace.arrays["prediction"][question]
-    if trace.sample.labels_test:
-        return word(prediction)
-    right = int((prediction == (trace.sample.y_test[question] > 0.5)).sum())
-    return f"{right}/{len(prediction)} bits"
+    """The model's answer as a person writes it."""
+    return trace.sample.answer.said(trace.arrays["prediction"][question], trace.sample.y_test[question])

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from metacli.inspect.reading import USED, answer_word, choose, on_right_class, places, reading_heads, step_label
 from metacli.inspect.trace import Head, MemoryTrace
-from metacli.show.terminal import heat_map
+from metacli.show.heatmap import heat_map
+from metacli.show.plot import Points, plot
+from metacli.show.samples import curve_points
 
 _ROWS = 24  # of a heat map
 _STEPS = 60  # lines of the table
@@ -24,18 +26,20 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     Args:
         heads: names of the heads to show one by one; empty for all of a kind together.
     """
-    s, arrays = trace.sample, trace.arrays
+    s = trace.sample
     chosen = choose(trace, heads)
-    right, asked = int(arrays["correct"][s.scored].sum()), int(s.scored.sum())
     console.print(Text(f"{trace.model} on {s.title}", style="bold"))
     for label, name in s.legend:
         console.print(Text(f"  {label} = {name}", style="dim"))
-    console.print(f"{right} of {asked} answers right", highlight=False)
+    console.print(trace.verdict, highlight=False)
+    if s.view == "curve" and s.curve is not None:
+        said = s.answer.rows(trace.arrays["prediction"])[0]
+        plot(console, s.curve, [*curve_points(s), Points("the model's answers", "*", "magenta", s.x_test[:, 0], said)])
     console.print()
     console.print(_steps(trace, chosen))
     if trace.steps > _STEPS:
         console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
-    if trace.sources is not None and s.labels_test:
+    if trace.sources is not None and s.answer.names_class:
         _print_shares(console, trace)
     _print_maps(console, trace, chosen, one_by_one=bool(heads))
 
@@ -86,8 +90,10 @@ def _from(trace: MemoryTrace, heads: list[int], step: int) -> str:
 def _answer(trace: MemoryTrace, question: int) -> Text:
     if question < 0 or not trace.sample.scored[question]:
         return Text("")
-    correct = bool(trace.arrays["correct"][question])
-    word, sure = answer_word(trace, question), trace.arrays["confidence"][question]
+    word, decoded = answer_word(trace, question), trace.decoded
+    if decoded.correct is None or decoded.confidence is None:
+        return Text(word)
+    sure, correct = decoded.confidence[question], bool(decoded.correct[question])
     return Text(f"{word} {sure:.2f} {'right' if correct else 'WRONG'}", style="green" if correct else "red")
 
 
@@ -125,7 +131,8 @@ def _print_maps(console: Console, trace: MemoryTrace, heads: list[Head], one_by_
             rest = f"; {fainter} fainter rows left out" if fainter else ""
             title = f"{verb}, {who}: 0 blank, 1 full; heaviest weight {weights.max():.2f}{rest}"
             _map(console, title, weights[rows], [names[r] for r in rows], footers)
-    console.print(Text("part: D is D_train, ? is D_test; answer: + right, ! wrong", style="dim"))
+    marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
+    console.print(Text(f"part: D is D_train, ? is D_test{marks}", style="dim"))
 
 
 def _busiest(weights: np.ndarray) -> np.ndarray:
@@ -139,10 +146,12 @@ def _busiest(weights: np.ndarray) -> np.ndarray:
 def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:
     s = trace.sample
     labels = "".join(step_label(trace, t) for t in range(trace.steps))
-    marks = [" "] * trace.start
-    marks += ["." if not a else "+" if ok else "!" for a, ok in zip(s.scored, trace.arrays["correct"], strict=True)]
     phase = "D" * trace.start + "?" * len(s.x_test)
-    return [("part", phase), *([("label", labels)] if len(labels) == trace.steps else []), ("answer", "".join(marks))]
+    footers = [("part", phase), *([("label", labels)] if len(labels) == trace.steps else [])]
+    if (correct := trace.decoded.correct) is not None:
+        marks = "".join("." if not a else "+" if ok else "!" for a, ok in zip(s.scored, correct, strict=True))
+        footers.append(("answer", " " * trace.start + marks))
+    return footers
 
 
 def _map(console: Console, title: str, values: np.ndarray, names: list[str], footers: list[tuple[str, str]]) -> None:

@@ -15,6 +15,7 @@ from metacli.errors import MetacliError
 from metacli.machine.files import atomic_output
 from metacli.models.base import MetaLearner
 from metacli.models.trace import DISTRIBUTIONS, ArrayInfo
+from metacli.tasks.answers import Decoded, verdict
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.sample import Sample, one
 from metacli.training.evaluation import narrowed, widened
@@ -65,6 +66,16 @@ class MemoryTrace:
     def steps(self) -> int:
         """T."""
         return self.start + len(self.sample.x_test)
+
+    @property
+    def decoded(self) -> Decoded:
+        """What the model's logits say."""
+        return Decoded(*(self.arrays.get(name) for name in Decoded._fields))  # type: ignore[arg-type]
+
+    @property
+    def verdict(self) -> str:
+        """How well the task was answered, in words."""
+        return verdict(self.sample.answer, self.decoded, self.sample.y_test, self.sample.scored)
 
     def names(self, role: str) -> list[str]:
         """The arrays of a role."""
@@ -132,11 +143,11 @@ COMMON = {
     "x": ArrayInfo(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
     "y_read": ArrayInfo(("y",), "the label that the model read beside x, one-hot by characters; zero for a question"),
     "question": ArrayInfo((), "true where the step is an item of D_test"),
-    "answer": ArrayInfo(("character or bit",), "the right answer of each item of D_test, never shown to the model"),
+    "answer": ArrayInfo(("part",), "the right answer of each item of D_test, never shown to the model: label, bits, y"),
     "scored": ArrayInfo((), "whether an answer is asked for"),
-    "logits": ArrayInfo(("out",), "what the model answered, before softmax or sigmoid"),
+    "logits": ArrayInfo(("out",), "what the model answered, before softmax or sigmoid; of real numbers, the answer"),
     "probability": ArrayInfo(("out",), "softmax by character of the logits, or their sigmoid for bits"),
-    "prediction": ArrayInfo(("character or bit",), "the most probable answer"),
+    "prediction": ArrayInfo(("part",), "the most probable answer; of real numbers, the answer"),
     "confidence": ArrayInfo((), "the probability of the predicted answer; of bits the mean over the bits"),
     "correct": ArrayInfo((), "whether all of the predicted answer is right"),
 }
@@ -168,7 +179,8 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
             if about[name].role == "attention":
                 own[name] = own[name][..., places]
         arrays = _common(sample, logits[row, :asked]) | own
-        found = MemoryTrace(model.config.name, sample, arrays, COMMON | about, trace.reads_first)
+        described = {name: info for name, info in (COMMON | about).items() if name in arrays}
+        found = MemoryTrace(model.config.name, sample, arrays, described, trace.reads_first)
         found.check()
         traces.append(found)
     return traces
@@ -230,18 +242,7 @@ def _rounded(values: np.ndarray) -> Any:
 def _common(s: Sample, logits: np.ndarray) -> dict[str, np.ndarray]:
     asked = len(s.x_test)
     y_test_read = s.y_previous if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
-    if s.y_test.dtype == np.int64:
-        parts = logits.reshape(asked, s.y_test.shape[1], -1)
-        parts = np.exp(parts - parts.max(-1, keepdims=True))
-        parts /= parts.sum(-1, keepdims=True)
-        probability, prediction = parts.reshape(logits.shape), parts.argmax(-1)
-        confidence = parts.max(-1).prod(-1)
-        correct = (prediction == s.y_test).all(-1)
-    else:
-        probability = 1 / (1 + np.exp(-logits.clip(-60, 60)))
-        prediction = (logits > 0).astype(np.int64)
-        confidence = np.maximum(probability, 1 - probability).mean(-1)
-        correct = (prediction == (s.y_test > 0.5)).all(-1)
+    decoded = s.answer.decode(logits, s.y_test)
     return {
         "x": np.concatenate([s.x_train, s.x_test]),
         "y_read": np.concatenate([s.y_train, y_test_read]),
@@ -249,8 +250,5 @@ def _common(s: Sample, logits: np.ndarray) -> dict[str, np.ndarray]:
         "answer": s.y_test,
         "scored": s.scored,
         "logits": logits,
-        "probability": probability,
-        "prediction": prediction,
-        "confidence": confidence,
-        "correct": correct,
+        **{name: value for name, value in decoded._asdict().items() if value is not None},
     }

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from metacli.machine.files import atomic_output
-from metacli.show.terminal import BitRows, bit_rows, by_label
+from metacli.show.channels import channel_rows
+from metacli.show.samples import by_label, curve_points
 from metacli.tasks.sample import Sample
 
 _INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
@@ -43,8 +44,9 @@ def save_samples(path: str | Path, samples: list[Sample]) -> None:
 
 def _block(s: Sample) -> Image.Image:
     """One task: title, class names, panels."""
-    rows = None if s.is_image else bit_rows(s)
-    panels = _image_panels(s) if rows is None else [_bit_panel(s, rows)]
+    rows = channel_rows(s) if s.view == "channels" else None
+    views = {"images": _image_panels, "channels": _channel_panels, "curve": _curve_panels}
+    panels = views[s.view](s)
     width = max(sum(p.width + _PANEL_GAP for p in panels) - _PANEL_GAP, 640)
     notes = [f"{label} = {name}" for label, name in s.legend] if rows is None else rows.notes
     names = _wrap(notes, 13, width)
@@ -113,9 +115,10 @@ def _tile(image: np.ndarray) -> Image.Image:
     return tile
 
 
-def _bit_panel(s: Sample, rows: BitRows) -> Image.Image:
+def _channel_panels(s: Sample) -> list[Image.Image]:
     """Inputs above answers, time across; D_train on the left of the line, D_test on its right."""
-    values, names, start, _ = rows
+    rows = channel_rows(s)
+    values, names, start = rows.values, rows.names, rows.start
     inputs = s.x_test.shape[1]
     cell = max(4, min(16, 1400 // values.shape[1]))
     tall = max(cell, 13)
@@ -123,8 +126,12 @@ def _bit_panel(s: Sample, rows: BitRows) -> Image.Image:
     answers = top + inputs * tall + _GAP  # where the answers' rows start
     width = left + cell * values.shape[1] + 8
     edge = left + start * cell
-    panel = Image.new("RGB", (max(width, edge + 160), answers + (len(names) - inputs) * tall + 24), "white")
+    words = [*(s.labels_train or [""] * start), *s.labels_test] if s.answer.names_class else []
+    room = 24 + (20 if words else 0)
+    panel = Image.new("RGB", (max(width, edge + 160), answers + (len(names) - inputs) * tall + room), "white")
     draw = ImageDraw.Draw(panel)
+    for t, word in enumerate(words):
+        draw.text((left + t * cell + 2, panel.height - 40), word, _TRAIN if t < start else _TEST, _font(12))
     if start:
         draw.text((left, 4), f"D_train: {start} steps", _TRAIN, _font(14))
     draw.text((edge + 4 if start else left, 24), f"D_test: {len(s.x_test)} steps", _TEST, _font(14))
@@ -140,7 +147,35 @@ def _bit_panel(s: Sample, rows: BitRows) -> Image.Image:
         draw.line([(edge, top - 4), (edge, panel.height - 20)], _TRAIN, 2)
     for t in range(0, values.shape[1], 10):
         draw.text((left + t * cell, panel.height - 17), str(t), _FAINT, _font(11))
-    return panel
+    return [panel]
+
+
+def _curve_panels(s: Sample) -> list[Image.Image]:
+    """The function, the points of D_train filled, those of D_test as rings."""
+    assert s.curve is not None
+    width, height, left, top = 620, 300, 56, 30
+    asked, given = curve_points(s)
+    x, y = (np.concatenate([s.curve[:, i], *(p[3 + i] for p in (asked, given))]) for i in (0, 1))
+    panel = Image.new("RGB", (left + width + 20, top + height + 30), "white")
+    draw = ImageDraw.Draw(panel)
+
+    def place(points: np.ndarray) -> list[tuple[float, float]]:
+        across = left + (points[:, 0] - x.min()) / max(np.ptp(x), 1e-9) * width
+        down = top + (y.max() - points[:, 1]) / max(np.ptp(y), 1e-9) * height
+        return list(zip(across.tolist(), down.tolist(), strict=True))
+
+    draw.text((left, 2), f"{given.name}: {len(given.x)} points", _TRAIN, _font(14))
+    draw.text((left + 300, 2), f"{asked.name}: {len(asked.x)} points", _TEST, _font(14))
+    draw.rectangle([left, top, left + width, top + height], outline=_FRAME)
+    draw.line(place(s.curve), _FAINT, 2)
+    for points, colour, fill in ((asked, _TEST, "white"), (given, _TRAIN, _TRAIN)):
+        for a, d in place(np.stack([points.x, points.y], 1)):
+            draw.ellipse([a - 5, d - 5, a + 5, d + 5], fill, colour, 2)
+    for value, d in ((y.max(), top), (y.min(), top + height)):
+        draw.text((4, d - 7), f"{value:.2f}", _FAINT, _font(12))
+    for value, a in ((x.min(), left), (x.max(), left + width - 30)):
+        draw.text((a, top + height + 8), f"{value:.2f}", _FAINT, _font(12))
+    return [panel]
 
 
 def _blend(colour: str, share: float) -> tuple[int, int, int]:

@@ -5,32 +5,44 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Spec
+from metacli.tasks.answers import Answer
+from metacli.tasks.metrics import Metric
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+View = Literal["images", "channels", "curve"]
 
 
 class Tasks(ABC):
     """A distribution p(T) with the splits train, val and test.
 
     A subclass is built as `cls(config, seed)` and declares a nested `Config(BaseConfig)` (see `metacli.config.base`).
+    What its answers are follows from `answer_of`; most need nothing more to be trained, scored, decoded and drawn.
 
     Attributes:
-        metric: the name of the score that ranks checkpoints on the val split.
-        maximise: whether more of it is better.
+        answer: what an answer is.
+        view: how a task is drawn: `images`; `channels`, numbers with time across; `curve`, y over x.
+        group: the score by which the result of `eval` is also divided, as the length of a sequence; empty for none.
     """
 
     Config: ClassVar[type[Any]]
-    metric: ClassVar[str] = "accuracy"
-    maximise: ClassVar[bool] = True
+    view: ClassVar[View] = "channels"
+    group: ClassVar[str] = ""
 
     def __init__(self, config: Any, seed: int = 0):
         self.config = config
         self.seed = seed
+        self.answer = self.answer_of(config)
         self.spec = self.spec_of(config)
+
+    @classmethod
+    @abstractmethod
+    def answer_of(cls, config: Any) -> Answer:
+        """What an answer is in the tasks that `config` describes."""
 
     @classmethod
     @abstractmethod
@@ -41,33 +53,43 @@ class Tasks(ABC):
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, its number)."""
 
-    @abstractmethod
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The scores that are shown and kept; the first is the headline: it ranks checkpoints on the val split."""
+        return self.answer.metrics
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """Metrics of who knows nothing of the task: the line to beat."""
+        return self.answer.guessing
+
     def loss(self, logits: Tensor, episode: Episode) -> Tensor:
-        """The scalar that training minimises: mean loss per answer, in nats.
+        """The scalar that training minimises: the mean cost of a part of an answer, in the unit of the answer's loss.
 
         Args:
             logits: (B, Q, O).
         """
+        cost, scored = self._cost(logits, episode)
+        return cost.mean() if scored is None else cost.sum() / (scored.sum() * cost.shape[2])
 
-    @abstractmethod
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Scores task by task: each (B,), or (B, k) for a curve, NaN where a task has no value.
+        """Scores task by task: each (B,), or (B, k) for a curve, NaN where a task has no value; always a `loss`."""
+        cost, scored = self._cost(logits, episode)
+        loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
+        return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
 
-        Always holds `loss` (nats per answer) and `accuracy` (share of right answers, 0 to 1).
-        """
-
-    @property
-    @abstractmethod
-    def chance(self) -> dict[str, float]:
-        """`loss` and `accuracy` of guessing."""
-
-    def better(self, score: float, best: float | None) -> bool:
-        """Whether a validation score beats the best so far, None before the first."""
-        return best is None or (score > best if self.maximise else score < best)
+    def _cost(self, logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor | None]:
+        """(B, Q, C), zero where unscored; and what is scored, (B, Q) bool, None for all."""
+        cost, scored = self.answer.cost(logits, episode.y_test), episode.mask_test
+        return (cost if scored is None else cost.masked_fill(~scored[..., None], 0.0)), scored
 
     def describe(self) -> str:
         """One line: which data, which split, how many classes of each; printed before training."""
         return str(self.config.name)
+
+    def curves(self, split: Split, first: int, count: int) -> np.ndarray | None:
+        """(count, P, 2) points x, y of the true function of some tasks, for the view `curve`; else None."""
+        return None
 
     def class_identities(self, split: Split) -> set[str]:
         """The classes of a split by where they come from, the same in all tasks over the same data; empty without."""

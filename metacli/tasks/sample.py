@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from metacli.episode import Episode, Mode
 from metacli.machine.files import atomic_output
-from metacli.tasks.base import Split, Tasks
+from metacli.tasks.answers import Answer
+from metacli.tasks.base import Split, Tasks, View
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,27 @@ class Sample:
         split: train, val or test.
         index: the number of the episode in its split.
         mode: how D_test is asked.
+        view: how it is drawn; see `Tasks.view`.
+        answer: what an answer is.
         classes: (N,) names, in the order of their labels; empty without classes.
         x_train: (S, *x_shape) float32.
         y_train: (S, Y) float32, as the model reads it.
         x_test: (Q, *x_shape) float32.
-        y_test: (Q, C) int64 label characters, or (Q, O) float32 bits.
+        y_test: (Q, C) the right answers, int64 for label characters, else float32.
         y_previous: (Q, Y) float32 in a stream, else (Q, 0): the label that arrives with each item.
         scored: (Q,) bool, whether an answer is asked for.
         labels_train: (S,) the labels as words; empty where items carry none.
-        labels_test: (Q,) the right answers as words; empty for bits.
+        labels_test: (Q,) the right answers as words.
         labels_previous: (Q,) what arrives with each item of a stream, "" with the first; else empty.
+        curve: (P, 2) points of the true function, for the view `curve`; else None.
     """
 
     task: str
     split: str
     index: int
     mode: Mode
+    view: View
+    answer: Answer
     classes: list[str]
     x_train: np.ndarray
     y_train: np.ndarray
@@ -50,26 +55,24 @@ class Sample:
     labels_train: list[str]
     labels_test: list[str]
     labels_previous: list[str]
-
-    @property
-    def is_image(self) -> bool:
-        """Whether items are images (C, H, W) and not vectors."""
-        return self.x_test.ndim == 4
+    curve: np.ndarray | None = None
 
     @property
     def title(self) -> str:
         """The task in one line, as in `strokes, test split, task 3: 5-way 1-shot`."""
+        shown, asked = len(self.x_train), int(self.scored.sum())
+        ways = self.answer.size if self.answer.names_class and self.answer.parts == 1 else len(self.classes)
         kinds = {
-            "independent": f"{len(self.classes)}-way {len(self.x_train) // max(1, len(self.classes))}-shot",
-            "stream": f"stream of {len(self.x_test)} items, {len(self.classes)} classes",
-            "sequence": f"{len(self.x_train)} steps in, {int(self.scored.sum())} answers",
+            "independent": f"{ways}-way {shown // ways}-shot" if ways else f"{shown} examples, {asked} questions",
+            "stream": f"stream of {len(self.x_test)} items, {ways} classes",
+            "sequence": f"{shown} steps in, {asked} answers",
         }
         return f"{self.task}, {self.split} split, task {self.index}: {kinds[self.mode]}"
 
     @property
     def legend(self) -> list[tuple[str, str]]:
         """(label, class name) of each class; empty where labels are strings of letters or there are no classes."""
-        plain = len(self.classes) and self.y_test.shape[1] == 1
+        plain = self.answer.names_class and self.answer.parts == 1
         return [(str(i), name) for i, name in enumerate(self.classes)] if plain else []
 
 
@@ -86,12 +89,15 @@ def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
     x_test, y_test = _array(episode.x_test[row, asked]), _array(episode.y_test[row, asked])
     y_train, late = _array(episode.y_train[row, real]), episode.y_previous
     y_previous = np.zeros((len(x_test), 0), np.float32) if late is None else _array(late[row, asked])
-    characters = y_test.shape[1] if y_test.dtype == np.int64 else 0
+    index, answer = int(episode.index[row]), tasks.answer
+    curves = tasks.curves(split, index, 1)
     return Sample(
         task=tasks.config.name,
         split=split,
-        index=int(episode.index[row]),
+        index=index,
         mode=tasks.spec.mode,
+        view=tasks.view,
+        answer=answer,
         classes=[] if episode.classes is None else tasks.class_names(episode.classes[row]),
         x_train=_array(episode.x_train[row, real]),
         y_train=y_train,
@@ -99,21 +105,11 @@ def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
         y_test=y_test,
         y_previous=y_previous,
         scored=np.ones(len(x_test), bool) if episode.mask_test is None else _array(episode.mask_test[row, asked]),
-        labels_train=words(y_train, characters) if characters else [],
-        labels_test=[word(answer) for answer in y_test] if characters else [],
-        labels_previous=words(y_previous, characters) if late is not None else [],
+        labels_train=answer.read(y_train) if answer.label_size else [],
+        labels_test=[answer.word(value) for value in y_test],
+        labels_previous=answer.read(y_previous) if late is not None else [],
+        curve=None if curves is None else curves[0],
     )
-
-
-def word(label: np.ndarray) -> str:
-    """Label characters (C,) as a person writes them: a number if it is one, else letters."""
-    return str(int(label[0])) if len(label) == 1 else "".join(ascii_lowercase[int(c)] for c in label)
-
-
-def words(one_hot: np.ndarray, characters: int) -> list[str]:
-    """Labels (T, Y), one-hot by characters, as words; "" for a row of zeros."""
-    parts = one_hot.reshape(len(one_hot), characters, one_hot.shape[1] // characters)
-    return [word(p.argmax(-1)) if p.any() else "" for p in parts]
 
 
 def save_npz(path: str | Path, samples: list[Sample]) -> None:
@@ -143,11 +139,12 @@ def as_json(samples: list[Sample]) -> list[dict[str, Any]]:
 
 
 def _plain(s: Sample) -> dict[str, Any]:
-    train: dict[str, Any] = {"items": len(s.x_train), "labels": s.labels_train}
-    test: dict[str, Any] = {"items": len(s.x_test), "answers": s.labels_test or s.y_test.tolist()}
+    words, given = s.answer.names_class, s.y_train[:, : s.answer.parts]
+    train: dict[str, Any] = {"items": len(s.x_train), "labels": s.labels_train if words else given.tolist()}
+    test: dict[str, Any] = {"items": len(s.x_test), "answers": s.labels_test if words else s.y_test.tolist()}
     if s.mode == "stream":
         test["labels_previous"] = s.labels_previous
-    if not s.is_image:
+    if s.view != "images":
         train["x"] = s.x_train.tolist()
         test |= {"x": s.x_test.tolist(), "scored": s.scored.tolist()}
     named = {"task": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes}

@@ -120,9 +120,8 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
         keys = resolve(TASKS, renamed[-1], "task").Config.model_fields
         tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
     recipe = from_dict(override(tree, overrides), "eval")
-    trained = resolve(TASKS, checkpoint.recipe.task.name, "task").spec_of(checkpoint.recipe.task)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
-    check_compatible(trained, tasks.spec)
+    check_compatible(checkpoint.recipe, tasks)
     if overrides and split != "train" and recipe.task.name == checkpoint.recipe.task.name:
         before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
         if seen := tasks.class_identities(split) & before.class_identities("train"):
@@ -133,14 +132,13 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     return recipe, tasks
 
 
-def check_compatible(trained: Spec, asked: Spec) -> None:
-    """Raise a UsageError where a model built for `trained` cannot answer tasks of `asked`."""
-    if trained.mode != asked.mode:
-        raise UsageError(f"the model was trained to be asked as {trained.mode!r}, not {asked.mode!r}")
-    if trained.x_shape != asked.x_shape:
-        raise UsageError(f"the model reads inputs of shape {trained.x_shape}, these tasks have {asked.x_shape}")
-    if trained.y_size < asked.y_size or trained.out_size < asked.out_size:
-        raise UsageError(
-            f"the model answers one of {trained.out_size}, these tasks ask for one of {asked.out_size}",
-            f"task.ways may be anything up to {trained.out_size}; train a recipe with more ways",
-        )
+def check_compatible(trained: Recipe, tasks: Tasks) -> None:
+    """Raise a UsageError where a model that was trained by a recipe cannot answer these tasks."""
+    cls = resolve(TASKS, trained.task.name, "task")
+    before: Spec = cls.spec_of(trained.task)
+    if before.mode != tasks.spec.mode:
+        raise UsageError(f"the model was trained to be asked as {before.mode!r}, not {tasks.spec.mode!r}")
+    if before.x_shape != tasks.spec.x_shape:
+        raise UsageError(f"the model reads inputs of shape {before.x_shape}, these tasks have {tasks.spec.x_shape}")
+    if reason := tasks.answer.serves(cls.answer_of(trained.task)):
+        raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")

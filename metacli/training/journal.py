@@ -48,7 +48,8 @@ class Journal:
         self._recipe, self._tasks, self._model, self._optimizer = recipe, tasks, model, optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
         self._events = events(rundir) if recipe.train.tensorboard else None
-        self._meter, self._began = Meter(), time.monotonic()
+        self._headline = tasks.metrics[0]
+        self._meter, self._began = Meter(self._headline.name), time.monotonic()
 
     def note(self, step: int, episode: Episode, logits: Tensor, loss: Tensor, norm: Tensor, last: bool) -> None:
         """Take in what update `step` (from 1) was made of, and do what is due after it.
@@ -63,7 +64,7 @@ class Journal:
         """
         cfg = self._recipe.train
         with torch.no_grad():
-            self._meter.add(loss, self._tasks.score(logits, episode)["accuracy"].mean(), norm, cfg.batch)
+            self._meter.add(loss, self._tasks.score(logits, episode)[self._headline.name].mean(), norm, cfg.batch)
         save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
         line = last or validate or every(cfg.log_every, step)
         self._progress.step()
@@ -71,7 +72,7 @@ class Journal:
         if not (line or save or self._progress.due()):
             return
         means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
-        self._progress.show(means)
+        self._progress.show(means, self._headline)
         if validate:
             means["val"] = self._validate(step)
         if line:
@@ -83,8 +84,8 @@ class Journal:
 
     def _validate(self, step: int) -> dict[str, float]:
         means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
-        if self._tasks.better(means[self._tasks.metric], self.best):
-            self.best = means[self._tasks.metric]
+        if self._headline.beats(means[self._headline.name], self.best):
+            self.best = means[self._headline.name]
             checkpoint.save(self._rundir.best, self._recipe, step, self.best, self._model)
         self._progress.validated(step, means, self._tasks)
         return means

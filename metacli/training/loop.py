@@ -100,4 +100,4 @@ def train(
             optimizer.step()  # 4: theta
             step += 1
             journal.note(step, episode, logits, loss, norm, last=step == cfg.steps or bool(stop.code))
-    return Outcome(rundir.path, step, tasks.metric, journal.best, time.monotonic() - began, stop.code)
+    return Outcome(rundir.path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, stop.code)

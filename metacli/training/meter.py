@@ -11,22 +11,26 @@ from metacli.errors import MetacliError
 
 
 class Meter:
-    """Loss, accuracy and gradient norm of every step since the last line of the log.
+    """Loss, headline score and gradient norm of every step since the last line of the log.
 
     Reading a number from a GPU makes the program wait for it, so `add` keeps tensors and `read` fetches all of them
     at once.
+
+    Args:
+        headline: the name of the score.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, headline: str) -> None:
+        self._headline = headline
         self.take()
 
-    def add(self, loss: Tensor, accuracy: Tensor, norm: Tensor, episodes: int) -> None:
-        """Count one step by its loss, mean accuracy and gradient norm, all (), and its number of episodes."""
-        self._rows.append(torch.stack([loss.detach(), accuracy, norm]))
+    def add(self, loss: Tensor, score: Tensor, norm: Tensor, episodes: int) -> None:
+        """Count one step by its loss, mean score and gradient norm, all (), and its number of episodes."""
+        self._rows.append(torch.stack([loss.detach(), score, norm]))
         self._episodes += episodes
 
     def read(self, step: int) -> dict[str, float]:
-        """Means of `loss` (nats per answer) and `accuracy` (0 to 1), the last `grad_norm`, and `episodes_per_s`.
+        """Means of `loss` and of the headline score, the last `grad_norm`, and `episodes_per_s`.
 
         Args:
             step: updates of theta so far, the last one added included.
@@ -44,9 +48,9 @@ class Meter:
                 "diverged; checkpoints before it are good",
                 "try a smaller train.lr, train.clip_norm=1 or a longer train.warmup",
             )
-        loss, accuracy, _ = rows.mean(0).tolist()
+        loss, score, _ = rows.mean(0).tolist()
         speed = round(self._episodes / max(time.monotonic() - self._since, 1e-9), 2)
-        return {"loss": loss, "accuracy": accuracy, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
+        return {"loss": loss, self._headline: score, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
 
     def take(self) -> None:
         """Start anew, after a line of the log."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from metacli.config.recipe import Recipe, TrainConfig
 from metacli.machine.threads import Threads
 from metacli.tasks.base import Tasks
+from metacli.tasks.metrics import Metric
 
 _SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
 _FIRST = 3.0  # seconds of training after which the whole time is foretold
@@ -85,11 +86,12 @@ class Progress:
     def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:
         """Say what is trained on what, and where it goes."""
         size = sum(p.numel() for p in model.parameters())
-        chance = tasks.chance
         self.say(f"tasks   {tasks.describe()}")
         self.say(f"model   {recipe.model.name}, {size:,} parameters")
         self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
-        self.say(f"guess   loss {chance['loss']:.3f}, accuracy {chance['accuracy']:.1%}: the line to beat")
+        known = [f"{m.label} {m.number(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline]
+        if known:
+            self.say(f"guess   {', '.join(known)}: the line to beat")
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,
@@ -120,17 +122,18 @@ class Progress:
         """Whether it is time for new numbers on the bar."""
         return not self._bar.disable and time.monotonic() - self._shown > _SHOWN_EVERY
 
-    def show(self, means: dict[str, float]) -> None:
-        """Put numbers on the bar: `loss`, `accuracy`, `episodes_per_s`."""
+    def show(self, means: dict[str, float], headline: Metric) -> None:
+        """Put numbers on the bar: `loss`, the headline score, `episodes_per_s`."""
         self._shown = time.monotonic()
-        numbers = f"loss {means['loss']:.3f} D_test {means['accuracy']:.1%} {means['episodes_per_s']:.0f} ep/s"
-        self._bar.set_postfix_str(f"{duration(self._forecast.left())} left, {numbers}")
+        numbers = f"loss {means['loss']:.3f} {headline.label} {headline.number(means[headline.name])}"
+        self._bar.set_postfix_str(
+            f"{duration(self._forecast.left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
+        )
 
     def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
         """The scores on held-out tasks, and the time that is left."""
         self._forecast.validation()
-        names = dict.fromkeys(["loss", "accuracy", tasks.metric])
-        text = "  ".join(f"{n} {means[n]:.1%}" if n == "accuracy" else f"{n} {means[n]:.4g}" for n in names)
+        text = "  ".join(f"{m.label} {m.number(means[m.name])}" for m in tasks.metrics if m.name in means)
         left = self._forecast.left()
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
 

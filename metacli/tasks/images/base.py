@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,11 @@ from torch.nn import functional as F
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import labels, order
 from metacli.tasks.images.augment import quickest
+from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
 INSTANCES = 10  # of a class in a stream, scored one by one
@@ -79,6 +80,9 @@ class Images(Tasks):
     Class ids: turn * C + c for class c of C turned by `turn` quarters anti-clockwise.
     """
 
+    view = "images"
+    answer: Symbols
+
     @abstractmethod
     def load(self) -> ImageSet:
         """All images of all splits, read once, when the first batch is asked for."""
@@ -93,15 +97,19 @@ class Images(Tasks):
         return 1
 
     @classmethod
+    def answer_of(cls, config: Any) -> Symbols:
+        """The label of a class."""
+        return Symbols(config.ways) if config.labels == "one-hot" else Symbols(labels.LETTERS, labels.CHARACTERS)
+
+    @classmethod
     def spec_of(cls, config: Any) -> Spec:
         """See `Tasks.spec_of`: mode `independent` for k-shot, `stream` for stream."""
-        label_size = config.ways if config.labels == "one-hot" else labels.CHARACTERS * labels.LETTERS
-        k_shot = config.protocol == "k-shot"
+        answer, k_shot = cls.answer_of(config), config.protocol == "k-shot"
         return Spec(
             mode="independent" if k_shot else "stream",
             x_shape=(cls.channels_of(config), config.size, config.size),
-            y_size=label_size,
-            out_size=label_size,
+            y_size=answer.label_size,
+            out_size=answer.size,
             length=config.ways * config.shots + 1 if k_shot else config.length,
         )
 
@@ -187,10 +195,10 @@ class Images(Tasks):
             at.append(first_row[rows, label] + instances[rows, label, nth])
             y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
         x = self._pixels(at, rng if self.augments(split) else None)
-        seen = labels.one_hot(y[0], self.spec.y_size)  # (B, S, Y)
+        seen = self.answer.encode(y[0])  # (B, S, Y)
         late = None
         if c.protocol == "stream":
-            late = F.pad(labels.one_hot(y[1], self.spec.y_size), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
+            late = F.pad(self.answer.encode(y[1]), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
         numbers = torch.from_numpy(index)
         return Episode(x[0], seen, x[1], y[1], numbers, y_previous=late, classes=torch.from_numpy(classes))
 
@@ -210,33 +218,28 @@ class Images(Tasks):
         parts = x.split([part.size for part in at])
         return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
 
-    def loss(self, logits: Tensor, episode: Episode) -> Tensor:
-        """Mean cross-entropy of a label character in nats; see `Tasks.loss`."""
-        return labels.cross_entropy(logits, episode.y_test).mean()
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of a label; of a stream also the accuracy at the k-th instance of a class."""
+        if self.config.protocol == "k-shot":
+            return super().metrics
+        title = "accuracy at the k-th instance of a class"
+        return (*super().metrics, Metric("accuracy_at_instance", "%", True, "by_appearance", "appearance", title))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Scores task by task; a string is right when all of its characters are.
+        """The scores of labels; for a stream also `accuracy_at_instance` (B, 10).
 
-        Returns:
-            `loss` (B,): nats per label character. `accuracy` (B,). For a stream also `accuracy_at_instance` (B, 10):
-            the accuracy at the 1st, ..., 10th instance of a class, over the classes that reach it; NaN where none does.
+        That is the accuracy at the 1st, ..., 10th instance of a class, over the classes that reach it; NaN where none
+        does.
         """
-        answer = episode.y_test
-        right = labels.right(logits, answer)  # (B, Q)
-        scores = {"loss": labels.cross_entropy(logits, answer).mean((1, 2)), "accuracy": right.mean(1)}
+        scores, answer = super().score(logits, episode), episode.y_test
         if self.config.protocol == "stream":
+            right = self.answer.right(logits, answer)  # (B, Q)
             same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
-            before = same.tril(-1).sum(2)  # (B, T): earlier appearances of the class of each step
+            before = same.tril(-1).sum(2)  # (B, T): earlier instances of the class of each step
             at = (before[..., None] == torch.arange(INSTANCES, device=before.device)).float()  # (B, T, 10)
             scores["accuracy_at_instance"] = (right[..., None] * at).sum(1) / at.sum(1)
         return scores
-
-    @property
-    def chance(self) -> dict[str, float]:
-        """Of guessing every label character, with nothing known of the task."""
-        characters = 1 if self.config.labels == "one-hot" else labels.CHARACTERS
-        choices = self.spec.out_size // characters
-        return {"loss": math.log(choices), "accuracy": float(choices) ** -characters}
 
     def describe(self) -> str:
         """One line: the data, the classes and instances of each split, the seed."""

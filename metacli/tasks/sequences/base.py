@@ -6,14 +6,12 @@ episodes are generated; lengths differ within a batch, padding stands at the end
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from metacli.episode import Episode
 from metacli.tasks.base import Split, Tasks
@@ -39,10 +37,9 @@ class Phases(NamedTuple):
 
 
 class Algorithmic(Tasks):
-    """Tasks whose answers are bits; the cost is in bits per sequence, as in the paper's figures."""
+    """Tasks whose answers are bits, scored by sequence."""
 
-    metric = "bits"
-    maximise = False
+    group = "length"
 
     @abstractmethod
     def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
@@ -72,54 +69,14 @@ class Algorithmic(Tasks):
             mask_test=torch.from_numpy(p.mask_test),
         )
 
-    def loss(self, logits: Tensor, episode: Episode) -> Tensor:
-        """Mean cross-entropy of a scored bit over the whole batch, in nats; guessing costs ln 2.
-
-        Args:
-            logits: (B, Q, O).
-        """
-        cost, scored = bit_cost(logits, episode)
-        return cost.sum() / (scored.sum() * logits.shape[-1])
-
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Scores of each episode, all (B,).
-
-        `loss` nats per bit; `accuracy` share of right bits; `bits` the cost of the sequence in bits;
-        `errors` wrong bits in the sequence; `length` how long the task was (see `size`).
-        """
-        cost, scored = bit_cost(logits, episode)
-        asked = scored.sum(1) * logits.shape[-1]
-        wrong = ((logits > 0) != (episode.y_test > 0.5)) & scored[..., None]
-        errors = wrong.sum((1, 2)).float()
-        nats = cost.sum((1, 2))
-        return {
-            "loss": nats / asked,
-            "accuracy": 1 - errors / asked,
-            "bits": nats / math.log(2),
-            "errors": errors,
-            "length": self.size(episode).float(),
-        }
+        """The scores of bits, and `length` (B,), how long each task was (see `size`)."""
+        return {**super().score(logits, episode), "length": self.size(episode).float()}
 
     def size(self, episode: Episode) -> Tensor:
         """(B,) int64, how long each task is, in the unit of the task's own keys; by default its scored steps."""
-        return _scored(episode).sum(1)
-
-    @property
-    def chance(self) -> dict[str, float]:
-        """Every bit a coin: ln 2 nats, half of them right."""
-        return {"loss": math.log(2), "accuracy": 0.5}
-
-
-def bit_cost(logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of every bit in nats, (B, Q, O) float32, zero where unscored; and what is scored, (B, Q) bool."""
-    scored = _scored(episode)
-    cost = binary_cross_entropy_with_logits(logits.float(), episode.y_test, reduction="none")
-    return cost.masked_fill(~scored[..., None], 0.0), scored
-
-
-def _scored(episode: Episode) -> Tensor:
-    assert episode.mask_test is not None  # every algorithmic batch has one
-    return episode.mask_test
+        assert episode.mask_test is not None  # every algorithmic batch has one
+        return episode.mask_test.sum(1)
 
 
 def draw_length(random: CounterRNG, grown: np.ndarray, fixed: int, low: int, high: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
+from metacli.tasks.answers import Bits
 from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
 
@@ -40,6 +41,11 @@ class Copy(Algorithmic):
         def _ordered(self) -> Copy.Config:
             check_range("length", self.min_length, self.max_length)
             return self
+
+    @classmethod
+    def answer_of(cls, config: Config) -> Bits:
+        """The bits of a step."""
+        return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
@@ -96,6 +102,11 @@ class RepeatCopy(Algorithmic):
             check_range("length", self.min_length, self.max_length)
             check_range("repeats", self.min_repeats, self.max_repeats)
             return self
+
+    @classmethod
+    def answer_of(cls, config: Config) -> Bits:
+        """The bits of a step."""
+        return Bits(config.width + 1)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:

@@ -12,6 +12,8 @@ from torch.nn.functional import one_hot
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
+from metacli.tasks.answers import Bits
+from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases
 
@@ -37,6 +39,11 @@ class DynamicNgrams(Algorithmic):
         length: int = Field(200, ge=1, le=10_000)
 
     @classmethod
+    def answer_of(cls, config: Config) -> Bits:
+        """The bits of a step."""
+        return Bits(1)
+
+    @classmethod
     def spec_of(cls, config: Config) -> Spec:
         """One bit in, one bit out."""
         return Spec("sequence", (1,), 0, 1, config.length)
@@ -55,6 +62,11 @@ class DynamicNgrams(Algorithmic):
         shown = np.pad(bits, ((0, 0), (1, 0)))[:, :-1]
         nothing = np.zeros((len(bits), 0, 1))
         return Phases(nothing, nothing[..., 0] > 0, shown[..., None], bits[..., None], np.ones(bits.shape, dtype=bool))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of bits, and the cost of the best estimator."""
+        return (*super().metrics, Metric("optimal_bits", "bits per sequence", None, "optimal_bits_per_sequence"))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """The scores of every algorithmic task, and `optimal_bits` (B,), the cost of the best estimator there is."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
+from metacli.tasks.answers import Bits
 from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
 
@@ -47,6 +48,11 @@ class AssociativeRecall(Algorithmic):
             if self.items == 1:
                 raise ValueError("items 1 leaves no item to follow the query: at least 2, or 0 for the range")
             return self
+
+    @classmethod
+    def answer_of(cls, config: Config) -> Bits:
+        """The bits of a step."""
+        return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Spec
+from metacli.tasks.answers import Bits
 from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases
 
@@ -38,6 +39,11 @@ class PrioritySort(Algorithmic):
             if self.answers > self.items:
                 raise ValueError(f"answers {self.answers} is above items {self.items}: no more are shown")
             return self
+
+    @classmethod
+    def answer_of(cls, config: Config) -> Bits:
+        """The bits of a step."""
+        return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:

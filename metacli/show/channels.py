@@ -1,0 +1,72 @@
+"""A task over numbers as rows on one time axis: what came in, what was to be answered, what a model answered."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metacli.tasks.answers import Decoded
+from metacli.tasks.sample import Sample
+
+
+class ChannelRows(NamedTuple):
+    """Inputs above answers, time across; NaN where there is nothing to show.
+
+    Attributes:
+        inputs: (channels, S + Q) in [0, 1].
+        answers: (C, S + Q) in [0, 1]: the right answers, and the labels of D_train where they are numbers; (0, S + Q)
+            where answers are words.
+        guesses: likewise, what a model answered: probabilities or numbers.
+        start: S, the step at which D_test starts.
+        notes: which channels are scaled into [0, 1], and from what.
+    """
+
+    inputs: np.ndarray
+    answers: np.ndarray
+    guesses: np.ndarray
+    start: int
+    notes: list[str]
+
+    @property
+    def values(self) -> np.ndarray:
+        """(channels + C, S + Q) inputs and answers."""
+        return np.concatenate([self.inputs, self.answers])
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rows of `values`."""
+        return [f"in {i}" for i in range(len(self.inputs))] + [f"out {i}" for i in range(len(self.answers))]
+
+
+def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
+    """The rows of a task over vectors; a channel that leaves [0, 1] is scaled into it, and a note says so."""
+    x, start = np.concatenate([s.x_train, s.x_test]).T.astype(np.float64), len(s.x_train)
+    notes = []
+    for i, channel in enumerate(x):
+        low, high = _range(channel)
+        if low or high > 1:
+            x[i] = (channel - low) / (high - low)
+            notes.append(f"in {i} holds real numbers, drawn from {low:.2f} (blank) to {high:.2f} (full)")
+    right = s.answer.rows(s.y_test)
+    y = np.full((len(right), x.shape[1]), np.nan)
+    guesses = y.copy()
+    y[:, start:][:, s.scored] = right[:, s.scored]
+    if s.answer.label_size and len(y):
+        y[:, :start] = s.answer.rows(s.y_train[:, : s.answer.parts])
+    if decoded is not None:
+        said = decoded.prediction if decoded.probability is None else decoded.probability
+        guesses[:, start:][:, s.scored] = s.answer.rows(said)[:, s.scored]
+    for i, channel in enumerate(y):
+        low, high = _range(channel)
+        if low or high > 1:
+            y[i], guesses[i] = (channel - low) / (high - low), ((guesses[i] - low) / (high - low)).clip(0, 1)
+            notes.append(f"out {i} holds real numbers, drawn from {low:.2f} (blank) to {high:.2f} (full)")
+    return ChannelRows(x, y, guesses, start, notes)
+
+
+def _range(channel: np.ndarray) -> tuple[float, float]:
+    """From 0 to 1, or wider where the numbers are; NaN is left out."""
+    known = channel[~np.isnan(channel)]
+    high = max(1.0, float(np.abs(known).max(initial=0)))
+    return (-high if known.min(initial=0) < 0 else 0.0), high

@@ -1,0 +1,57 @@
+"""The terminal's heat map: shade glyphs first, colour second, whole at 80 columns and when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from metacli.show.glyphs import SHADES, shades
+
+_HEAT = dict(zip(SHADES, ("", "blue", "cyan", "green", "bold"), strict=True))  # full: the terminal's own colour
+
+
+def heat_map(
+    console: Console,
+    values: np.ndarray,
+    names: Sequence[str],
+    footers: Sequence[tuple[str, str]] = (),
+    floor: str = " ",
+) -> None:
+    """Shade glyphs, one for each value: columns are time, rows are named at the left; long ones continue below.
+
+    Args:
+        values: (rows, columns) in [0, 1]; NaN where there is nothing to show.
+        names: (rows,).
+        footers: (name, one character for each column) lines below.
+        floor: the glyph of values below 0.1.
+
+    Raises:
+        ValueError: a value is not in [0, 1].
+    """
+    margin = max([len(n) for n in [*names, "step", *(name for name, _ in footers)]]) + 1
+    room = max(10, (console.width - margin - 1) // 10 * 10)
+    wide = 2 if 2 * values.shape[1] <= room else 1
+    for left in range(0, values.shape[1], room):
+        part = values[:, left : left + room]
+        glyphs = shades(np.nan_to_num(part))
+        for name, row, numbers in zip(names, glyphs, part, strict=True):
+            text = Text(f"{name:>{margin - 1}} ")
+            for glyph, number in zip(row, numbers, strict=True):
+                shown = " " if np.isnan(number) else floor if glyph == " " else glyph
+                text.append(shown.ljust(wide) if shown == floor else shown * wide, _HEAT[glyph])
+            print_line(console, text)
+        for name, marks in footers:
+            print_line(
+                console, Text(f"{name:>{margin - 1}} " + "".join(m.ljust(wide) for m in marks[left : left + room]))
+            )
+        ticks = "".join(f"{left + t:<10}" for t in range(0, part.shape[1], 10 // wide))
+        print_line(console, Text(f"{'step':>{margin - 1}} {ticks.rstrip()}", style="dim"))
+
+
+def print_line(console: Console, text: Text, wrap: bool = False) -> None:
+    """One line without trailing space; a long one is cut by the terminal's edge, not wrapped, unless `wrap`."""
+    text.rstrip()
+    console.print(text, highlight=False, soft_wrap=not wrap)

@@ -1,0 +1,96 @@
+"""Tasks in the terminal: D_train and D_test, each in the view that its p(T) names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from metacli.show.channels import channel_rows
+from metacli.show.glyphs import thumbnail
+from metacli.show.heatmap import heat_map, print_line
+from metacli.show.plot import Points, plot
+from metacli.tasks.base import View
+from metacli.tasks.sample import Sample
+
+_COLUMNS = 14  # characters of an image in the terminal
+_ROWS = {"D_train": 4, "D_test": 2, "stream": 4}  # of images, at most
+
+
+def draw_samples(console: Console, samples: list[Sample]) -> None:
+    """D_train and D_test of each task: images, numbers with time across and channels down, or a curve."""
+    views: dict[View, Callable[[Console, Sample], None]]
+    views = {"images": _draw_images, "channels": _draw_channels, "curve": _draw_curve}
+    for sample in samples:
+        print_line(console, Text(sample.title, style="bold"), wrap=True)
+        if sample.legend:
+            names = "  ".join(f"{label}={name}" for label, name in sample.legend)
+            print_line(console, Text(names, style="dim"), wrap=True)
+        views[sample.view](console, sample)
+        print_line(console, Text(""))
+
+
+def _draw_images(console: Console, s: Sample) -> None:
+    if s.mode == "stream":
+        captions = [f"{a or '-'}→ {b}?" for a, b in zip(s.labels_previous, s.labels_test, strict=True)]
+        note = "in order; each comes with the label of the one before (left of the arrow), then its own is asked for"
+        _strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
+        return
+    train, test = by_label(s.labels_train), by_label(s.labels_test)
+    _strip(console, "D_train", "read with their labels", s.x_train, s.labels_train, train, "green")
+    _strip(console, "D_test", "asked; right answers shown", s.x_test, [f"{w}?" for w in s.labels_test], test, "cyan")
+
+
+def by_label(labels: list[str]) -> list[int]:
+    """The items' numbers, first one of each label, then the second of each, and so on."""
+    seen: dict[str, int] = {}
+    rank = []
+    for label in labels:
+        seen[label] = seen.get(label, -1) + 1
+        rank.append(seen[label])
+    key: Callable[[int], tuple[int, int, str]] = lambda i: (rank[i], len(labels[i]), labels[i])  # noqa: E731
+    return sorted(range(len(labels)), key=key)
+
+
+def _strip(
+    console: Console, name: str, note: str, x: np.ndarray, captions: list[str], order: Sequence[int], style: str
+) -> None:
+    across = max(1, (console.width + 1) // (_COLUMNS + 1))
+    shown = list(order)[: across * _ROWS[name]]
+    rest = f"; {len(shown)} drawn here, --png shows more" if len(shown) < len(x) else ""
+    print_line(console, Text.assemble((name, f"bold {style}"), f" {len(x)} items, {note}{rest}"), wrap=True)
+    for first in range(0, len(shown), across):
+        row = shown[first : first + across]
+        print_line(console, Text(" ".join(f"{captions[i]:<{_COLUMNS}}"[:_COLUMNS] for i in row), style=f"bold {style}"))
+        for lines in zip(*(thumbnail(x[i], _COLUMNS) for i in row), strict=True):
+            print_line(console, Text(" ".join(lines)))
+
+
+def _draw_channels(console: Console, s: Sample) -> None:
+    rows = channel_rows(s)
+    parts = f"D_train {len(s.x_train)} steps, then D_test {len(s.x_test)}: time across, channels down; below, ? = asked"
+    print_line(console, Text(parts), wrap=True)
+    for note in rows.notes:
+        print_line(console, Text(note), wrap=True)
+    ask = "." * rows.start + "".join("?" if asked else "-" for asked in s.scored)
+    labels = [*(s.labels_train or [" "] * rows.start), *s.labels_test]
+    footers = [("ask", ask)]
+    if s.answer.names_class and max(map(len, labels), default=0) == 1:
+        footers.insert(0, ("label", "".join(labels)))
+    heat_map(console, rows.values, rows.names, footers, floor="·")
+
+
+def _draw_curve(console: Console, s: Sample) -> None:
+    assert s.curve is not None
+    plot(console, s.curve, curve_points(s))
+
+
+def curve_points(s: Sample) -> list[Points]:
+    """The points of D_test and of D_train."""
+    given, asked = s.answer.rows(s.y_train[:, : s.answer.parts])[0], s.answer.rows(s.y_test)[0]
+    return [
+        Points("D_test, asked", "x", "cyan", s.x_test[:, 0], asked),
+        Points("D_train, read with their y", "O", "bold green", s.x_train[:, 0], given),
+    ]

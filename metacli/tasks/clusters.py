@@ -1,0 +1,66 @@
+"""N-way K-shot classification of plain vectors: clusters around random centres. The smallest task with classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from metacli.config.base import BaseConfig
+from metacli.episode import Episode, Spec
+from metacli.tasks.answers import Symbols
+from metacli.tasks.base import Split, Tasks
+from metacli.tasks.rng import CounterRNG
+
+
+class Clusters(Tasks):
+    """Every task has N new centres, uniform in [-1, 1] in each dimension; an item is its class's centre plus noise."""
+
+    class Config(BaseConfig):
+        """Keys of clusters.
+
+        Attributes:
+            ways: N, classes of a task.
+            shots: K, items of each class in D_train.
+            queries: items of each class in D_test.
+            width: numbers of an item.
+            noise: half the width of the uniform noise on each number.
+        """
+
+        name: Literal["clusters"] = "clusters"
+        ways: int = Field(3, ge=2, le=1000)
+        shots: int = Field(1, ge=1, le=1000)
+        queries: int = Field(2, ge=1, le=1000)
+        width: int = Field(4, ge=1, le=4096)
+        noise: float = Field(0.3, ge=0, le=10)
+
+    @classmethod
+    def answer_of(cls, config: Config) -> Symbols:
+        """The label of a class."""
+        return Symbols(config.ways)
+
+    @classmethod
+    def spec_of(cls, config: Config) -> Spec:
+        """Vectors in, a label out; every question alone."""
+        answer = cls.answer_of(config)
+        return Spec("independent", (config.width,), answer.label_size, answer.size, config.ways * config.shots + 1)
+
+    def batch(self, split: Split, first: int, count: int) -> Episode:
+        """See `Tasks.batch`: both parts in random order."""
+        index = np.arange(first, first + count)
+        rng, c = CounterRNG(self.seed, split, index), self.config
+        centres, rows = 2 * rng.uniform(c.ways, c.width) - 1, np.arange(count)[:, None]
+        parts = []
+        for each in (c.shots, c.queries):
+            label = rng.permutation(c.ways * each) % c.ways  # (B, T)
+            noise = c.noise * (2 * rng.uniform(c.ways * each, c.width) - 1)
+            parts.append((torch.from_numpy(centres[rows, label] + noise).float(), torch.from_numpy(label[..., None])))
+        (x_train, y_train), (x_test, y_test) = parts
+        return Episode(x_train, Symbols(c.ways).encode(y_train), x_test, y_test, torch.from_numpy(index))
+
+    def describe(self) -> str:
+        """One line."""
+        c = self.config
+        return f"clusters: {c.ways} of {c.width} numbers, {c.shots} shown of each, generated; seed {self.seed}"
