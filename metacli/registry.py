@@ -16,6 +16,7 @@ MODELS = {
     "ntm": "metacli.models.memory.ntm:NTM",
     "mann": "metacli.models.memory.mann:MANN",
     "snail": "metacli.models.snail:SNAIL",
+    "transformer": "metacli.models.transformer:Transformer",
 }
 
 TASKS = {

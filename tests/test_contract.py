@@ -14,12 +14,6 @@ SPECS = {
     "stream": Spec("stream", (1, 16, 16), N, N, Q),
     "sequence": Spec("sequence", (6,), 0, 4, S + Q),
 }
-SMALL = {
-    "lstm": {"hidden": 12},
-    "ntm": {"hidden": 12, "locations": 7, "width": 5, "read_heads": 2},
-    "mann": {"hidden": 12, "locations": 9, "width": 5, "read_heads": 2},
-    "snail": {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]},
-}
 
 
 def cases() -> list[tuple[str, str]]:
@@ -29,7 +23,7 @@ def cases() -> list[tuple[str, str]]:
 def make(name: str, mode: str, dtype: torch.dtype = torch.float64):
     cls = resolve(MODELS, name, "model")
     encoder = {"kind": "flat"} if mode == "sequence" else {"kind": "conv", "channels": 4, "size": 6}
-    config = cls.Config.model_validate({"name": name, "encoder": encoder, **SMALL.get(name, {})})
+    config = cls.Config.model_validate({"name": name, "encoder": encoder, **cls.tiny})
     torch.manual_seed(0)
     model = cls(config, SPECS[mode]).to(dtype)
     for module in model.modules():  # statistics that are not those of a fresh network

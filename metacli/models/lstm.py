@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class LSTM(Recurrent):
     """
 
     described = DESCRIBED
+
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "layers": 2}
 
     class Config(BaseConfig):
         """Keys of an LSTM.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -62,6 +62,8 @@ class SNAIL(MetaLearner):
     """
 
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "stream"})
+
+    tiny: ClassVar[dict[str, Any]] = {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]}
 
     class Config(BaseConfig):
         """The defaults are the paper's Omniglot network.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -148,6 +148,8 @@ class MANN(MemoryNetwork):
     """
 
     Access = LRUA
+
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 9, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
         """Keys of MANN, beside those of every memory network; the paper's values are the defaults.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -155,6 +155,8 @@ class NTM(MemoryNetwork):
     """
 
     Access = NTMAccess
+
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 7, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
         """Keys of an NTM, beside those of every memory network.

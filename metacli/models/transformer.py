@@ -1,0 +1,223 @@
+"""A causal Transformer that learns in context: D_train is a prompt of labelled items, its keys and values are phi."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metacli.config.base import BaseConfig
+from metacli.episode import Episode, Spec
+from metacli.models.base import MetaLearner
+from metacli.models.causal import causal_mask
+from metacli.models.encoder import EncoderConfig
+from metacli.models.trace import ArrayInfo, Trace, Traced
+
+ROTARY_BASE = 10_000.0  # of the wavelengths, as in Vaswani et al. 2017 and Su et al. 2021
+
+
+class Phi(NamedTuple):
+    """The Transformer's phi: its cached keys and values of D_train.
+
+    Attributes:
+        keys: (B, layers, heads, S, D), turned by their positions where these count.
+        values: (B, layers, heads, S, D).
+        padding_mask: (B, S) bool, True where an item is real.
+    """
+
+    keys: Tensor
+    values: Tensor
+    padding_mask: Tensor
+
+
+class Block(nn.Module):
+    """One layer: attention, then a small network on each item by itself, both added to what comes in (pre-norm).
+
+    Args:
+        width: of an item.
+        heads: of the attention, each `width / heads` wide.
+        dropout: share of the attention weights and of both results that is dropped in training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.before_attention, self.before_network = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)  # to queries, keys and values
+        self.merge = nn.Linear(width, width)
+        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor, turn: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Items x (B, T, width) that follow S others.
+
+        Args:
+            x: (B, T, width).
+            keys: (B, heads, S, D) of the items before.
+            values: (B, heads, S, D) likewise.
+            visible: (B, T, S + T) bool, which of the items before and of x each may look at: itself at least.
+            turn: (B, T, D / 2) complex, the rotation of each item's queries and keys; None for none.
+
+        Returns:
+            The next x, the keys and values of x, and its queries (B, heads, T, D).
+        """
+        parts = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, D) each
+        if turn is not None:
+            query, key = rotated(query, turn), rotated(key, turn)
+        read = F.scaled_dot_product_attention(
+            query,
+            torch.cat([keys, key], 2),
+            torch.cat([values, value], 2),
+            attn_mask=visible.unsqueeze(1),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        x = x + self.drop(self.merge(read.transpose(1, 2).flatten(2)))
+        x = x + self.drop(self.network(self.before_network(x)))
+        return x, key, value, query
+
+
+class Transformer(MetaLearner):
+    """A decoder-only Transformer (Vaswani et al. 2017) that is meta-trained to learn from its context.
+
+    Items are [encoder(x), y], as every model reads them: y is an item's own label in D_train, zero for a question,
+    and the label of the item before in a stream. Each item looks at those before it and at itself; what D_train left
+    behind, keys and values, is phi, so that a question costs one item and not the whole sequence. Such in-context
+    learners are studied as prior-data fitted networks (Mueller et al. 2022, arXiv 2112.10510) and as general-purpose
+    in-context learners (Kirsch et al. 2022, arXiv 2212.04458).
+
+    Queries and keys are turned by their positions (rotary embedding, Su et al. 2021, arXiv 2104.09864), so that
+    attention knows how far back an item stands: sequence tasks need it. N-way K-shot does not, as the order of
+    D_train means nothing there: `positions: none`.
+    """
+
+    tiny: ClassVar[dict[str, Any]] = {"width": 8, "layers": 2, "heads": 2}
+
+    class Config(BaseConfig):
+        """Keys of a Transformer.
+
+        Attributes:
+            encoder: how items are seen.
+            width: of an item between the layers, an even number for each head.
+            layers: how many.
+            heads: of the attention of each layer; divides `width`.
+            dropout: share of what attention and network give that is dropped in training.
+            positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
+        """
+
+        name: Literal["transformer"] = "transformer"
+        encoder: EncoderConfig = EncoderConfig()
+        width: int = Field(128, ge=2, le=8192)
+        layers: int = Field(4, ge=1, le=64)
+        heads: int = Field(4, ge=1, le=64)
+        dropout: float = Field(0.0, ge=0, lt=1)
+        positions: Literal["rotary", "none"] = "rotary"
+
+        @model_validator(mode="after")
+        def _heads_fit(self) -> Transformer.Config:
+            if self.width % (2 * self.heads):
+                raise ValueError(f"width {self.width} is no even number for each of {self.heads} heads")
+            return self
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        c = config
+        self.embed = nn.Linear(self.input_size, c.width)
+        self.blocks = nn.ModuleList(Block(c.width, c.heads, c.dropout) for _ in range(c.layers))
+        self.norm = nn.LayerNorm(c.width)
+        self.output = nn.Linear(c.width, spec.out_size)
+
+    def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
+        """phi: the keys and values of D_train, read in order, in parallel over time; padding stands at the end."""
+        phi = self._nothing(x_train.shape[0])
+        if x_train.shape[1]:
+            phi = self._run(phi, self.inputs(x_train, y_train), parallel=False)[1]
+        return phi if mask is None else phi._replace(padding_mask=mask)
+
+    def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
+        """Logits (B, Q, O), each question from phi alone, or (stream, sequence) the items in order from phi."""
+        return self._ask(phi, x_test, y_previous)
+
+    def trace(self, episode: Episode) -> Trace:
+        """The attention of every layer, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
+        seen, count = episode.x_train.shape[1], episode.x_test.shape[1]
+        phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
+        weights = phi.keys.new_zeros(len(episode), seen + count, len(self.blocks), seen + count)
+        if seen:
+            learning: list[Tensor] = []
+            nothing = self._nothing(len(episode))
+            self._run(nothing, self.inputs(episode.x_train, episode.y_train), parallel=False, looked=learning)
+            weights[:, :seen, :, :seen] = torch.stack(learning, 2)
+        asked: list[Tensor] = []
+        logits = self._ask(phi, episode.x_test, episode.y_previous, asked)
+        weights[:, seen:] = torch.stack(asked, 2)
+        text = "the weights of each layer over the steps before and the step itself, mean over its heads, sum to 1"
+        return Trace(logits, {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))})
+
+    def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None, looked: list[Tensor] | None = None) -> Tensor:
+        parallel = self.spec.mode == "independent"
+        return self.output(self.norm(self._run(phi, self.inputs(x_test, y_previous), parallel, looked)[0]))
+
+    def _run(self, phi: Phi, inputs: Tensor, parallel: bool, looked: list[Tensor] | None = None) -> tuple[Tensor, Phi]:
+        """Items (B, T, input_size) that follow phi, one after the other, or (`parallel`) each as the only one.
+
+        Args:
+            looked: where given, takes the attention of each layer, (B, T, S + T), mean over the heads.
+
+        Returns:
+            The last layer's items (B, T, width), and the phi of these items alone.
+        """
+        count = inputs.shape[1]
+        visible = causal_mask(phi.padding_mask, count, parallel)
+        turn = None if self.config.positions == "none" else self._turn(phi.padding_mask, inputs, parallel)
+        x, keys, values = self.embed(inputs), [], []
+        for layer, block in enumerate(self.blocks):
+            x, key, value, query = block(x, phi.keys[:, layer], phi.values[:, layer], visible, turn)
+            if looked is not None:
+                looked.append(attention(query, torch.cat([phi.keys[:, layer], key], 2), visible).mean(1))
+            keys.append(key)
+            values.append(value)
+        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return x, Phi(torch.stack(keys, 1), torch.stack(values, 1), real)
+
+    def _turn(self, padding_mask: Tensor, inputs: Tensor, parallel: bool) -> Tensor:
+        """(B, T, D / 2) complex: the rotation of items that follow the real ones of phi, by their positions."""
+        half = self.config.width // self.config.heads // 2
+        steps = torch.zeros_like(inputs[0, :, 0]) if parallel else torch.arange(inputs.shape[1]).to(inputs[0, :, 0])
+        position = padding_mask.sum(1, keepdim=True) + steps  # (B, T)
+        rate = ROTARY_BASE ** (-torch.arange(half).to(inputs) / half)
+        angle = position[..., None] * rate
+        return torch.polar(torch.ones_like(angle), angle)
+
+    def _nothing(self, batch: int) -> Phi:
+        """phi of an empty D_train."""
+        c, like = self.config, self.output.weight
+        empty = like.new_zeros(batch, c.layers, c.heads, 0, c.width // c.heads)
+        return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool))
+
+
+def rotated(x: Tensor, turn: Tensor) -> Tensor:
+    """Queries or keys x (B, heads, T, D), each pair of numbers turned by `turn` (B, T, D / 2), as complex numbers."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * turn.unsqueeze(1)).flatten(-2)
+
+
+def attention(query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) over what is visible, the weights that PyTorch's attention takes and does not return.
+
+    Args:
+        query: (B, heads, T, D).
+        key: (B, heads, S + T, D).
+        visible: (B, T, S + T) bool.
+
+    Returns:
+        (B, heads, T, S + T), rows that sum to 1.
+    """
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    return scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
