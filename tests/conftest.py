@@ -22,6 +22,15 @@ TINY = {
 }
 
 
+def tiny_keys(name: str) -> dict:
+    """Keys of a tiny model of every registered kind, its inputs as they are; the list of kinds is the registry's."""
+    from metacli.registry import MODELS, resolve
+
+    cls = resolve(MODELS, name, "model")
+    assert hasattr(cls, "tiny"), f"{cls.__name__} needs `tiny`, the keys that make one small enough for a test"
+    return {"name": name, "encoder": {"kind": "flat"}, **cls.tiny}
+
+
 @pytest.fixture(autouse=True)
 def _denormals():
     """Training flushes denormals for the whole process; each test starts with them, as hypothesis insists."""
@@ -57,7 +66,7 @@ def cli(tmp_path):
     """Run `metacli ARGS...` in a process of its own, in an empty folder: a CompletedProcess with text streams."""
 
     def call(*args: object, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "metacli.cli", *map(str, args)]
+        command = [sys.executable, "-m", "metacli", *map(str, args)]
         settings = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT), **env}
         return subprocess.run(
             command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=timeout, check=False

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import tiny_keys
 
 from metacli import cli as command_line
+from metacli.config import yamlfile
+from metacli.registry import MODELS
 
 ROOT = Path(__file__).parent.parent
 
@@ -136,3 +139,21 @@ def test_all_recipe_errors_come_at_once(monkeypatch, capsys, tiny_file):
     assert err.startswith("error: ")
     for key in ("train.step", "train.lr", "model.hidden"):
         assert key in err
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_evaluates_and_shows_its_memory(cli, tmp_path, model):
+    """Through `python -m metacli`, on N-way K-shot, which every model serves."""
+    train = {"steps": 3, "batch": 4, "eval_tasks": 5, "log_every": 1}
+    tree = {"task": {"name": "clusters"}, "model": tiny_keys(model), "train": train}
+    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump(tree))
+    trained = cli("train", "r.yaml", "--run-dir", "r")
+    assert trained.returncode == 0, trained.stderr
+    evaluated = cli("eval", "-c", "r", "--tasks", "10", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert json.loads(evaluated.stdout)["recipe"]["model"]["name"] == model
+    looked = cli("inspect-memory", "-c", "r", "--out", "look", "--format", "npz,html,json")
+    assert looked.returncode == 0, looked.stderr
+    assert f"{model} on clusters, test split, task 0: 3-way 1-shot" in looked.stdout
+    assert max(map(len, looked.stdout.splitlines())) <= 80
+    assert {p.name for p in (tmp_path / "look").iterdir()} == {"task-0.npz", "task-0.html", "task-0.json"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_keys
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,18 +30,11 @@ from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
 from metacli.training import checkpoint
 
-SMALL = {
-    "lstm": {"hidden": 12, "layers": 2},
-    "ntm": {"hidden": 12, "locations": 12, "width": 5},
-    "mann": {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2},
-    "snail": {"encoder": {"kind": "flat"}, "filters": 4, "keys": [4, 4], "values": [4, 4]},
-}
-
 
 def model_for(name: str, tasks):
     cls = resolve(MODELS, name, "model")
     torch.manual_seed(0)
-    return cls(cls.Config.model_validate({"name": name, **SMALL[name]}), tasks.spec)
+    return cls(cls.Config.model_validate(tiny_keys(name)), tasks.spec)
 
 
 def trace_of(name: str, kind: str) -> MemoryTrace:
@@ -310,7 +304,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
 
 
 def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
-    tree = {"task": {"name": "copy", "max_length": 4}, "model": {"name": "ntm", **SMALL["ntm"]}}
+    tree = {"task": {"name": "copy", "max_length": 4}, "model": tiny_keys("ntm")}
     recipe = from_dict({"name": "x", "seed": 0, **tree}, "x")
     checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)))
     options = ["--task", 4, "--out", "o", "--format", "npz,html", "--json"]
@@ -322,4 +316,4 @@ def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["task-4.html", "task-4.npz"]
     wrong = cli("inspect-memory", "-c", "m.pt", "--head", "read7")
     assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-2:] == ["error: no head 'read7' in this ntm", "hint: its heads: write0, read0"]
+    assert wrong.stderr.splitlines()[-2:] == ["error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1"]

@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_keys
 
 from metacli.config.recipe import TrainConfig, from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.registry import TASKS, resolve
+from metacli.registry import MODELS, TASKS, resolve
 from metacli.training import checkpoint
 from metacli.training.evaluation import answer, evaluate, mean_ci95, tasks_for
 from metacli.training.loop import train
@@ -23,12 +24,6 @@ from metacli.training.resume import flat
 from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")
-MODEL_KEYS = {
-    "lstm": {"hidden": 8},
-    "ntm": {"hidden": 8, "locations": 6, "width": 4},
-    "mann": {"hidden": 8, "locations": 6, "width": 4, "read_heads": 2},
-    "snail": {"filters": 4, "keys": [4, 4], "values": [4, 4], "encoder": {"kind": "flat"}},
-}
 
 
 def run(recipe, path, resume=None):
@@ -42,10 +37,10 @@ def weights(path):
 def image_tree(tiny_tree, model):
     """A recipe on strokes, where every model serves."""
     task = {"name": "strokes", "classes": 12, "val_classes": 6, "test_classes": 6, "size": 14, "ways": 3, "queries": 2}
-    return tiny_tree | {"task": task, "model": {"name": model, **MODEL_KEYS[model]}}
+    return tiny_tree | {"task": task, "model": tiny_keys(model)}
 
 
-@pytest.mark.parametrize("model", MODEL_KEYS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree, model, optimizer):
     tree = image_tree(tiny_tree, model)

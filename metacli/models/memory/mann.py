@@ -149,7 +149,7 @@ class MANN(MemoryNetwork):
 
     Access = LRUA
 
-    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 9, "width": 5, "read_heads": 2}
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
         """Keys of MANN, beside those of every memory network; the paper's values are the defaults.

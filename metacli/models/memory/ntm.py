@@ -156,7 +156,7 @@ class NTM(MemoryNetwork):
 
     Access = NTMAccess
 
-    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 7, "width": 5, "read_heads": 2}
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 12, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
         """Keys of an NTM, beside those of every memory network.
