@@ -15,6 +15,7 @@ MODELS = {
     "lstm": "metacli.models.lstm:LSTM",
     "ntm": "metacli.models.memory.ntm:NTM",
     "mann": "metacli.models.memory.mann:MANN",
+    "dnc": "metacli.models.memory.dnc:DNC",
     "snail": "metacli.models.snail:SNAIL",
     "transformer": "metacli.models.transformer:Transformer",
 }

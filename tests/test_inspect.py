@@ -316,4 +316,5 @@ def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["task-4.html", "task-4.npz"]
     wrong = cli("inspect-memory", "-c", "m.pt", "--head", "read7")
     assert wrong.returncode == 2
-    assert wrong.stderr.splitlines()[-2:] == ["error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1"]
+    error, hint = wrong.stderr.splitlines()[-2:]
+    assert (error, hint) == ("error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1")

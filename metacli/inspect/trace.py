@@ -14,7 +14,7 @@ import torch
 from metacli.errors import MetacliError
 from metacli.machine.files import atomic_output
 from metacli.models.base import MetaLearner
-from metacli.models.trace import DISTRIBUTIONS, ArrayInfo
+from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.tasks.answers import Decoded, verdict
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.sample import Sample, one
@@ -124,17 +124,18 @@ class MemoryTrace:
         return after[before] if self.reads_first else after[:-1]
 
     def check(self) -> None:
-        """Raise a MetacliError where a weighting is not a distribution, with its place."""
+        """Raise a MetacliError where a weighting is not what it should be, with its place."""
         for name, about in self.about.items():
-            if about.role not in DISTRIBUTIONS:
+            if about.role not in WEIGHTINGS:
                 continue
-            values = self.arrays[name]
-            wrong = ~(np.isclose(values.sum(-1), 1, atol=1e-3) & (values >= -1e-6).all(-1))
+            values, (low, high) = self.arrays[name], about.total
+            total = values.sum(-1)
+            wrong = ~((total >= low - 1e-3) & (total <= high + 1e-3) & (values >= -1e-6).all(-1))
             if wrong.any():
                 step, head = (int(i) for i in np.argwhere(wrong)[0])
-                total = values[step, head].sum()
+                should = "1" if low == high == 1 else f"{low:g} to {high:g}"
                 raise MetacliError(
-                    f"{name}, step {step}, {about.axes[0]} {head}: not a distribution, it sums to {total:.4f}",
+                    f"{name}, step {step}, {about.axes[0]} {head}: sums to {total[step, head]:.4f}, not {should}",
                     "the weights of the checkpoint are not finite or damaged; try an earlier checkpoint",
                 )
 
@@ -159,7 +160,7 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
     """The traces of episodes first, ..., first + count - 1 of a split, in eval mode.
 
     Raises:
-        MetacliError: a weighting is not a distribution.
+        MetacliError: a weighting is not what it should be.
     """
     model.eval()
     episode = tasks.batch(split, first, count)
@@ -192,7 +193,7 @@ def save_npz(path: str | Path, trace: MemoryTrace) -> None:
     NumPy alone reads it: `json.loads(str(np.load(path)["about"]))`.
 
     Raises:
-        MetacliError: the file cannot be written, or a weighting is not a distribution.
+        MetacliError: the file cannot be written, or a weighting is not what it should be.
     """
     trace.check()
     arrays, about = _all(trace)
@@ -204,7 +205,7 @@ def save_json(path: str | Path, trace: MemoryTrace) -> None:
     """The same as `save_npz` as one JSON object: `about`, and `arrays` as nested lists rounded to six digits.
 
     Raises:
-        MetacliError: the file cannot be written, or a weighting is not a distribution.
+        MetacliError: the file cannot be written, or a weighting is not what it should be.
     """
     trace.check()
     arrays, about = _all(trace)

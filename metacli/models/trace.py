@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Role = Literal["", "read", "write", "attention", "weighting", "memory", "usage", "retention"]
-DISTRIBUTIONS = ("read", "write", "attention", "weighting")
+Role = Literal["", "read", "write", "attention", "weighting", "memory", "usage", "retention", "links"]
+WEIGHTINGS = ("read", "write", "attention", "weighting")
+EXACTLY_1, AT_MOST_1 = (1.0, 1.0), (0.0, 1.0)  # what the weights of a weighting sum to
 
 
 class ArrayInfo(NamedTuple):
@@ -17,14 +18,17 @@ class ArrayInfo(NamedTuple):
         axes: the name of each axis after the time step: head, location, width, offset, layer, unit, block, step.
         text: one sentence, with the paper's symbol and the range.
         role: what a reader may do with it without knowing the model. `read`, `write` (head, location): where heads
-            read and wrote. `attention` (block, step): which steps were looked at. `weighting`: another distribution
-            over its last axis. `memory` (location, width). `usage` (location). `retention` (location): the share of a
-            location's earlier content that survives the step. Rows of the first four sum to 1.
+            read and wrote. `attention` (block, step): which steps were looked at. `weighting`: other weights over its
+            last axis. `memory` (location, width). `usage` (location). `retention` (location): the share of a
+            location's earlier content that survives the step. `links` (location, location): which was written after
+            which.
+        total: of the first four, what a row sums to at least and at most.
     """
 
     axes: tuple[str, ...]
     text: str
     role: Role = ""
+    total: tuple[float, float] = EXACTLY_1
 
 
 class Traced(NamedTuple):

@@ -130,3 +130,16 @@ def read(memory: Tensor, weights: Tensor) -> Tensor:
         (B, heads, W) what each head read.
     """
     return weights @ memory
+
+
+def surviving(weights: Tensor, vectors: Tensor) -> Tensor:
+    """prod_h [1 - w_h(i) e_h], mean over the width: the share of each location's content that erasing leaves.
+
+    Args:
+        weights: (..., heads, L) w, of the write heads.
+        vectors: (..., heads, W) e in [0, 1].
+
+    Returns:
+        (..., L) in [0, 1].
+    """
+    return (1 - weights.unsqueeze(-1) * vectors.unsqueeze(-2)).prod(-3).mean(-1)

@@ -136,9 +136,8 @@ class NTMAccess(Access):
 
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`: the mean of the erasing over the width."""
-        weights, erase = arrays["write_weights"], arrays["erase"]  # (B, T, Wh, L or W)
-        retention = (1 - weights[..., None] * erase[..., None, :]).prod(2).mean(-1)  # (B, T, L)
-        return retention, "share of a location's content that the step's erasing leaves, mean over the width"
+        kept = addressing.surviving(arrays["write_weights"], arrays["erase"])
+        return kept, "share of a location's content that the step's erasing leaves, mean over the width"
 
     def initialise(self, interface: nn.Linear) -> None:
         """See `Access.initialise` and `NTM.Config.init`."""

@@ -1,0 +1,205 @@
+"""The Differentiable Neural Computer: memory that is allocated, freed and read in the order it was written."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from metacli.models.memory import addressing, allocation, linkage
+from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
+from metacli.models.trace import AT_MOST_1, ArrayInfo
+
+MODES = 3  # of reading: backward, by content, forward
+
+
+class State(NamedTuple):
+    """The memory and heads of a DNC after a step.
+
+    Attributes:
+        memory: (B, L, W) M_t.
+        reads: (B, R, W) r^i_t.
+        read_weights: (B, R, L) w^(r,i)_t.
+        write_weights: (B, 1, L) w^w_t.
+        usage: (B, L) u_t.
+        precedence: (B, L) p_t.
+        links: (B, L, L) L_t.
+    """
+
+    memory: Tensor
+    reads: Tensor
+    read_weights: Tensor
+    write_weights: Tensor
+    usage: Tensor
+    precedence: Tensor
+    links: Tensor
+
+
+class InterfaceParameters(NamedTuple):
+    """What the heads emitted in a step.
+
+    Attributes:
+        read_key: (B, R, W) k^(r,i)_t.
+        read_strength: (B, R, 1) beta^(r,i)_t > 1.
+        write_key: (B, 1, W) k^w_t.
+        write_strength: (B, 1, 1) beta^w_t > 1.
+        erase: (B, 1, W) e_t in (0, 1).
+        write_vector: (B, 1, W) v_t.
+        free_gate: (B, R, 1) f^i_t in (0, 1): 1 frees the location that the head has read.
+        allocation_gate: (B, 1, 1) g^a_t in (0, 1): 1 writes to a free location, 0 by content.
+        write_gate: (B, 1, 1) g^w_t in (0, 1): 0 writes nothing.
+        read_modes: (B, R, 3) pi^i_t: backward, by content, forward; sums to 1.
+        allocation: (B, 1, L) a_t.
+    """
+
+    read_key: Tensor
+    read_strength: Tensor
+    write_key: Tensor
+    write_strength: Tensor
+    erase: Tensor
+    write_vector: Tensor
+    free_gate: Tensor
+    allocation_gate: Tensor
+    write_gate: Tensor
+    read_modes: Tensor
+    allocation: Tensor
+
+
+class DNCAccess(Access):
+    """The memory access of the Differentiable Neural Computer (Graves et al. 2016, Methods).
+
+    A step: what was read may be freed; a location is found to write to, free or by content; the memory and its
+    temporal links are written; every head reads by content, or what was written before or after what it read last.
+    """
+
+    described: ClassVar[dict[str, ArrayInfo]] = {
+        "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
+        "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
+        "read_weights": ArrayInfo(
+            ("head", "location"), "w^r_t, sums to 1 over the locations at most", "read", AT_MOST_1
+        ),
+        "write_weights": ArrayInfo(
+            ("head", "location"), "w^w_t, sums to 1 over the locations at most", "write", AT_MOST_1
+        ),
+        "usage": ArrayInfo(("location",), "u_t in [0, 1]: 0 is free to be written", "usage"),
+        "links": ArrayInfo(("location", "location"), "L_t[i, j]: how much i was written right after j", "links"),
+        "precedence": ArrayInfo(("location",), "p_t: how much a location was the last one written"),
+        "read_key": ArrayInfo(("head", "width"), "k^r_t, what each read head looks for"),
+        "read_strength": ArrayInfo(("head", "one"), "beta^r_t > 1, how sharply the content decides"),
+        "write_key": ArrayInfo(("write head", "width"), "k^w_t, what the write head looks for"),
+        "write_strength": ArrayInfo(("write head", "one"), "beta^w_t > 1, how sharply the content decides"),
+        "erase": ArrayInfo(("write head", "width"), "e_t in (0, 1): 1 erases what stood there"),
+        "write_vector": ArrayInfo(("write head", "width"), "v_t, what is written"),
+        "free_gate": ArrayInfo(("head", "one"), "f_t in (0, 1): 1 frees the location that the head has read"),
+        "allocation_gate": ArrayInfo(("write head", "one"), "g^a_t in (0, 1): 1 writes to a free location"),
+        "write_gate": ArrayInfo(("write head", "one"), "g^w_t in (0, 1): 0 writes nothing"),
+        "read_modes": ArrayInfo(("head", "mode"), "pi_t: backward, by content, forward; sums to 1", "weighting"),
+        "allocation": ArrayInfo(
+            ("write head", "location"), "a_t, the free locations, the freest first", "weighting", AT_MOST_1
+        ),
+    }
+
+    state = State
+
+    def __init__(self, config: DNC.Config):
+        c = self.config = config
+        r, w = c.read_heads, c.width
+        self.reads_size = r * w
+        # k^r; beta^r; k^w; beta^w; e; v; f; g^a; g^w; pi
+        self.sizes = [r * w, r, w, 1, w, w, r, 1, 1, MODES * r]
+        self.interface_size = sum(self.sizes)
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """The state before the first item: memory at 1e-6, all free, nothing read or written."""
+        c = self.config
+        zero = like.new_zeros(batch, c.locations)
+        return State(
+            memory=like.new_full((batch, c.locations, c.width), MEMORY_START),
+            reads=like.new_zeros(batch, c.read_heads, c.width),
+            read_weights=like.new_zeros(batch, c.read_heads, c.locations),
+            write_weights=zero.unsqueeze(1),
+            usage=zero,
+            precedence=zero,
+            links=like.new_zeros(batch, c.locations, c.locations),
+        )
+
+    def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
+        """Free, allocate, write, link, read; see `Access.step`."""
+        p = self.emit(interface)
+        retention = allocation.retention_vector(p.free_gate, state.read_weights)
+        usage = allocation.usage(state.usage, state.write_weights.squeeze(1), retention)
+        free = allocation.allocation_weighting(usage)
+        similarity = addressing.cosine_similarity(p.write_key, state.memory)
+        content = addressing.content_weighting(similarity, p.write_strength).squeeze(1)
+        writing = allocation.write_weighting(free, content, p.allocation_gate.squeeze(1), p.write_gate.squeeze(1))
+
+        write_weights = writing.unsqueeze(1)
+        memory = addressing.erase(state.memory, write_weights, p.erase)
+        memory = addressing.add(memory, write_weights, p.write_vector)
+        links = linkage.link_matrix(state.links, writing, state.precedence)
+        precedence = linkage.precedence_weighting(state.precedence, writing)
+
+        similarity = addressing.cosine_similarity(p.read_key, memory)
+        read_weights = linkage.read_weighting(
+            linkage.backward_weighting(links, state.read_weights),
+            addressing.content_weighting(similarity, p.read_strength),
+            linkage.forward_weighting(links, state.read_weights),
+            p.read_modes,
+        )
+        reads = addressing.read(memory, read_weights)
+        emitted = p._replace(allocation=free.unsqueeze(1))
+        return State(memory, reads, read_weights, write_weights, usage, precedence, links), emitted
+
+    def emit(self, interface: Tensor) -> InterfaceParameters:
+        """The numbers that the interface (B, I) stands for, in their ranges; `allocation` is left empty."""
+        r = self.config.read_heads
+        k_r, b_r, k_w, b_w, e, v, f, g_a, g_w, pi = interface.split(self.sizes, -1)
+        return InterfaceParameters(
+            read_key=k_r.unflatten(-1, (r, -1)),  # k^(r,i)_t
+            read_strength=1 + F.softplus(b_r).unsqueeze(-1),  # beta^(r,i)_t
+            write_key=k_w.unsqueeze(1),  # k^w_t
+            write_strength=1 + F.softplus(b_w).unsqueeze(-1),  # beta^w_t
+            erase=torch.sigmoid(e).unsqueeze(1),  # e_t
+            write_vector=v.unsqueeze(1),  # v_t
+            free_gate=torch.sigmoid(f).unsqueeze(-1),  # f^i_t
+            allocation_gate=torch.sigmoid(g_a).unsqueeze(-1),  # g^a_t
+            write_gate=torch.sigmoid(g_w).unsqueeze(-1),  # g^w_t
+            read_modes=torch.softmax(pi.unflatten(-1, (r, MODES)), -1),  # pi^i_t
+            allocation=interface[:, :0],
+        )
+
+    def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
+        """See `Access.retention`."""
+        kept = addressing.surviving(arrays["write_weights"], arrays["erase"])
+        return kept, "share of a location's content that the step's erasing leaves, mean over the width"
+
+    def initialise(self, interface: nn.Linear) -> None:
+        """See `Access.initialise`: as small random numbers have it, the paper."""
+
+
+class DNC(MemoryNetwork):
+    """Differentiable Neural Computer (Graves et al. 2016, Nature 538).
+
+    Left open by the paper, or otherwise in public code: the memory starts at the constant 1e-6; usage is differentiable
+    all through but for the order of the free list (google-deepmind/dnc stops it at the write weights), in which usages
+    that are equal to 1e-4 are ordered by their locations; usages are at least 1e-6 in the products of the allocation
+    weighting, as there; the output layer sees the controller's output and the reads side by side, which is the paper's
+    sum of two matrices.
+    """
+
+    Access = DNCAccess
+    tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 12, "width": 5, "read_heads": 2}
+
+    class Config(MemoryConfig):
+        """Keys of a DNC, beside those of every memory network; there is one write head, as in the paper.
+
+        Attributes:
+            read_heads: R, heads that read.
+        """
+
+        name: Literal["dnc"] = "dnc"
+        locations: int = Field(64, ge=1, le=65536)
+        read_heads: int = Field(1, ge=1, le=32)
