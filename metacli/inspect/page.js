@@ -186,6 +186,13 @@ function columns() {
       (r, c) => `memory, location ${r}, number ${c}: ${number(a.at(step, r * width + c))}`, `memory after step ${step}`));
     $("scale").textContent += ` Memory: blue is -${number(most)}, orange is ${number(most)}.`;
   }
+  for (const a of data.arrays.filter((a) => a.role === "links")) {
+    const [, high, width] = a.shape;
+    add("links", Math.min(330, 14 * width), grid(high, width, (r, c) => shade(a.at(step, r * width + c)),
+      (r, c) => `location ${r} was written after location ${c}: ${number(a.at(step, r * width + c))}`,
+      `temporal links after step ${step}`));
+    $("scale").textContent += " Links: a row was written right after the bright column.";
+  }
   box.replaceChildren(...all);
 }
 
@@ -198,7 +205,7 @@ function headName(a, i) {
   return names.length === a.shape[1] ? names[i] : `head ${i}`;
 }
 function interfaceParameters() {
-  const shown = data.arrays.filter((a) => a.axes.length === 2 && a.role !== "memory");
+  const shown = data.arrays.filter((a) => a.axes.length === 2 && !["memory", "links"].includes(a.role));
   $("interface").hidden = !shown.length;
   $("parameters").replaceChildren(...shown.flatMap((a) => {
     const [, count, size] = a.shape, table = make("table");

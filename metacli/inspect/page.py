@@ -23,6 +23,7 @@ _CIVIDIS = [
     [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118], [171, 160, 114], [188, 174, 108],
     [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ]  # fmt: skip
+_LARGEST = 3_000_000  # numbers of an array in the page; larger ones are in the other files only
 
 
 def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
@@ -56,11 +57,11 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         about = trace.about[trace.names(head.role)[0]]
         entry = {"name": head.name, "role": head.role, "text": about.text, **_packed(values.T, 0.0, 1.0)}
         chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
-    shown = {"memory", "usage", "weighting", ""}
+    shown = {"memory", "usage", "weighting", "links", ""}
     arrays = [
         {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_packed(trace.arrays[name])}
         for name, about in trace.about.items()
-        if name not in COMMON and about.role in shown and name != "reads"
+        if name not in COMMON and about.role in shown and name != "reads" and trace.arrays[name].size <= _LARGEST
     ]
     return {
         "title": f"{trace.model} on {s.title}",
