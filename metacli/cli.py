@@ -140,12 +140,12 @@ def evaluate(
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
-    if not overrides:
-        keep_evaluation(saved.path.parent, result)
     if as_json:
         _print_json(result)
     else:
         print_evaluation(Console(), result, distribution, show)
+    if not overrides and (reason := keep_evaluation(saved.path, result)):
+        print(f"note: not kept: {reason}", file=sys.stderr)
 
 
 @app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1")

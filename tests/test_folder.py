@@ -13,6 +13,7 @@ from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder
 from metacli.tasks.images.folder import Folder, pixels
+from metacli.training.provenance import Provenance, check_held_out
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +41,19 @@ def names(task: Folder) -> dict[str, set[str]]:
     return {split: {task.image_set.names[c] for c in task.pools[split]} for split in SPLITS}
 
 
+def names_of(task: Folder) -> dict[str, set[str]]:
+    """The division itself, whether or not it suffices for the tasks."""
+    found = task.image_set.names
+    return {split: {found[c] for c in classes} for split, classes in task.class_splits(len(found)).items()}
+
+
 def test_every_directory_with_images_is_a_class(tmp_path):
     grow(tmp_path, ["cat", "dog", "birds/owl", "birds/tit", "birds/rare/auk", "fox"])
     (tmp_path / "fox" / "notes.txt").write_text("no image")
     (tmp_path / "cat" / ".hidden.png").write_text("no image")
     (tmp_path / "empty").mkdir()
     (tmp_path / "loose.png").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
-    task = tasks(tmp_path, val_fraction=0.3, test_fraction=0.3)
+    task = tasks(tmp_path, val_fraction=0.3, test_fraction=0.3, split_seed=16)
     assert task.image_set.names == ["birds/owl", "birds/rare/auk", "birds/tit", "cat", "dog", "fox"]
     assert task.image_set.counts.tolist() == [6] * 6
     e = task.batch("train", 0, 3)
@@ -64,12 +71,46 @@ def test_fractions_hold_out_whole_classes_by_the_split_seed(tmp_path):
     grow(tmp_path, [f"c{i:02d}" for i in range(20)])
     task = tasks(tmp_path, val_fraction=0.2, test_fraction=0.3)
     found = names(task)
-    assert [len(found[split]) for split in SPLITS] == [10, 4, 6]
-    assert len(set().union(*found.values())) == 20
+    assert sum(len(found[split]) for split in SPLITS) == len(set().union(*found.values())) == 20
     keys = {"val_fraction": 0.2, "test_fraction": 0.3}
     assert names(tasks(tmp_path, 1, **keys)) == found, "the seed of the run divides no classes"
     assert names(tasks(tmp_path, split_seed=1, **keys)) != found
-    assert "train 10 classes, 60 images; val 4 classes, 24 images; test 6 classes, 36 images" in task.describe()
+    sizes = [f"{split} {len(found[split])} classes, {6 * len(found[split])} images" for split in SPLITS]
+    assert "; ".join(sizes) in task.describe()
+
+
+def test_a_new_class_moves_no_other_one(tmp_path):
+    """Found once: a directory that sorts first moved classes from train to test."""
+    grow(tmp_path, [f"c{i:02d}" for i in range(40)])
+    before = names(tasks(tmp_path))
+    assert all(before.values())
+    for new in ("a-first", "c20-middle", "z-last"):
+        grow(tmp_path, [new])
+        after = names(tasks(tmp_path))
+        for split in SPLITS:
+            assert before[split] == after[split] - {"a-first", "c20-middle", "z-last"}
+    shares = [
+        len(found) for found in names(tasks(grow(tmp_path / "many", [f"n{i}" for i in range(400)], each=4))).values()
+    ]
+    assert shares[1] == pytest.approx(60, abs=25)
+    assert shares[2] == pytest.approx(60, abs=25)
+
+
+def test_a_fraction_that_catches_no_class_takes_one(tmp_path):
+    grow(tmp_path, ["a", "b", "c", "d"])
+    for seed in range(8):
+        found = names_of(tasks(tmp_path, val_fraction=0.001, test_fraction=0.001, split_seed=seed))
+        assert [len(found[split]) for split in SPLITS] == [2, 1, 1]
+
+
+def test_a_class_is_known_by_its_pictures_wherever_it_is(tmp_path):
+    one = tasks(grow(tmp_path / "one", [f"c{i:02d}" for i in range(24)]))
+    grow(tmp_path / "two" / "test", [f"other{i:02d}" for i in range(24)])  # the same brightnesses under other names
+    grow(tmp_path / "two", [f"free{i}" for i in range(6)], each=7)
+    two = tasks(tmp_path / "two", val_fraction=0.3)
+    with pytest.raises(UsageError, match="classes of this test split were in the model's training"):
+        check_held_out(Provenance.of(one).classes["train"], two, "test")
+    check_held_out(Provenance.of(one).classes["train"], one, "test")
 
 
 @pytest.mark.parametrize("made", [("train", "val", "test"), ("train", "test"), ("test",)])
@@ -78,7 +119,7 @@ def test_directories_named_after_splits_are_the_splits(tmp_path, made):
         grow(tmp_path / split, [f"{split}{i}" for i in range(6)])
     if "train" not in made:
         grow(tmp_path, [f"train{i}" for i in range(6)])
-    found = names(tasks(tmp_path, val_fraction=0.4))
+    found = names_of(tasks(tmp_path, val_fraction=0.4))
     assert found["test"] == {f"test/test{i}" for i in range(6)}
     where = "train/" if "train" in made else ""
     free = {f"{where}train{i}" for i in range(6)}
@@ -87,7 +128,7 @@ def test_directories_named_after_splits_are_the_splits(tmp_path, made):
         assert found["val"] == {f"val/val{i}" for i in range(6)}
     else:
         assert found["train"] | found["val"] == free
-        assert len(found["val"]) == 2
+        assert found["val"]
 
 
 def test_images_of_any_mode_and_size_are_read(tmp_path):
@@ -139,7 +180,7 @@ def test_invert_and_colour(tmp_path):
 def test_ragged_classes_show_no_padding(tmp_path):
     grow(tmp_path, [f"c{i}" for i in range(8)], each=3)
     grow(tmp_path, ["many"], each=9)
-    task = tasks(tmp_path, val_fraction=0.25, test_fraction=0.25)
+    task = tasks(tmp_path, val_fraction=0.3, test_fraction=0.3, split_seed=1)
     assert sorted(task.image_set.counts.tolist()) == [3] * 8 + [9]
     for split in SPLITS:
         e = task.batch(split, 0, 50)

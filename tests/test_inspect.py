@@ -29,6 +29,7 @@ from metacli.inspect.trace import MemoryTrace, record
 from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
 from metacli.training import checkpoint
+from metacli.training.provenance import NO_CLASSES
 
 
 def model_for(name: str, tasks):
@@ -306,7 +307,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
 def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     tree = {"task": {"name": "copy", "max_length": 4}, "model": tiny_keys("ntm")}
     recipe = from_dict({"name": "x", "seed": 0, **tree}, "x")
-    checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)))
+    checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)), NO_CLASSES)
     options = ["--task", 4, "--out", "o", "--format", "npz,html", "--json"]
     done = cli("inspect-memory", "-c", "m.pt", "task.length=3", *options)
     assert done.returncode == 0, done.stderr

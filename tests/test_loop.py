@@ -183,16 +183,20 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
 
 
 def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny_tree):
+    """Whether or not anything is overridden: what counts is what the checkpoint recorded."""
     tree = image_tree(tiny_tree, "lstm")
     run(from_dict(tree, "x"), tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
     tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
+    seen = saved.provenance.classes["train"]
+    assert len(seen) == 12
     cls = resolve(TASKS, "strokes", "task")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cls, "class_identities", lambda self, split: {f"strokes/{i}" for i in range(3)})
-        with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
-            tasks_for(saved, ["task.shots=2"])
-        tasks_for(saved, ["task.shots=2"], "train")  # asked for by name
+    for overrides in ([], ["task.shots=2"]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cls, "class_marks", lambda self, split: dict(list(seen.items())[:3]))
+            with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
+                tasks_for(saved, overrides)
+            tasks_for(saved, overrides, "train")  # asked for by name
 
 
 def test_learning_rate_rises_then_falls():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from metacli.config import yamlfile
 from metacli.config.base import BaseConfig
+from metacli.config.migrations import FORMAT, migrated
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, did_you_mean, resolve
 
@@ -64,7 +66,7 @@ class Recipe:
 
     Attributes:
         name: the file's name without its ending.
-        seed: fixes the weights' start, the classes of the splits and every episode.
+        seed: fixes the weights' start and every episode; which classes are held out is `task.split_seed`.
         task: the Config of a registered p(T).
         model: the Config of a registered model.
         train: how theta is trained.
@@ -79,7 +81,14 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Every key with its value, defaults included; `from_dict` reads it back."""
         task, model = ({"name": part.name, **part.model_dump()} for part in (self.task, self.model))
-        return {"name": self.name, "seed": self.seed, "task": task, "model": model, "train": self.train.model_dump()}
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "seed": self.seed,
+            "task": task,
+            "model": model,
+            "train": self.train.model_dump(),
+        }
 
 
 def load(source: str, overrides: list[str] | None = None) -> Recipe:
@@ -99,7 +108,9 @@ def load(source: str, overrides: list[str] | None = None) -> Recipe:
         raise UsageError(f"cannot read recipe {source}: {e}") from None
     if not isinstance(tree, dict):
         raise UsageError(f"{source}: a recipe is a mapping with the keys seed, task, model and train")
-    return from_dict({"name": path.stem, **override(tree, overrides or [])}, source)
+    tree, notes = migrated(tree, source)
+    tell(notes)
+    return from_dict({"name": path.stem, **override(tree, overrides or []), "format": FORMAT}, source)
 
 
 def find(source: str) -> Path:
@@ -127,7 +138,7 @@ def folder() -> Path:
 
 
 def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """A copy of `tree` with each KEY=VALUE set, in order.
+    """A copy of `tree` with each KEY=VALUE set, in order; an older spelling is told on stderr and set as the new one.
 
     Raises:
         UsageError: one is not of the form KEY=VALUE.
@@ -137,23 +148,43 @@ def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip("."):
             raise UsageError(f"{item!r} is not KEY=VALUE", "for example: train.lr=3e-4 task.ways=20")
-        *parents, last = key.split(".")
-        node = tree
-        for part in parents:
-            child = node.get(part)
-            node[part] = dict(child) if isinstance(child, dict) else {}
-            node = node[part]
-        node[last] = yamlfile.parse(value, item)
+        path, given = key.split("."), yamlfile.parse(value, item)
+        branch, notes = migrated(_set({}, path, given), item)
+        tell(notes)
+        if notes:  # a single branch: follow it
+            path, given = [], branch
+            while len(path) <= key.count("."):
+                (part,) = given
+                path, given = [*path, part], given[part]
+        _set(tree, path, given)
+    return tree
+
+
+def tell(notes: list[str]) -> None:
+    """Notes on stderr."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _set(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """Set a value in nested dictionaries, in place but for those on the way, which are copied."""
+    node = tree
+    for part in path[:-1]:
+        child = node.get(part)
+        node[part] = dict(child) if isinstance(child, dict) else {}
+        node = node[part]
+    node[path[-1]] = value
     return tree
 
 
 def from_dict(tree: dict[str, Any], source: str) -> Recipe:
-    """A recipe from its plain form, validated as a whole.
+    """A recipe from its plain form, of any format, validated as a whole.
 
     Raises:
         UsageError: every error at once, each with its dotted key.
     """
     errors: list[str] = []
+    tree = migrated(tree, source)[0]
     known = ("name", "seed", "task", "model", "train")
     errors += [f"{key}: unknown key{did_you_mean(key, known)}" for key in tree if key not in known]
     seed = tree.get("seed", 0)

@@ -91,9 +91,12 @@ class Tasks(ABC):
         """(count, P, 2) points x, y of the true function of some tasks, for the view `curve`; else None."""
         return None
 
-    def class_identities(self, split: Split) -> set[str]:
-        """The classes of a split by where they come from, the same in all tasks over the same data; empty without."""
-        return set()
+    def class_marks(self, split: Split) -> dict[str, list[str]]:
+        """The classes of a split by name; of each, sorted, what it is recognised by in any tasks over the same data.
+
+        Empty for tasks without classes of their own.
+        """
+        return {}
 
     def class_names(self, classes: Tensor) -> list[str]:
         """Names of the classes of one task.

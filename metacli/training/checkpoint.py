@@ -17,8 +17,9 @@ from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError
 from metacli.machine.files import atomic_write
 from metacli.registry import MODELS, TASKS, build, resolve
+from metacli.training.provenance import Provenance
 
-FORMAT = 1
+FORMAT = 2  # 2: the classes that were trained on, the random state
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Checkpoint:
         best: the best validation score so far, None before the first validation.
         model: the model's state_dict.
         optimizer: the optimiser's state_dict, None in a file that is not for resuming.
+        provenance: the classes of each split; None in a file of format 1.
+        random: the states of PyTorch's random generators by device type, None as `optimizer` is.
     """
 
     path: Path
@@ -40,6 +43,8 @@ class Checkpoint:
     best: float | None
     model: dict[str, Any]
     optimizer: dict[str, Any] | None
+    provenance: Provenance | None
+    random: dict[str, Any] | None
 
     def build_model(self) -> nn.Module:
         """The trained model, on the CPU, in eval mode.
@@ -65,6 +70,7 @@ def save(
     step: int,
     best: float | None,
     model: nn.Module,
+    provenance: Provenance,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
     """Write a checkpoint whole: a crash leaves the old file or the new one.
@@ -79,7 +85,9 @@ def save(
         "step": step,
         "best": best,
         "model": model.state_dict(),
+        "provenance": provenance.packed(),
         "optimizer": optimizer.state_dict() if optimizer else None,
+        "random": random_states() if optimizer else None,
     }
     buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
     torch.save(content, buffer)
@@ -114,7 +122,24 @@ def load(path: str | Path) -> Checkpoint:
     needed = {"format", "recipe", "step", "best", "model", "optimizer"}
     if not isinstance(content, dict) or not needed <= content.keys():
         raise MetacliError(f"{file}: not a checkpoint of metacli")
-    if content["format"] != FORMAT:
-        raise MetacliError(f"{file}: checkpoint format {content['format']!r}; this metacli reads {FORMAT}")
-    recipe = from_dict(content["recipe"], str(file))
-    return Checkpoint(file, recipe, *(content[k] for k in ("step", "best", "model", "optimizer")))
+    if content["format"] not in range(1, FORMAT + 1):
+        raise MetacliError(f"{file}: checkpoint format {content['format']!r}; this metacli reads 1 to {FORMAT}")
+    if content["format"] < 2:
+        content |= {"provenance": None, "random": None}
+    recipe, packed = from_dict(content["recipe"], str(file)), content["provenance"]
+    provenance = None if packed is None else Provenance.unpacked(packed)
+    kept = {name: content[name] for name in ("step", "best", "model", "optimizer", "random")}
+    return Checkpoint(path=file, recipe=recipe, provenance=provenance, **kept)
+
+
+def random_states() -> dict[str, Any]:
+    """The states of PyTorch's random generators, which dropout draws from."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Set them back; those of GPUs where there are as many."""
+    torch.set_rng_state(states["cpu"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,9 @@ from metacli.errors import UsageError
 from metacli.registry import TASKS, build, resolve
 from metacli.tasks.base import Split, Tasks
 from metacli.training.checkpoint import Checkpoint
+from metacli.training.provenance import Provenance, check_held_out
 
+DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
 CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
 
 
@@ -122,14 +125,26 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     recipe = from_dict(override(tree, overrides), "eval")
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     check_compatible(checkpoint.recipe, tasks)
-    if overrides and split != "train" and recipe.task.name == checkpoint.recipe.task.name:
-        before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
-        if seen := tasks.class_identities(split) & before.class_identities("train"):
-            raise UsageError(
-                f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
-                "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
-            )
+    if recipe.task.name == checkpoint.recipe.task.name:  # other tasks have other classes, and may not be here at all
+        check_held_out(trained_classes(checkpoint), tasks, split)
+    if checkpoint.provenance and not overrides:
+        for change in checkpoint.provenance.changes(Provenance.of(tasks)):
+            print(f"note: the data have changed since training: {change}", file=sys.stderr)
     return recipe, tasks
+
+
+def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    """The classes that a checkpoint was trained on, with their marks: as it says, or else as its recipe divides them."""
+    if checkpoint.provenance:
+        return checkpoint.provenance.classes["train"]
+    if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
+        said = (
+            f"warning: {checkpoint.path} does not say which classes it was trained on: some of these may be among them"
+        )
+        print(said, file=sys.stderr)
+        return {}
+    before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
+    return before.class_marks("train")
 
 
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:

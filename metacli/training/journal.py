@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from metacli.training.evaluation import evaluate
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
 from metacli.training.progress import Progress
+from metacli.training.provenance import Provenance
 from metacli.training.rundir import RunDir
 
 
@@ -36,6 +38,7 @@ class Journal:
         self,
         recipe: Recipe,
         tasks: Tasks,
+        provenance: Provenance,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         rundir: RunDir,
@@ -46,6 +49,7 @@ class Journal:
     ):
         self.best = best
         self._recipe, self._tasks, self._model, self._optimizer = recipe, tasks, model, optimizer
+        self._provenance = provenance
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
         self._events = events(rundir) if recipe.train.tensorboard else None
         self._headline = tasks.metrics[0]
@@ -78,7 +82,7 @@ class Journal:
         if line:
             self._log(step, means)
         if save:
-            checkpoint.save(self._rundir.last, self._recipe, step, self.best, self._model, self._optimizer)
+            self._save(self._rundir.last, step, self._optimizer)
         if line:
             self._meter.take()
 
@@ -86,9 +90,12 @@ class Journal:
         means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
         if self._headline.beats(means[self._headline.name], self.best):
             self.best = means[self._headline.name]
-            checkpoint.save(self._rundir.best, self._recipe, step, self.best, self._model)
+            self._save(self._rundir.best, step)
         self._progress.validated(step, means, self._tasks)
         return means
+
+    def _save(self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
+        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)

@@ -19,6 +19,7 @@ from metacli.training.capture import Captured, captures
 from metacli.training.journal import Journal
 from metacli.training.optimiser import clip, learning_rate, make_optimizer, set_rate
 from metacli.training.progress import Progress
+from metacli.training.provenance import Provenance
 from metacli.training.resume import reopen, restore
 from metacli.training.rundir import RunDir
 from metacli.training.trial import training_step
@@ -71,6 +72,7 @@ def train(
     optimizer = make_optimizer(model, recipe.train)
     for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
         tasks.batch(split, 0, 1)
+    provenance = Provenance.of(tasks)
     rundir = reopen(resume, recipe) if resume else None
     pace = threads.Pace(
         wanted_threads, rundir.threads() if rundir else None, training_step(model, tasks, recipe, device)
@@ -78,7 +80,7 @@ def train(
     precision = progress.machine(model, device, pace.threads, scan)
     start, best = 0, None
     if rundir:
-        start, best = restore(rundir, model, optimizer)
+        start, best = restore(rundir, model, optimizer, provenance)
     else:
         rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision, scan))
     progress.begin(recipe, tasks, model, rundir.path, start)
@@ -86,7 +88,7 @@ def train(
     cores = processor.cores()[0]
     free_core = cores > 1 and (device.type != "cpu" or cores > pace.threads.count)
     episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, beside=free_core)
-    journal = Journal(recipe, tasks, model, optimizer, rundir, best, device, progress, pace)
+    journal = Journal(recipe, tasks, provenance, model, optimizer, rundir, best, device, progress, pace)
     with StopSignal() as stop, progress, closing(episodes):
         while step < cfg.steps and not stop.code:
             model.train()

@@ -11,6 +11,7 @@ from torch import nn
 from metacli.config.recipe import Recipe
 from metacli.errors import MetacliError, UsageError
 from metacli.training import checkpoint
+from metacli.training.provenance import Provenance
 from metacli.training.rundir import RunDir
 
 
@@ -36,15 +37,32 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def restore(rundir: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float | None]:
-    """Load the run's last checkpoint into model and optimiser: (step, best score). Without one: from the start."""
+def restore(
+    rundir: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: Provenance
+) -> tuple[int, float | None]:
+    """Load the run's last checkpoint into model and optimiser: (step, best score). Without one: from the start.
+
+    Args:
+        provenance: that of the tasks as they are now.
+
+    Raises:
+        UsageError: the data are no longer those that the run was trained on.
+        MetacliError: the checkpoint cannot be read.
+    """
     if not rundir.last.is_file():
         rundir.rewind(0)
         return 0, None
     saved = checkpoint.load(rundir.last)
+    if saved.provenance and (changes := saved.provenance.changes(provenance)):
+        raise UsageError(
+            "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),
+            "bring the data back, or start a new run: this one would train on classes that it had held out",
+        )
     model.load_state_dict(saved.model)
     if saved.optimizer is None:
         raise MetacliError(f"{rundir.last}: holds no optimiser state, so training cannot go on from it")
     optimizer.load_state_dict(saved.optimizer)
+    if saved.random is not None:
+        checkpoint.set_random_states(saved.random)
     rundir.rewind(saved.step)
     return saved.step, saved.best

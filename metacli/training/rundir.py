@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from metacli.config import yamlfile
 from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError, UsageError
+from metacli.machine.files import atomic_write
 
 
 class RunDir:
@@ -43,8 +43,12 @@ class RunDir:
             raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / "recipe.yaml").write_text(yamlfile.dump(recipe.as_dict()), encoding="utf-8")
-            (path / "env.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            for name, text in (
+                ("env.json", json.dumps(environment, indent=2) + "\n"),
+                ("recipe.yaml", yamlfile.dump(recipe.as_dict())),
+            ):
+                with atomic_write(path / name) as part:
+                    part.write_text(text, encoding="utf-8")
         except OSError as e:
             raise MetacliError(
                 f"cannot write the run directory {path}: {e.strerror}", "choose one: --run-dir"
@@ -92,10 +96,36 @@ class RunDir:
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
-        self._metrics.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        with atomic_write(self._metrics) as part:
+            part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
 
 
-def keep_evaluation(folder: Path, result: dict[str, Any]) -> None:
-    """Leave the result as eval.json in the checkpoint's folder, where that is a run directory one may write to."""
-    if (folder / "recipe.yaml").is_file() and os.access(folder, os.W_OK):
-        (folder / "eval.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
+    """Leave the result of a run's best checkpoint on the test split as its eval.json; what stands there yields to as
+    many tasks or more, or to a later best.
+
+    Args:
+        checkpoint: the file that was evaluated.
+        result: of `eval`, of the checkpoint's own tasks.
+
+    Returns:
+        Why it was not kept, empty if it was or the checkpoint is in no run directory.
+    """
+    folder = checkpoint.parent
+    path = folder / "eval.json"
+    if not (folder / "recipe.yaml").is_file():
+        return ""
+    if checkpoint.name != "best.pt" or result["split"] != "test":
+        return f"{path} is for best.pt on the test split"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["step"] == result["step"] and before["n_tasks"] > result["n_tasks"]:
+            return f"{path} holds {before['n_tasks']:,} tasks"
+    except (OSError, ValueError, TypeError, KeyError):  # none yet, or one that is of no use
+        pass
+    try:
+        with atomic_write(path) as part:
+            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    except OSError as e:
+        return f"cannot write {path}: {e.strerror}"
+    return ""

@@ -133,7 +133,7 @@ class Images(Tasks):
             pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
         faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
         if faults:
-            hint = "lower ways, shots, queries or length, or divide the classes otherwise"
+            hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
             raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
         return pools
 
@@ -251,13 +251,17 @@ class Images(Tasks):
         """The data and how its classes are divided, in a few words."""
         return str(self.config.name)
 
-    def class_identities(self, split: Split) -> set[str]:
-        """See `Tasks.class_identities`; a turned class counts as the one that it was turned from."""
+    def class_marks(self, split: Split) -> dict[str, list[str]]:
+        """See `Tasks.class_marks`; a turned class counts as the one that it was turned from."""
         names = self.image_set.names
-        return {f"{self.data_identity()}/{names[c % len(names)]}" for c in self.pools[split]}
+        return {names[c]: self.marks(c) for c in np.unique(self.pools[split] % len(names)).tolist()}
+
+    def marks(self, c: int) -> list[str]:
+        """What class number c of those loaded is recognised by: its name, in data sets that have names of their own."""
+        return [f"{self.data_identity()}/{self.image_set.names[c]}"]
 
     def data_identity(self) -> str:
-        """What tells this data from others."""
+        """What tells this data set from others."""
         return str(self.config.name)
 
     def class_names(self, classes: Tensor) -> list[str]:

@@ -21,7 +21,6 @@ from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images.archive import read_image
 from metacli.tasks.images.base import ImageConfig, Images, ImageSet
-from metacli.tasks.rng import CounterRNG
 
 VERSION = 1  # of what is cached: another number where any pixel is made otherwise
 REPLACE = "replace it or take it away"
@@ -33,7 +32,8 @@ class Folder(Images):
 
     Every directory below `root`, at any depth, that directly holds images is a class, named by its path from `root`.
     A directory train, val or test directly in `root` makes what is below it that split. Where there is none, the
-    split is a fraction of the other classes, drawn by `split_seed`; classes are held out whole.
+    split is about a fraction of the other classes, chosen by a hash of each name and `split_seed`, so that a new class
+    moves no other one from split to split; classes are held out whole.
     """
 
     class Config(ImageConfig):
@@ -43,8 +43,8 @@ class Folder(Images):
             root: the folder, from the working directory.
             channels: 1 for grey, 3 for colour.
             invert: turn dark on light into light on dark, as the other tasks have it.
-            val_fraction: share of the classes for val; unused where there is a directory val.
-            test_fraction: share of the classes for test; unused where there is a directory test.
+            val_fraction: about this share of the classes for val; unused where there is a directory val.
+            test_fraction: likewise for test; unused where there is a directory test.
             split_seed: which random division of the classes, whatever the seed of the run.
         """
 
@@ -73,6 +73,8 @@ class Folder(Images):
         classes = listed(Path(self.config.root).expanduser())
         c = self.config
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
+        contents = iter(content for _, content in files)
+        self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}\n"
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
@@ -85,23 +87,29 @@ class Folder(Images):
         return ImageSet(torch.from_numpy(images), list(classes), counts)
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
-        """See `Images.class_splits`; a fraction is rounded, and is one class at least."""
-        top = np.array([name.split("/")[0] for name in self.image_set.names])
+        """See `Images.class_splits`: by a hash of its name, so that a class stays where it is as others come and go.
+
+        Only where a fraction catches none of the hashes does the free class with the next one take its place.
+        """
+        c, names = self.config, self.image_set.names
+        top = np.array([name.split("/")[0] for name in names])
         splits: dict[Split, np.ndarray] = {split: np.flatnonzero(top == split) for split in SPLITS}
         free = np.flatnonzero(~np.isin(top, SPLITS))
         rest = np.concatenate([splits["train"], free])
-        rest = rest[CounterRNG(self.config.split_seed, "classes", np.zeros(1)).permutation(len(rest))[0]]
-        whole = len(rest)
-        fractions: dict[Split, float] = {"val": self.config.val_fraction, "test": self.config.test_fraction}
+        place = np.array([hashed(f"{c.split_seed}/{names[i]}") for i in rest])
+        order = place.argsort(kind="stable")
+        rest, place, edge = rest[order], place[order], 0.0
+        fractions: dict[Split, float] = {"val": c.val_fraction, "test": c.test_fraction}
         for split, fraction in fractions.items():
             if not len(splits[split]):
-                cut = max(1, round(fraction * whole))
-                splits[split], rest = rest[:cut], rest[cut:]
-        return {**splits, "train": rest}
+                edge += fraction
+                cut = max(1, int(np.searchsorted(place, edge)))
+                splits[split], rest, place = np.sort(rest[:cut]), rest[cut:], place[cut:]
+        return {**splits, "train": np.sort(rest)}
 
-    def data_identity(self) -> str:
-        """See `Images.data_identity`."""
-        return str(Path(self.config.root).expanduser().resolve())
+    def marks(self, c: int) -> list[str]:
+        """See `Images.marks`: digests of the pictures, so that neither another place nor another name hides a class."""
+        return self._digests[self.image_set.names[c]]
 
     def source(self) -> str:
         """See `Images.source`."""
@@ -126,6 +134,11 @@ def listed(root: Path) -> dict[str, list[Path]]:
             "put the images of each class into a directory of its own below the root",
         )
     return classes
+
+
+def hashed(text: str) -> float:
+    """A number in [0, 1) that is the same everywhere."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6], "big") / 2**48
 
 
 def digest(path: Path) -> str:

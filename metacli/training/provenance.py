@@ -1,0 +1,95 @@
+"""Which classes a model was trained on: recorded in its checkpoints, so that no later evaluation can mistake them.
+
+A class is known by its marks, wherever its data lie: for a data set with names of its own, its name; for a folder of
+pictures, digests of the pictures' contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metacli.errors import UsageError
+from metacli.tasks.base import SPLITS, Split, Tasks
+
+KEPT = 4  # marks of a class, the smallest: a few pictures more leave most of them in place
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The classes of each split, and a digest of all that they are recognised by.
+
+    Attributes:
+        classes: by split, then by name, the marks of each class; empty for tasks without classes.
+        digest: SHA-256, hexadecimal; changes with any class or mark.
+    """
+
+    classes: dict[str, dict[str, list[str]]]
+    digest: str
+
+    @classmethod
+    def of(cls, tasks: Tasks) -> Provenance:
+        """That of tasks; loads their data."""
+        full: dict[str, dict[str, list[str]]]
+        full = {split: dict(sorted(tasks.class_marks(split).items())) for split in SPLITS}
+        kept = {split: {name: marks[:KEPT] for name, marks in classes.items()} for split, classes in full.items()}
+        return cls(kept, hashlib.sha256(json.dumps(full).encode()).hexdigest())
+
+    def changes(self, now: Provenance) -> list[str]:
+        """What differs in `now`, split by split, in words; empty if nothing does."""
+        if self.digest == now.digest:
+            return []
+        lines = []
+        for split in SPLITS:
+            before, after = self.classes[split].keys(), now.classes[split].keys()
+            for word, names in (("gone", before - after), ("new", after - before)):
+                if names:
+                    some = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+                    lines.append(f"{split}: {len(names)} classes {word}: {some}")
+        return lines or ["the classes are the same, their contents are not"]
+
+    def packed(self) -> Tensor:
+        """(n,) uint8: compressed JSON."""
+        text = json.dumps({"classes": self.classes, "digest": self.digest})
+        return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
+
+    @classmethod
+    def unpacked(cls, packed: Tensor) -> Provenance:
+        """The same back from `packed`."""
+        found: Any = json.loads(zlib.decompress(bytes(packed.tolist())))
+        return cls(found["classes"], found["digest"])
+
+
+NO_CLASSES = Provenance({split: {} for split in SPLITS}, "")  # of tasks that are generated
+
+
+def check_held_out(trained: dict[str, list[str]], tasks: Tasks, split: Split) -> None:
+    """Raise a UsageError where classes of a held-out split are among those that a model was trained on.
+
+    A class is one of those if it has at least half of their marks: one picture that stands in two classes is none.
+
+    Args:
+        trained: its training classes by name, each with marks.
+    """
+    owners: dict[str, list[str]] = {}
+    for name, marks in trained.items():
+        for mark in set(marks):
+            owners.setdefault(mark, []).append(name)
+
+    def was_trained(marks: list[str]) -> bool:
+        shared = Counter(owner for mark in set(marks) for owner in owners.get(mark, []))
+        return any(2 * count >= len(set(trained[owner])) for owner, count in shared.items())
+
+    seen = [] if split == "train" else [name for name, m in tasks.class_marks(split).items() if was_trained(m)]
+    if seen:
+        raise UsageError(
+            f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
+            "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
+        )
