@@ -106,8 +106,8 @@ def test_a_fraction_that_catches_no_class_takes_one(tmp_path):
 def test_a_class_is_known_by_its_pictures_wherever_it_is(tmp_path):
     one = tasks(grow(tmp_path / "one", [f"c{i:02d}" for i in range(24)]))
     grow(tmp_path / "two" / "test", [f"other{i:02d}" for i in range(24)])  # the same brightnesses under other names
-    grow(tmp_path / "two", [f"free{i}" for i in range(6)], each=7)
-    two = tasks(tmp_path / "two", val_fraction=0.3)
+    grow(tmp_path / "two", [f"free{i}" for i in range(12)], each=7)
+    two = tasks(tmp_path / "two", val_fraction=0.5, split_seed=2)
     with pytest.raises(UsageError, match="classes of this test split were in the model's training"):
         check_held_out(Provenance.of(one).classes["train"], two, "test")
     check_held_out(Provenance.of(one).classes["train"], one, "test")

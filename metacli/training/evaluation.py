@@ -134,14 +134,12 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
 
 
 def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """The classes that a checkpoint was trained on, with their marks: as it says, or else as its recipe divides them."""
+    """What a checkpoint was trained on: classes with marks, as it says, or else as its recipe divides them."""
     if checkpoint.provenance:
         return checkpoint.provenance.classes["train"]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
-        said = (
-            f"warning: {checkpoint.path} does not say which classes it was trained on: some of these may be among them"
-        )
-        print(said, file=sys.stderr)
+        said = "does not say which classes it was trained on: some of these may be among them"
+        print(f"warning: {checkpoint.path} {said}", file=sys.stderr)
         return {}
     before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
     return before.class_marks("train")
