@@ -102,6 +102,15 @@ def test_a_model_of_real_numbers_answers_no_labels(cli, tmp_path) -> None:
     assert "1 real number, these tasks ask for one of 2" in refused.stderr
 
 
+def test_convolutions_of_vectors_are_refused(cli, tmp_path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "# x\n" + yamlfile.dump({"task": {"name": "clusters"}, "model": {"name": "snail"}})
+    )
+    refused = cli("train", "r.yaml")
+    assert refused.returncode == 2
+    assert "conv is for images" in refused.stderr
+
+
 def test_every_model_has_a_recipe_of_each_kind_of_answer() -> None:
     from metacli.config.recipe import folder, load
 

@@ -44,6 +44,8 @@ class MetaLearner(nn.Module, ABC):
         """Why a model with this config cannot serve these tasks, or None; asked when the recipe is validated."""
         if spec.mode not in cls.modes:
             return f"{config.name} serves {', '.join(sorted(cls.modes))} tasks, not {spec.mode} ones"
+        if config.encoder.kind == "conv" and len(spec.x_shape) != 3:
+            return "encoder.kind: conv is for images, and these tasks show vectors: use flat"
         return None
 
     def use_scan(self, wanted: ScanKind, device: torch.device) -> str | None:

@@ -1,0 +1,20 @@
+"""Golden checkpoints: one of each model and format, a few KB each, and what they score. See `__main__`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from metacli.training import checkpoint
+from metacli.training.evaluation import evaluate, tasks_for
+
+HERE = Path(__file__).parent
+
+
+def evaluated(path: Path) -> dict[str, float]:
+    """The means of 20 test tasks: `loss` and `accuracy`."""
+    saved = checkpoint.load(path)
+    tasks = tasks_for(saved, [])[1]
+    means = evaluate(saved.build_model(), tasks, "test", 20, torch.device("cpu")).means()
+    return {name: means[name] for name in ("loss", "accuracy")}

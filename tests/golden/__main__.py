@@ -1,0 +1,54 @@
+"""Makes a golden checkpoint of each registered model in today's format: python -m tests.golden
+
+Run it once for a new model, or when the format's number rises; files of older formats are kept as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from metacli.config.recipe import from_dict
+from metacli.registry import MODELS
+from metacli.training import checkpoint
+from metacli.training.loop import train
+from metacli.training.progress import Progress
+from tests.golden import HERE, evaluated
+
+SMALLEST = {
+    "lstm": {"hidden": 4, "layers": 1},
+    "snail": {"filters": 3, "keys": [3, 3], "values": [3, 3]},
+    "transformer": {"width": 8, "layers": 1, "heads": 2},
+}
+FLAT = {"kind": "flat"}
+MEMORY = {"hidden": 4, "locations": 6, "width": 4, "read_heads": 1}
+
+
+def main() -> None:
+    """Train, evaluate and keep those that are not there yet."""
+    torch.set_num_threads(1)
+    expected = json.loads((HERE / "expected.json").read_text())
+    for name in MODELS:
+        path = HERE / f"format{checkpoint.FORMAT}_{name}.pt"
+        if path.is_file():
+            continue
+        steps = {"steps": 30, "batch": 4, "lr": 0.01, "eval_every": 0, "eval_tasks": 10, "checkpoint_every": 0}
+        tree = {
+            "seed": 1,
+            "task": {"name": "clusters"},
+            "model": {"name": name, "encoder": FLAT, **SMALLEST.get(name, MEMORY)},
+        }
+        recipe = from_dict({"name": f"golden_{name}", **tree, "train": steps}, "golden")
+        with tempfile.TemporaryDirectory() as folder:
+            run = train(recipe, Path(folder) / "run", None, torch.device("cpu"), Progress(quiet=True), 1).run
+            path.write_bytes((run / "best.pt").read_bytes())
+        expected[path.name] = evaluated(path)
+        print(path.name, path.stat().st_size, expected[path.name])
+    (HERE / "expected.json").write_text(json.dumps(expected, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
