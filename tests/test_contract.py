@@ -48,6 +48,16 @@ def run(model, x_train, y_train, x_test, y_previous, mask=None):
     return model.predict(model.adapt(x_train, y_train, mask), x_test, y_previous)
 
 
+def tensors(tree):
+    """The tensors of a phi, whatever its nesting."""
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    else:
+        assert hasattr(tree, "_asdict"), "phi is a NamedTuple of tensors"
+        for part in tree:
+            yield from tensors(part)
+
+
 @pytest.mark.parametrize(("name", "mode"), cases())
 class TestContract:
     def test_shapes_dtype_and_finite(self, name, mode):
@@ -86,14 +96,13 @@ class TestContract:
         if mode == "stream":
             pytest.skip("a stream has no D_train")
         model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
-        if mode == "independent":
-            pytest.skip("N-way K-shot episodes are not padded")
         mask = torch.ones(B, S, dtype=torch.bool)
         mask[1, 2:] = False
         padded = run(model, x_train, y_train, x_test, y_previous, mask)
         short = run(model, x_train[1:2, :2], y_train[1:2, :2], x_test[1:2], None)
         torch.testing.assert_close(padded[1:2], short)
         torch.testing.assert_close(padded[:1], run(model, x_train[:1], y_train[:1], x_test[:1], None))
+        assert (padded[1] - run(model, x_train, y_train, x_test, y_previous)[1]).abs().max() > 1e-9
 
     def test_relabelling_changes_the_answer(self, name, mode):
         if mode == "sequence":
@@ -106,13 +115,14 @@ class TestContract:
         assert (before - relabelled).abs().max() > 1e-9
 
     def test_what_was_answered_before_stands(self, name, mode):
-        """Later items, of D_train or of a stream, do not change an earlier answer."""
+        """In order, later items do not change an earlier answer; each alone, asking does not change phi."""
         model, (x_train, y_train, x_test, y_previous) = make(name, mode), data(mode)
         if mode == "independent":
-            phi = model.adapt(x_train[:, :2], y_train[:, :2])
-            before = model.predict(phi, x_test)
-            model.adapt(x_train, y_train)
-            torch.testing.assert_close(model.predict(phi, x_test), before, rtol=0, atol=0)
+            phi = model.adapt(x_train, y_train)
+            before = [t.clone() for t in tensors(phi)]
+            first = model.predict(phi, x_test[:, :2])
+            assert all(torch.equal(a, b) for a, b in zip(before, tensors(phi), strict=True))
+            torch.testing.assert_close(model.predict(phi, x_test)[:, :2], first)
         else:
             whole = run(model, x_train, y_train, x_test, y_previous)
             part = run(model, x_train, y_train, x_test[:, :3], None if y_previous is None else y_previous[:, :3])
@@ -126,12 +136,14 @@ class TestContract:
         twin.load_state_dict(model.state_dict())
         torch.testing.assert_close(run(twin, *batch), run(model, *batch), rtol=0, atol=0)
 
-    def test_every_tensor_of_phi_is_on_the_models_device(self, name, mode):
-        if not torch.cuda.is_available():
-            device = torch.device("meta")
-            model = make(name, mode).to(device)
-            batch = [None if t is None else t.to(device) for t in data(mode)]
-            assert run(model, *batch).device.type == "meta"
-        else:
-            model = make(name, mode).to("cuda")
-            assert run(model, *(None if t is None else t.cuda() for t in data(mode))).is_cuda
+    def test_every_tensor_of_phi_is_on_the_models_device_and_of_its_dtype(self, name, mode):
+        device = torch.device("cuda" if torch.cuda.is_available() else "meta")
+        model = make(name, mode).to(device)
+        x_train, y_train, x_test, y_previous = (None if t is None else t.to(device) for t in data(mode))
+        phi = model.adapt(x_train, y_train)
+        found = list(tensors(phi))
+        assert found
+        assert {t.device.type for t in found} == {device.type}
+        assert {t.dtype for t in found if t.is_floating_point()} <= {torch.float64}
+        assert {len(t) for t in found} == {B}
+        assert model.predict(phi, x_test, y_previous).device.type == device.type

@@ -205,7 +205,7 @@ def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
     assert row["all"]["mean"] == pytest.approx(np.mean([s.mean() for s in shares]), rel=1e-5)
     assert row["right"]["mean"] == pytest.approx(np.mean(right), rel=1e-5)
     assert row["wrong"]["mean"] == pytest.approx(np.mean(wrong), rel=1e-5)
-    assert row["right"]["ci95"] == pytest.approx(1.96 * np.std(right, ddof=1) / np.sqrt(6), rel=1e-3, abs=1e-7)
+    assert row["right"]["ci95"] == pytest.approx(2.5706 * np.std(right, ddof=1) / np.sqrt(6), rel=1e-3, abs=1e-7)
     assert rows["uniform baseline", ""]["all"]["mean"] == pytest.approx(1 / 3)
     assert summary["n_tasks"] == 6
     assert summary["answers_right"] == pytest.approx(0.5)

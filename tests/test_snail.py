@@ -15,6 +15,7 @@ from torch import Tensor
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
+from metacli.models.encoder import EncoderConfig
 from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)
@@ -243,9 +244,11 @@ class TestTrace:
 
 
 class TestLimits:
-    def test_sequence_mode_is_refused(self):
-        assert "sequence" in (SNAIL.check_compatible(SNAIL.Config(), Spec("sequence", (6,), 0, 4, 9)) or "")
-        assert SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9)) is None
+    def test_vectors_need_the_flat_encoder(self):
+        vectors = Spec("sequence", (6,), 0, 4, 9)
+        assert "conv is for images" in (SNAIL.check_compatible(SNAIL.Config(), vectors) or "")
+        flat = SNAIL.Config(encoder=EncoderConfig(kind="flat"))
+        assert SNAIL.check_compatible(flat, vectors) is None
 
     def test_reach(self):
         """Built for 7 steps, the net reaches 8: 7 items and a question; more is an error that names the limit."""

@@ -20,7 +20,7 @@ from metacli.inspect.reading import (
     used_locations,
 )
 from metacli.inspect.trace import MemoryTrace
-from metacli.training.evaluation import mean_ci95
+from metacli.training.interval import mean_ci95
 
 Key = tuple[str, str]  # (measure, head or '')
 

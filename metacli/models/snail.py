@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from metacli.config.base import BaseConfig
-from metacli.episode import Episode, Mode, Spec
+from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
@@ -58,10 +58,9 @@ class SNAIL(MetaLearner):
     Attention blocks with a TC block between each two, then a linear layer, on items [encoder(x), y]: y is the item's
     own label in D_train, zero for a question, and the label of the item before in a stream. D_train is read once, all
     items at the same time; every question then continues from it, which equals the paper's own order, the whole
-    sequence [D_train, question] once for each question.
+    sequence [D_train, question] once for each question. In `sequence` tasks, which the paper has none of, the answer
+    phase goes on from D_train in order. Dilations start at 1, see `TCBlock`.
     """
-
-    modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "stream"})
 
     tiny: ClassVar[dict[str, Any]] = {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,20 +46,6 @@ class Scores:
         return len(self.index)
 
 
-def mean_ci95(values: np.ndarray) -> tuple[float, float]:
-    """Mean over tasks and half the width of its 95 % interval, 1.96 s / sqrt(n); NaN entries are left out.
-
-    Args:
-        values: (n,). The interval is NaN for fewer than two values, and both are NaN for none.
-    """
-    values = values[~np.isnan(values)]
-    if len(values) == 0:
-        return math.nan, math.nan
-    if len(values) == 1:
-        return float(values[0]), math.nan
-    return float(values.mean()), float(1.96 * values.std(ddof=1) / math.sqrt(len(values)))
-
-
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
@@ -80,7 +65,7 @@ def evaluate(
     for first in range(0, count, CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
         for name, value in tasks.score(answer(model, episode), episode).items():
-            values.setdefault(name, []).append(value.double().cpu().numpy())
+            values.setdefault(name, []).append(value.cpu().double().numpy())
         index.append(episode.index.cpu().numpy())
         if episode.classes is not None:
             classes += [tasks.class_names(row) for row in episode.classes.cpu()]

@@ -38,7 +38,7 @@ class Meter:
         Raises:
             MetacliError: a loss or a gradient since the last line of the log is not finite; names its step.
         """
-        rows = torch.stack(self._rows).double().cpu()
+        rows = torch.stack(self._rows).cpu().double()
         wrong = (~rows[:, [0, 2]].isfinite()).any(1).nonzero()
         if len(wrong):
             first = int(wrong[0])

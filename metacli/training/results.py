@@ -10,7 +10,8 @@ import numpy as np
 from metacli.config.recipe import Recipe
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Interval, Metric
-from metacli.training.evaluation import Scores, mean_ci95
+from metacli.training.evaluation import Scores
+from metacli.training.interval import mean_ci95
 
 
 def summary(scores: Scores, recipe: Recipe, tasks: Tasks, checkpoint: str, step: int, split: str) -> dict[str, Any]:
