@@ -55,8 +55,8 @@ class DenseBlock(nn.Module):
 class TCBlock(nn.Module):
     """Temporal convolutions: dense blocks with dilations 1, 2, 4, ..., so that each step sees all before it.
 
-    The paper's pseudo-code (figure 2) has 2^i for i from 1, hence 2, 4, 8, ...: those reach even offsets alone. Its text
-    speaks of dilations that double from layer to layer; here they start at 1, by which every offset is reached.
+    In the paper's pseudo-code (figure 2) the dilations are 2^i for i from 1, hence 2, 4, 8, ...: these reach even
+    offsets alone. Here they start at 1, by which every offset is reached, as its text and drawings have it.
 
     Args:
         width: D, the width of an input item.
