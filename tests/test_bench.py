@@ -33,6 +33,7 @@ PAIRS = {
     "ntm": (COPY, {"name": "ntm", **MEMORY, "write_heads": 2, "init": "content"}),
     "ntm-stream": (STREAM, {"name": "ntm", **MEMORY, "shift_range": 2}),
     "mann": (STREAM, {"name": "mann", **MEMORY}),
+    "mann-paper": (STREAM, {"name": "mann", **MEMORY, "least_used": "shared", "erase": "one"}),
     "mann-shipped": (
         STREAM,
         {

@@ -13,7 +13,9 @@ from metacli.models.memory import lrua
 from metacli.models.memory.mann import MANN
 
 SMALL = {"hidden": 7, "locations": 6, "width": 5, "read_heads": 2}
+PAPER = {"least_used": "shared", "erase": "one"}
 DEVIATIONS = [{}, {"learn_strength": True, "strength": 10.0, "write_vector": "separate"}]
+READINGS = [*DEVIATIONS, PAPER, {"erase": "one"}]
 
 
 def weighting(rng, *shape):
@@ -62,6 +64,19 @@ def test_least_used_is_one_location_per_head_in_order_of_usage_then_of_number(si
 
 @check
 @given(sizes)
+def test_shared_least_used_locations_are_those_whose_usage_is_at_most_the_nth_smallest(size):
+    """Equation 6 by the letter, where no two locations are used alike."""
+    tasks, heads, locations, _, seed = size
+    used = np.random.default_rng(seed).random((tasks, locations))
+    got = lrua.shared(lrua.least_used(torch.from_numpy(used), heads)).numpy()
+    for b in range(tasks):
+        nth_smallest = sorted(used[b])[heads - 1]  # m(w^u, n)
+        for r in range(heads):
+            assert got[b, r].tolist() == [float(used[b, i] <= nth_smallest) for i in range(locations)]
+
+
+@check
+@given(sizes)
 def test_write_weights_mix_the_last_read_and_the_least_used(size):
     tasks, heads, locations, _, seed = size
     rng = np.random.default_rng(seed)
@@ -80,12 +95,12 @@ def test_write_weights_mix_the_last_read_and_the_least_used(size):
 
 @check
 @given(sizes)
-def test_wiped_locations_are_zero_and_the_others_untouched(size):
+def test_erased_locations_are_zero_and_the_others_untouched(size):
     tasks, heads, locations, width, seed = size
     rng = np.random.default_rng(seed)
     memory = rng.normal(size=(tasks, locations, width))
     least = lrua.least_used(torch.from_numpy(rng.random((tasks, locations))), heads)
-    got = lrua.erase_least_used(torch.from_numpy(memory), least).numpy()
+    got = lrua.erase(torch.from_numpy(memory), least.sum(1)).numpy()
     for b in range(tasks):
         for i in range(locations):
             assert (got[b, i] == (0 if least[b, :, i].any() else memory[b, i])).all()
@@ -99,7 +114,8 @@ def test_gradients_of_the_equations():
 
     least = lrua.least_used(torch.rand(2, 5, dtype=torch.float64), 3)
     assert gradcheck(lambda g, w: lrua.write_weights(g, w, least), (leaf(2, 3, 1), leaf(2, 3, 5)))
-    assert gradcheck(lambda m: lrua.erase_least_used(m, least), (leaf(2, 5, 4),))
+    assert gradcheck(lambda g, w: lrua.write_weights(g, w, lrua.shared(least)), (leaf(2, 3, 1), leaf(2, 3, 5)))
+    assert gradcheck(lambda m: lrua.erase(m, least.sum(1)), (leaf(2, 5, 4),))
     weights = leaf(2, 3, 5)
     assert not lrua.usage(leaf(2, 5), weights, weights, 0.99).requires_grad
     assert not lrua.least_used(leaf(2, 5), 3).requires_grad
@@ -119,10 +135,12 @@ def naive_step(model, state, parameters):
     memory, last, used = (v[0].numpy().copy() for v in (state.memory, state.read_weights, state.usage))
     order = sorted(range(c.locations), key=lambda i: (used[i], i))[: c.read_heads]
     writes = np.zeros_like(last)
-    for r, location in enumerate(order):
+    for location in order if c.erase == "all" else order[:1]:
         memory[location] = 0
+    for r in range(c.read_heads):
         writes[r] = gate[r] * last[r]
-        writes[r, location] += 1 - gate[r, 0]
+        for location in order if c.least_used == "shared" else [order[r]]:
+            writes[r, location] += 1 - gate[r, 0]
     for r in range(c.read_heads):
         for i in range(c.locations):
             memory[i] += writes[r, i] * vector[r]
@@ -135,8 +153,8 @@ def naive_step(model, state, parameters):
     return memory, weights @ memory, weights, writes, c.usage_decay * used + weights.sum(0) + writes.sum(0)
 
 
-@pytest.mark.parametrize("keys", DEVIATIONS)
-def test_a_step_is_wipe_write_read_by_the_equations(keys):
+@pytest.mark.parametrize("keys", READINGS)
+def test_a_step_is_erase_write_read_by_the_equations(keys):
     model = make(**keys).double()
     with torch.no_grad():
         model.heads.weight.mul_(20)  # rows far longer than the floor under the cosine's norms
@@ -174,7 +192,7 @@ def test_a_learnt_strength_starts_at_the_configured_one(strength):
     torch.testing.assert_close(parameters.strength, torch.full((1, 2, 1), strength))
 
 
-@pytest.mark.parametrize("keys", DEVIATIONS)
+@pytest.mark.parametrize("keys", READINGS)
 def test_all_zero_memory_and_inputs_give_no_nan_in_value_or_gradient(keys):
     model = make(**keys)
     with torch.no_grad():
@@ -191,7 +209,7 @@ def test_all_zero_memory_and_inputs_give_no_nan_in_value_or_gradient(keys):
 
 
 @pytest.mark.parametrize("controller", ["lstm", "feedforward"])
-@pytest.mark.parametrize("keys", DEVIATIONS)
+@pytest.mark.parametrize("keys", READINGS)
 def test_a_gradient_reaches_every_parameter(controller, keys):
     model = make(controller=controller, **keys)
     x, y = torch.randn(2, 5, 4), torch.eye(3)[torch.randint(3, (2, 5))]

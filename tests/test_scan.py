@@ -25,6 +25,9 @@ KEYS = {
         {},
         {"learn_strength": True, "write_vector": "separate", "strength": 4.0},
         {"order": "read-first", "usage_decay": 0.9},
+        {"least_used": "shared", "erase": "one"},
+        {"least_used": "shared", "order": "read-first", "read_heads": 3, "learn_strength": True},
+        {"erase": "one", "write_vector": "separate"},
         {"init": "content", "write_vector": "separate", "locations": 2},
     ],
 }

@@ -72,9 +72,9 @@ def uniform_baseline(trace: MemoryTrace) -> np.ndarray:
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:
-    """Entropy in bits of distributions over the last axis: 0 for one place, log2 n for all n alike."""
-    safe = np.maximum(weights, 1e-30)
-    return -(weights * np.log2(safe)).sum(-1).clip(max=0)
+    """Entropy in bits over the last axis of weightings, taken as shares: 0 for one place, log2 n for all n alike."""
+    shares = weights / np.maximum(weights.sum(-1, keepdims=True), 1e-30)
+    return -(shares * np.log2(np.maximum(shares, 1e-30))).sum(-1).clip(max=0)
 
 
 def used_locations(trace: MemoryTrace) -> np.ndarray:
@@ -90,10 +90,11 @@ def in_order(weights: np.ndarray) -> float:
     the next one moved back by one location. NaN for fewer than two steps.
 
     Args:
-        weights: (T, L).
+        weights: (T, L); one that sums to more than 1 is taken as shares.
     """
     if len(weights) < 2:
         return float("nan")
+    weights = weights / np.maximum(weights.sum(1, keepdims=True), 1)
     return max(float((weights[:-1] * np.roll(weights[1:], -d, 1)).sum(1).mean()) for d in (1, -1))
 
 

@@ -82,6 +82,10 @@ class Access(ABC):
         module, _, name = str(self.scan).partition(":")
         return getattr(import_module(module), name)
 
+    def meaning(self) -> dict[str, ArrayInfo]:
+        """`described`, where it depends on the config."""
+        return self.described
+
     @abstractmethod
     def initial_state(self, batch: int, like: Tensor) -> Any:
         """The state before the first step, for `batch` tasks, of the dtype and on the device of `like`."""
@@ -124,7 +128,7 @@ class MemoryNetwork(Recurrent):
         self.heads = nn.Linear(config.hidden, self.access.interface_size)  # one layer steers all heads
         self.output = nn.Linear(config.hidden + reads, spec.out_size)
         self.fast = False
-        self.described = {**self.access.described, **DESCRIBED}
+        self.described = {**self.access.meaning(), **DESCRIBED}
         with torch.no_grad():
             self.access.initialise(self.heads)
 

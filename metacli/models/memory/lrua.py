@@ -31,7 +31,9 @@ def usage(previous: Tensor, read_weights: Tensor, write_weights: Tensor, decay: 
 
 @torch.no_grad()
 def least_used(usage: Tensor, count: int) -> Tensor:
-    """w^lu_t, equation 6: the `count` least used locations, one for each head, the least used for head 0.
+    """The `count` least used locations of equation 6, one in each row, the least used in row 0.
+
+    Head r takes row r as its w^lu; or all heads take their sum, which is the paper's letter, see `shared`.
 
     Locations of equal usage are taken in order of their number (a stable sort), so that exactly `count` different
     ones are chosen even at the start, when all are equal; the paper's "w^u_t(i) <= m(w^u_t, n)" would take them all.
@@ -47,28 +49,40 @@ def least_used(usage: Tensor, count: int) -> Tensor:
     return usage.new_zeros(*locations.shape, usage.shape[1]).scatter_(2, locations.unsqueeze(2), 1.0)
 
 
+def shared(ranked: Tensor) -> Tensor:
+    """w^lu_t of equation 6 by the letter: 1 at all R least used locations, the same for every head.
+
+    Args:
+        ranked: (B, R, L) from `least_used`.
+
+    Returns:
+        (B, R, L), each row sums to R.
+    """
+    return ranked.sum(1, keepdim=True).expand_as(ranked)
+
+
 def write_weights(gate: Tensor, read_weights: Tensor, least_used: Tensor) -> Tensor:
     """w^w_t = sigma(alpha) w^r_{t-1} + (1 - sigma(alpha)) w^lu_{t-1}, equation 7.
 
     Args:
-        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used location.
+        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used locations.
         read_weights: (B, R, L) w^r_{t-1}.
         least_used: (B, R, L) w^lu_{t-1}.
 
     Returns:
-        (B, R, L), each row a distribution over the locations.
+        (B, R, L), rows at least 0; a distribution over the locations where w^lu is one.
     """
     return torch.lerp(least_used, read_weights, gate)
 
 
-def erase_least_used(memory: Tensor, least_used: Tensor) -> Tensor:
-    """The memory with its least used locations set to zero, as the paper does before each write.
+def erase(memory: Tensor, erased: Tensor) -> Tensor:
+    """The memory with least used locations set to zero, as the paper does before each write (before equation 8).
 
     Args:
         memory: (B, L, W).
-        least_used: (B, R, L), rows one-hot.
+        erased: (B, L), 1 at the locations to erase, 0 elsewhere.
 
     Returns:
         (B, L, W).
     """
-    return memory * (1 - least_used.sum(1)).unsqueeze(2)
+    return memory * (1 - erased).unsqueeze(2)

@@ -37,9 +37,10 @@ class InterfaceParameters(NamedTuple):
 
     Attributes:
         key: (B, R, W) k_t.
-        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used location.
+        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used locations.
         strength: (B, R, 1) sharpness of the read, over 0.
-        least_used: (B, R, L) one-hot, the location that each head would write anew.
+        least_used: (B, R, L) w^lu, 1 at the locations that each head would write anew: one, or all R (`shared`).
+        erased: (B, L) 1 at the locations that are set to zero before the write.
         write_vector: (B, R, W).
     """
 
@@ -47,6 +48,7 @@ class InterfaceParameters(NamedTuple):
     gate: Tensor
     strength: Tensor
     least_used: Tensor
+    erased: Tensor
     write_vector: Tensor
 
 
@@ -70,6 +72,7 @@ class LRUA(Access):
         "least_used": ArrayInfo(
             ("head", "location"), "w^lu_t, one-hot: the location that each head would write anew", "weighting"
         ),
+        "erased": ArrayInfo(("location",), "1 where the content is set to zero before the write, else 0"),
         "write_vector": ArrayInfo(("head", "width"), "what each head writes; the key in the paper"),
     }
 
@@ -84,6 +87,18 @@ class LRUA(Access):
         self.interface_size = c.read_heads * sum(self.sizes)
         self.reads_first = c.order == "read-first"
 
+    def meaning(self) -> dict[str, ArrayInfo]:
+        """See `Access.meaning`: heads that share their least used locations write with more than 1 in all."""
+        heads = self.config.read_heads
+        if self.config.least_used == "own" or heads == 1:
+            return self.described
+        writes = f"w^w_t, sums to 1 over the locations and up to {heads}, as the heads share their least used ones"
+        least = f"w^lu_t, 1 at the {heads} least used locations, which all heads would write anew"
+        return self.described | {
+            "write_weights": ArrayInfo(("head", "location"), writes, "write", (1, heads)),
+            "least_used": ArrayInfo(("head", "location"), least, "weighting", (heads, heads)),
+        }
+
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Memory at 1e-6, nothing used, head r on location r."""
         c = self.config
@@ -97,10 +112,10 @@ class LRUA(Access):
         )
 
     def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
-        """Erase, write and read, or read, erase_least_used and write; see `Access.step`."""
+        """Erase, write and read, or read, erase and write; see `Access.step`."""
         p = self.emit(interface, state.usage)
         write_weights = lrua.write_weights(p.gate, state.read_weights, p.least_used)  # w^w_t, eq. 7
-        memory = lrua.erase_least_used(state.memory, p.least_used)
+        memory = lrua.erase(state.memory, p.erased)
         memory = addressing.add(memory, write_weights, p.write_vector)  # M_t, eq. 8
         looked_at = state.memory if self.reads_first else memory
         similarity = addressing.cosine_similarity(p.key, looked_at)  # K, eq. 2
@@ -113,17 +128,19 @@ class LRUA(Access):
         """What the interface (B, I) stands for, and the locations that the usage (B, L) so far lets it take."""
         c = self.config
         key, alpha, vector, raw = interface.unflatten(1, (c.read_heads, -1)).split(self.sizes, 2)
+        ranked = lrua.least_used(usage, c.read_heads)  # (B, R, L), the least used location first
         return InterfaceParameters(
             key=key,  # k_t
             gate=torch.sigmoid(alpha),  # sigma(alpha)
             strength=nn.functional.softplus(raw) if c.learn_strength else torch.full_like(alpha, c.strength),
-            least_used=lrua.least_used(usage, c.read_heads),  # w^lu_{t-1}, eq. 6
+            least_used=lrua.shared(ranked) if c.least_used == "shared" else ranked,  # w^lu_{t-1}, eq. 6
+            erased=ranked.sum(1) if c.erase == "all" else ranked[:, 0],
             write_vector=vector if c.write_vector == "separate" else key,  # the k_t of eq. 8
         )
 
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`."""
-        return 1 - arrays["least_used"].sum(2), "1 where a location's content survives the step, 0 where it is erased"
+        return 1 - arrays["erased"], "1 where a location's content survives the step, 0 where it is erased"
 
     def initialise(self, interface: nn.Linear) -> None:
         """See `Access.initialise`: a learnt strength begins at `strength`; see also `MANN.Config.init`."""
@@ -141,8 +158,10 @@ class MANN(MemoryNetwork):
 
     - Order: a step writes first and then reads M_t, as the paper's equations have their indices. So a head finds the
       location that it has just written, and in a stream can write the label there, one step later.
-    - Locations: head r owns the (r + 1)-th least used location, so that R heads write R different ones; elsewhere all
-      heads write all R of them. All R are erased before the write.
+    - Locations: head r owns the (r + 1)-th least used location, so that R heads write R different ones. In the paper's
+      equation 6 w^lu is 1 at all R least used locations, the same for every head: `least_used: shared`.
+    - Erasing: all R are set to zero before the write; the paper speaks of "the least used memory location":
+      `erase: one`.
     - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
     - Start: memory 1e-6, usage 0, head r has last read and written location r.
     """
@@ -152,7 +171,7 @@ class MANN(MemoryNetwork):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
-        """Keys of MANN, beside those of every memory network; the paper's values are the defaults.
+        """Keys of MANN, beside those of every memory network; the paper's values are the defaults, but for two.
 
         Attributes:
             read_heads: R, heads, each with one read and one write, at most `locations`; the paper: 4.
@@ -161,6 +180,11 @@ class MANN(MemoryNetwork):
             learn_strength: emit the strength at every step instead, softplus, starting near `strength`; a
                 deviation: the paper has no strength.
             write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
+            least_used: where a head writes anew (w^lu, eq. 6). `own`: head r to the (r + 1)-th least used location.
+                `shared`: every head to all R least used locations at once, the paper; a write weighting then sums to
+                sigma(alpha) + R (1 - sigma(alpha)).
+            erase: what is set to zero before each write: `all` R least used locations, or the least used `one`, the
+                paper.
             order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
             init: how heads behave before any training. `random`: as small random numbers have it, the paper.
                 `content`: heads go in pairs, so that a label joins the item before it. The first of a pair writes
@@ -177,6 +201,8 @@ class MANN(MemoryNetwork):
         strength: float = Field(1.0, gt=0, le=1000)
         learn_strength: bool = False
         write_vector: Literal["key", "separate"] = "key"
+        least_used: Literal["own", "shared"] = "own"
+        erase: Literal["all", "one"] = "all"
         order: Literal["write-first", "read-first"] = "write-first"
         init: Literal["random", "content"] = "random"
 

@@ -50,10 +50,12 @@ class PlainMANN(nn.Module):
             key, alpha, vector, raw = self.heads(h).unflatten(1, (c.read_heads, -1)).split(sizes, -1)
             strength = F.softplus(raw) if c.learn_strength else c.strength
             slots = usage.argsort(dim=-1, stable=True)[:, : c.read_heads]
-            least_used = F.one_hot(slots, c.locations).to(inputs.dtype)  # eq. 6
+            ranked = F.one_hot(slots, c.locations).to(inputs.dtype)
+            least_used = ranked if c.least_used == "own" else ranked.sum(1, keepdim=True)  # eq. 6
+            erased = ranked.sum(1) if c.erase == "all" else ranked[:, 0]
             gate = torch.sigmoid(alpha)
             writing = gate * reading + (1 - gate) * least_used  # eq. 7
-            memory = memory * (1 - least_used.sum(1)).unsqueeze(2)
+            memory = memory * (1 - erased).unsqueeze(2)
             memory = memory + writing.mT @ (vector if separate else key)  # eq. 8
             similarity = self.cosine(key.unsqueeze(2), memory.unsqueeze(1))  # eq. 2, (B, R, L)
             reading = torch.softmax(strength * similarity, -1)  # eq. 3

@@ -15,6 +15,8 @@ from metacli.models.memory.fast.scan import AccessScan, Tape
 if TYPE_CHECKING:
     from metacli.models.memory.mann import LRUA, State
 
+Plan = tuple[int, bool, bool, float, bool, float, bool, bool]  # see `LRUAScan.plan`
+
 
 class LRUAScan(AccessScan):
     """See `AccessScan`."""
@@ -31,6 +33,8 @@ class LRUAScan(AccessScan):
             c.strength,
             access.reads_first,
             c.usage_decay,
+            c.least_used == "shared",
+            c.erase == "one",
         )
         tape = Tape(state.memory, batch, steps, keep)
         self.memory = tape.states(c.width, c.locations, first=state.memory.mT)
@@ -88,7 +92,7 @@ class LRUAScan(AccessScan):
 def _forward(
     interface: Array,
     mask: Array,
-    plan: tuple[int, bool, bool, float, bool, float],
+    plan: Plan,
     bits: Array,
     reads: Array,
     memory: Array,
@@ -107,7 +111,7 @@ def _forward(
     least: Array,
 ) -> None:
     """One step of all tasks; arrays (B, ...): those up to `usage_before` are read, the others written."""
-    width, separate, learnt, strength, reads_first, decay = plan
+    width, separate, learnt, strength, reads_first, decay, shared, erase_one = plan
     (tasks, _, locations), heads = memory.shape, reading.shape[1]
     ones, logits = np.ones((1, width), memory.dtype), np.empty(locations, memory.dtype)
     for b in range(tasks):
@@ -122,10 +126,13 @@ def _forward(
             gate = scalars[b, 1, h] = 1 / (1 + np.exp(-number[h, width]))
             scalars[b, 2, h] = rows.softplus(number[h, -1]) if learnt else strength
             location = least[b, h] = _least_used(usage_before[b], least[b, :h])
-            erased[b, 0, location] = 1
+            if h == 0 or not erase_one:
+                erased[b, 0, location] = 1
             for i in range(locations):
                 writing[b, h, i] = gate * reading_before[b, h, i]
-            writing[b, h, location] += 1 - gate
+        for h in range(heads):
+            for location in least[b] if shared else least[b, h : h + 1]:
+                writing[b, h, location] += 1 - scalars[b, 1, h]
         vectors = number[:, width + 1 : 2 * width + 1] if separate else number[:, :width]
         passes.write(memory[b], erased[b], ones, writing[b], vectors, written[b])
 
@@ -146,7 +153,7 @@ def _forward(
 def _backward(
     interface: Array,
     mask: Array,
-    plan: tuple[int, bool, bool, float, bool, float],
+    plan: Plan,
     d_reads: Array,
     d_interface: Array,
     memory: Array,
@@ -168,7 +175,7 @@ def _backward(
     d_writing: Array,
 ) -> None:
     """One step back; `d_interface` is written, the last three turn from those after the step to those before."""
-    width, separate, learnt, _, reads_first, _ = plan
+    width, separate, learnt, _, reads_first, _, shared, _ = plan
     (tasks, _, locations), heads = memory.shape, reading.shape[1]
     ones, d_ones = np.ones((1, width), memory.dtype), np.empty((1, width), memory.dtype)
     d_erased, d_units = np.empty((1, locations), memory.dtype), np.empty((heads, width), memory.dtype)
@@ -199,7 +206,9 @@ def _backward(
         for h in range(heads):
             passes.unit_back(units[b, h], scalars[b, 0, h], d_units[h], d_number[h, :width])
             gate = scalars[b, 1, h]
-            d_gate = -d_writing[b, h, least[b, h]]
+            d_gate = gate * 0
+            for location in least[b] if shared else least[b, h : h + 1]:
+                d_gate -= d_writing[b, h, location]
             for i in range(locations):
                 d_gate += d_writing[b, h, i] * reading_before[b, h, i]
                 d_reading[b, h, i] = d_writing[b, h, i] * gate
