@@ -42,7 +42,7 @@ def image_tree(tiny_tree, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "rmsprop-graves"])
 def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree, model, optimizer):
     tree = image_tree(tiny_tree, model)
     tree["train"] = tree["train"] | {"optimizer": optimizer, "schedule": "cosine", "warmup": 2}

@@ -24,11 +24,14 @@ class TrainConfig(BaseConfig):
         steps: updates of theta.
         batch: tasks per step, B.
         lr: peak learning rate.
-        optimizer: adam, adamw or rmsprop.
-        momentum: rmsprop's momentum (Graves et al. 2014 use 0.9).
+        optimizer: adam, adamw, rmsprop (PyTorch's), or rmsprop-graves, the form that the NTM paper cites (centred,
+            1e-4 under the root; see `metacli.training.optimiser`).
+        momentum: that of either rmsprop (Graves et al. 2014 use 0.9).
         weight_decay: adamw's decoupled decay, or the L2 penalty of the others.
         schedule: constant, or cosine down to 1 % of `lr` at the last step.
         warmup: steps over which the rate rises linearly from 0.
+        loss: `mean` per answer (bit or label character), whose gradient is alike for long and short tasks; or `sum`
+            over the answers of a task, mean over the batch, as in the NTM paper. Logs show the mean either way.
         clip_norm: largest norm of the whole gradient; 0 for none.
         clip_value: largest absolute value of a gradient element; 0 for none.
         eval_every: steps between validations on held-out classes; 0 for one at the end.
@@ -44,11 +47,12 @@ class TrainConfig(BaseConfig):
     steps: int = Field(10_000, ge=1, le=100_000_000)
     batch: int = Field(16, ge=1, le=65_536)
     lr: float = Field(1e-3, gt=0, le=10)
-    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "rmsprop-graves"] = "adam"
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=10)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = Field(0, ge=0, le=10_000_000)
+    loss: Literal["mean", "sum"] = "mean"
     clip_norm: float = Field(0.0, ge=0)
     clip_value: float = Field(0.0, ge=0)
     eval_every: int = Field(500, ge=0)
@@ -66,7 +70,8 @@ class Recipe:
 
     Attributes:
         name: the file's name without its ending.
-        seed: fixes the weights' start and every episode; which classes are held out is `task.split_seed`.
+        seed: fixes the weights' start and every episode. The classes of the splits have a seed of their own, the
+            task's `split_seed` (Omniglot, folders).
         task: the Config of a registered p(T).
         model: the Config of a registered model.
         train: how theta is trained.

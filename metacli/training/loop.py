@@ -17,7 +17,7 @@ from metacli.tasks.base import Tasks
 from metacli.training import sampler
 from metacli.training.capture import Captured, captures
 from metacli.training.journal import Journal
-from metacli.training.optimiser import clip, learning_rate, make_optimizer, set_rate
+from metacli.training.optimiser import clip, learning_rate, make_optimizer, objective, set_rate
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.resume import reopen, restore
@@ -97,7 +97,7 @@ def train(
             logits = answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
             loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            objective(loss, episode, cfg).backward()
             norm = clip(model, cfg)
             optimizer.step()  # 4: theta
             step += 1

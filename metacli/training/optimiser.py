@@ -3,15 +3,77 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metacli.config.recipe import TrainConfig
+from metacli.episode import Episode
+
+
+class GravesRMSprop(torch.optim.Optimizer):
+    """RMSProp as the NTM paper uses it (Graves 2013, arXiv 1308.0850, equations 38 to 41).
+
+    Element by element:
+
+        n <- decay n + (1 - decay) gradient^2,    g <- decay g + (1 - decay) gradient
+        Delta <- momentum Delta - lr gradient / sqrt(n - g^2 + floor),    w <- w + Delta
+
+    PyTorch's `RMSprop(centered=True)` adds its `eps` after the root, which counts where gradients are as small as
+    here; and there the rate multiplies the sum of past steps, here each step as it is taken.
+
+    Args:
+        params: what to train.
+        lr: the paper: 1e-4.
+        decay: of both running means; the paper: 0.95.
+        momentum: the paper: 0.9.
+        floor: added under the root; the paper: 1e-4. A gradient far below its root, 0.01, is not scaled up to `lr`.
+        weight_decay: L2 penalty; the paper has none.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-4,
+        decay: float = 0.95,
+        momentum: float = 0.9,
+        floor: float = 1e-4,
+        weight_decay: float = 0.0,
+    ):
+        keys = {"lr": lr, "decay": decay, "momentum": momentum, "floor": floor, "weight_decay": weight_decay}
+        super().__init__(params, keys)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state.update({name: torch.zeros_like(weight) for name in ("square", "mean", "change")})
+        square, mean, change = state["square"], state["mean"], state["change"]  # n, g, Delta
+        if group["weight_decay"]:
+            gradient = gradient.add(weight, alpha=group["weight_decay"])
+        square.mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
+        mean.lerp_(gradient, 1 - group["decay"])
+        variance = square.addcmul(mean, mean, value=-1).clamp_min_(0)  # rounding can take it below 0
+        change.mul_(group["momentum"]).addcdiv_(gradient, variance.add_(group["floor"]).sqrt_(), value=-group["lr"])
+        weight.add_(change)
 
 
 def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW or RMSProp over all parameters; the first two as one operation where PyTorch has it."""
+    """The optimiser that the recipe names, over all parameters; Adam and AdamW as one operation where PyTorch has it.
+
+    `rmsprop` is PyTorch's: uncentred, 1e-8 added after the root; for `rmsprop-graves` see `GravesRMSprop`.
+    """
+    if cfg.optimizer == "rmsprop-graves":
+        return GravesRMSprop(model.parameters(), cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
     if cfg.optimizer == "rmsprop":
         return torch.optim.RMSprop(
             model.parameters(), cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay
@@ -19,6 +81,18 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if cfg.optimizer == "adam" else torch.optim.AdamW
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
     return kind(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
+
+
+def objective(loss: Tensor, episode: Episode, cfg: TrainConfig) -> Tensor:
+    """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
+
+    Args:
+        loss: () the mean over all answers that are asked for.
+    """
+    if cfg.loss == "mean":
+        return loss
+    asked = episode.y_test[..., 0].numel() if episode.mask_test is None else episode.mask_test.sum()
+    return loss * (asked * episode.y_test.shape[-1] / len(episode))
 
 
 def learning_rate(cfg: TrainConfig, step: int) -> float:
