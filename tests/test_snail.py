@@ -15,7 +15,6 @@ from torch import Tensor
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
-from metacli.models.encoder import EncoderConfig
 from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)
@@ -113,6 +112,15 @@ class TestBlocks:
         last = block(x, nothing(1, block.width), parallel=False)[0, -1, 2:].sum()
         (grad,) = torch.autograd.grad(last, x)
         assert (grad[0].abs().sum(-1) > 0).all()
+
+    def test_dilations_from_two_reach_every_other_offset(self):
+        """The letter of the paper's pseudo-code."""
+        torch.manual_seed(0)
+        block = TCBlock(2, 3, 8, first_dilation=2).double()
+        x = torch.randn(1, 8, 2, dtype=torch.float64, requires_grad=True)
+        last = block(x, nothing(1, block.width), parallel=False)[0, -1, 2:].sum()
+        (grad,) = torch.autograd.grad(last, x)
+        assert (grad[0].abs().sum(-1) > 0).tolist() == [False, True] * 4
 
     @given(st.integers(1, 2000))
     def test_depth_is_the_ceiling_of_log2(self, length):
@@ -218,6 +226,23 @@ class TestPhi:
 
 
 class TestTrace:
+    def test_padding_of_a_sequence(self):
+        """A padded row has the weights of the task alone, in the episode's own order."""
+        torch.manual_seed(0)
+        config = SNAIL.Config.model_validate(
+            {"encoder": {"kind": "flat"}, "filters": 4, "keys": [5, 6], "values": [4, 3]}
+        )
+        model = SNAIL(config, Spec("sequence", (6,), 0, 4, 9)).double()
+        x, asked = torch.randn(2, 5, 6).double(), torch.randn(2, 4, 6).double()
+        y, answers, mask = x[..., :0], torch.zeros(2, 4, 4), torch.arange(5) < torch.tensor([[5], [2]])
+        whole = model.trace(Episode(x, y, asked, answers, torch.arange(2), mask_train=mask))
+        alone = model.trace(Episode(x[1:, :2], y[1:, :2], asked[1:], answers[1:], torch.arange(1)))
+        torch.testing.assert_close(whole.logits[1:], alone.logits)
+        kept = [0, 1, 5, 6, 7, 8]
+        weights = whole.arrays["attention"].values[1]
+        torch.testing.assert_close(weights[kept][..., kept], alone.arrays["attention"].values[0])
+        assert not weights[kept][..., [2, 3, 4]].any()
+
     def test_weights_of_questions(self):
         """Distributions over D_train and itself, in the order of D_train, those of the whole sequence's last row."""
         model, (x, y), (queries, _) = snail(), items(2, 5), items(2, 4, seed=1)
@@ -244,11 +269,16 @@ class TestTrace:
 
 
 class TestLimits:
-    def test_vectors_need_the_flat_encoder(self):
-        vectors = Spec("sequence", (6,), 0, 4, 9)
+    def test_convolutions_are_for_images(self):
+        vectors, flat = Spec("sequence", (6,), 0, 4, 9), SNAIL.Config.model_validate({"encoder": {"kind": "flat"}})
         assert "conv is for images" in (SNAIL.check_compatible(SNAIL.Config(), vectors) or "")
-        flat = SNAIL.Config(encoder=EncoderConfig(kind="flat"))
         assert SNAIL.check_compatible(flat, vectors) is None
+        assert SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9)) is None
+
+    def test_a_model_refuses_what_it_does_not_serve(self, monkeypatch):
+        monkeypatch.setattr(SNAIL, "modes", frozenset({"independent"}))
+        words = SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9))
+        assert words == "snail serves independent tasks, not stream ones"
 
     def test_reach(self):
         """Built for 7 steps, the net reaches 8: 7 items and a question; more is an error that names the limit."""

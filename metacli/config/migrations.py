@@ -51,11 +51,17 @@ def migrated(tree: dict[str, Any], source: str) -> tuple[dict[str, Any], list[st
     return tree, notes
 
 
-def renamed(tree: dict[str, Any], old: str, new: str, values: dict[str, str] | None = None) -> list[str]:
-    """Rename the key `old` (dotted) to `new` in its section, and its values; a note if it was there."""
+def renamed(
+    tree: dict[str, Any], old: str, new: str, names: tuple[str, ...], values: dict[str, str] | None = None
+) -> list[str]:
+    """Rename the key `old` (dotted) to `new` in its section, and its values; a note if it was there.
+
+    Args:
+        names: of the tasks or models that had it; a section without a name, as of an override, may be any.
+    """
     section, _, key = old.partition(".")
     part, last = tree.get(section), new.partition(".")[2]
-    if not isinstance(part, dict) or key not in part:
+    if not isinstance(part, dict) or key not in part or part.get("name", names[0]) not in names:
         return []
     if last in part:
         raise ValueError(f"{old} is the old name of {new}: one of the two")
@@ -66,10 +72,10 @@ def renamed(tree: dict[str, Any], old: str, new: str, values: dict[str, str] | N
 
 def _field_names(tree: dict[str, Any]) -> list[str]:
     """Format 2: the field's words."""
-    notes = renamed(tree, "task.quarter_turns", "task.rotated_classes")
-    notes += renamed(tree, "task.drawings", "task.instances")
+    notes = renamed(tree, "task.quarter_turns", "task.rotated_classes", ("omniglot", "strokes", "folder"))
+    notes += renamed(tree, "task.drawings", "task.instances", ("strokes",))
     values = {"neutral": "random", "associative": "content", "successor": "content-then-next"}
-    return notes + renamed(tree, "model.start", "model.init", values)
+    return notes + renamed(tree, "model.start", "model.init", ("ntm", "mann"), values)
 
 
 STEPS = [Step(2, _field_names)]

@@ -55,22 +55,26 @@ class DenseBlock(nn.Module):
 class TCBlock(nn.Module):
     """Temporal convolutions: dense blocks with dilations 1, 2, 4, ..., so that each step sees all before it.
 
-    In the paper's pseudo-code (figure 2) the dilations are 2^i for i from 1, hence 2, 4, 8, ...: these reach even
-    offsets alone. Here they start at 1, by which every offset is reached, as its text and drawings have it.
+    The paper's pseudo-code (`for i in 1, ..., ceil(log2 T)`, dilation 2^i) begins with 2. Sums of some of 2, 4, 8, ...
+    are even, so half of the steps before stay out of sight, and the last block may look beyond the start; sums of some
+    of 1, 2, 4, ... are every offset. So 1 is where it begins here, unless `first_dilation` says 2.
 
     Args:
         width: D, the width of an input item.
         filters: features that each dense block appends.
         length: T, the longest sequence; ceil(log2 T) dense blocks look back 2^ceil(log2 T) - 1 steps.
+        first_dilation: that of the first dense block; each further one doubles it.
 
     Attributes:
         width: the width of an output item.
     """
 
-    def __init__(self, width: int, filters: int, length: int):
+    def __init__(self, width: int, filters: int, length: int, first_dilation: int = 1):
         super().__init__()
         depth = dense_blocks(length)
-        self.blocks = nn.ModuleList(DenseBlock(width + i * filters, filters, 2**i) for i in range(depth))
+        self.blocks = nn.ModuleList(
+            DenseBlock(width + i * filters, filters, first_dilation * 2**i) for i in range(depth)
+        )
         self.width = width + depth * filters
 
     def forward(self, x: Tensor, history: Tensor, parallel: bool) -> Tensor:

@@ -58,8 +58,9 @@ class SNAIL(MetaLearner):
     Attention blocks with a TC block between each two, then a linear layer, on items [encoder(x), y]: y is the item's
     own label in D_train, zero for a question, and the label of the item before in a stream. D_train is read once, all
     items at the same time; every question then continues from it, which equals the paper's own order, the whole
-    sequence [D_train, question] once for each question. In `sequence` tasks, which the paper has none of, the answer
-    phase goes on from D_train in order. Dilations start at 1, see `TCBlock`.
+    sequence [D_train, question] once for each question. In a sequence the answer phase continues D_train in order.
+
+    The convolutions of a TC block look back 1, 2, 4, ... steps, in the paper's pseudo-code 2, 4, 8, ...; see `TCBlock`.
     """
 
     tiny: ClassVar[dict[str, Any]] = {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]}
@@ -72,6 +73,8 @@ class SNAIL(MetaLearner):
             filters: features that each dense block appends, the paper's D.
             keys: the width of the keys, one number for each attention block; a TC block stands between each two.
             values: the width of the values, one number for each attention block.
+            first_dilation: how far the first dense block of a TC block looks back. 1 reaches every item before; 2, the
+                letter of the paper's pseudo-code, every other one.
         """
 
         name: Literal["snail"] = "snail"
@@ -79,6 +82,7 @@ class SNAIL(MetaLearner):
         filters: int = Field(128, ge=1, le=4096)
         keys: list[Width] = Field([64, 256, 512], min_length=1, max_length=16)
         values: list[Width] = Field([32, 128, 256], min_length=1, max_length=16)
+        first_dilation: Literal[1, 2] = 1
 
         @model_validator(mode="after")
         def _one_of_each(self) -> SNAIL.Config:
@@ -94,7 +98,7 @@ class SNAIL(MetaLearner):
         width = self.input_size
         for i, (keys, values) in enumerate(zip(config.keys, config.values, strict=True)):
             if i:
-                block = TCBlock(width, config.filters, spec.length)
+                block = TCBlock(width, config.filters, spec.length, config.first_dilation)
                 self.convolutions.append(block)
                 width = block.width
             self.attentions.append(AttentionBlock(width, keys, values))
@@ -116,10 +120,10 @@ class SNAIL(MetaLearner):
         return _padding_first(Phi(run.items, run.keys, run.values, mask))
 
     def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
-        """Logits (B, Q, O), each question from its own copy of phi, or (`stream`) the items in order from phi.
+        """Logits (B, Q, O), each question from its own copy of phi, or the items in order from phi.
 
         Raises:
-            UsageError: D_train and a question (or the stream) are longer than the convolutions reach.
+            UsageError: D_train and a question (or all items in order) are longer than the convolutions reach.
         """
         return self.output(self._ask(phi, x_test, y_previous).items)
 
@@ -155,7 +159,7 @@ class SNAIL(MetaLearner):
         if steps > self.reach:
             raise UsageError(
                 f"{steps} items in a row: this SNAIL was built to reach {self.reach}",
-                f"use fewer ways or shots, or train on tasks of {steps} items or more",
+                f"use fewer ways or shots or a shorter sequence, or train on tasks of {steps} items or more",
             )
         visible = causal_mask(phi.padding_mask, x.shape[1], parallel)
         old_keys = phi.keys.split(self.config.keys, -1)

@@ -98,6 +98,10 @@ class Tasks(ABC):
         """
         return {}
 
+    def data_digest(self) -> bytes:
+        """Changes with any bit of the data behind the tasks; empty for generated ones."""
+        return b""
+
     def class_names(self, classes: Tensor) -> list[str]:
         """Names of the classes of one task.
 

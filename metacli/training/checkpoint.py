@@ -134,7 +134,7 @@ def load(path: str | Path) -> Checkpoint:
 
 def random_states() -> dict[str, Any]:
     """The states of PyTorch's random generators, which dropout draws from."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 

@@ -17,9 +17,8 @@ from metacli.errors import UsageError
 from metacli.registry import TASKS, build, resolve
 from metacli.tasks.base import Split, Tasks
 from metacli.training.checkpoint import Checkpoint
-from metacli.training.provenance import Provenance, check_held_out
+from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance, check_held_out
 
-DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
 CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
 
 

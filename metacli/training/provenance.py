@@ -19,6 +19,7 @@ from torch import Tensor
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS, Split, Tasks
 
+DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
 KEPT = 4  # marks of a class, the smallest: a few pictures more leave most of them in place
 
 
@@ -28,7 +29,7 @@ class Provenance:
 
     Attributes:
         classes: by split, then by name, the marks of each class; empty for tasks without classes.
-        digest: SHA-256, hexadecimal; changes with any class or mark.
+        digest: SHA-256, hexadecimal; changes with any class, mark or pixel.
     """
 
     classes: dict[str, dict[str, list[str]]]
@@ -40,7 +41,8 @@ class Provenance:
         full: dict[str, dict[str, list[str]]]
         full = {split: dict(sorted(tasks.class_marks(split).items())) for split in SPLITS}
         kept = {split: {name: marks[:KEPT] for name, marks in classes.items()} for split, classes in full.items()}
-        return cls(kept, hashlib.sha256(json.dumps(full).encode()).hexdigest())
+        digest = hashlib.sha256(json.dumps(full).encode() + tasks.data_digest())
+        return cls(kept, digest.hexdigest())
 
     def changes(self, now: Provenance) -> list[str]:
         """What differs in `now`, split by split, in words; empty if nothing does."""

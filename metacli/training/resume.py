@@ -11,7 +11,7 @@ from torch import nn
 from metacli.config.recipe import Recipe
 from metacli.errors import MetacliError, UsageError
 from metacli.training import checkpoint
-from metacli.training.provenance import Provenance
+from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance
 from metacli.training.rundir import RunDir
 
 
@@ -53,6 +53,11 @@ def restore(
         rundir.rewind(0)
         return 0, None
     saved = checkpoint.load(rundir.last)
+    if saved.provenance is None and saved.recipe.task.name in DIVIDED_OTHERWISE:
+        raise UsageError(
+            f"{rundir.path}: the run began before {saved.recipe.task.name} divided its classes as it does now",
+            "start a new run: this one would train on classes that it had held out",
+        )
     if saved.provenance and (changes := saved.provenance.changes(provenance)):
         raise UsageError(
             "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),

@@ -119,7 +119,8 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         return f"{path} is for best.pt on the test split"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before["step"] == result["step"] and before["n_tasks"] > result["n_tasks"]:
+        same = all(before[key] == result[key] for key in ("step", "split", "recipe"))
+        if same and Path(before["checkpoint"]).name == "best.pt" and before["n_tasks"] > result["n_tasks"]:
             return f"{path} holds {before['n_tasks']:,} tasks"
     except (OSError, ValueError, TypeError, KeyError):  # none yet, or one that is of no use
         pass

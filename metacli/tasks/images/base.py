@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -255,6 +256,10 @@ class Images(Tasks):
         """See `Tasks.class_marks`; a turned class counts as the one that it was turned from."""
         names = self.image_set.names
         return {names[c]: self.marks(c) for c in np.unique(self.pools[split] % len(names)).tolist()}
+
+    def data_digest(self) -> bytes:
+        """See `Tasks.data_digest`: 0.05 s for all of Omniglot."""
+        return hashlib.sha256(self.image_set.images.numpy().tobytes() + self.image_set.counts.tobytes()).digest()
 
     def marks(self, c: int) -> list[str]:
         """What class number c of those loaded is recognised by: its name, in data sets that have names of their own."""

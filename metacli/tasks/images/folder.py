@@ -89,7 +89,8 @@ class Folder(Images):
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: by a hash of its name, so that a class stays where it is as others come and go.
 
-        Only where a fraction catches none of the hashes does the free class with the next one take its place.
+        Only where a fraction catches none of the hashes does the free class with the next one take its place, as long as
+        one is left to train on.
         """
         c, names = self.config, self.image_set.names
         top = np.array([name.split("/")[0] for name in names])
@@ -98,13 +99,13 @@ class Folder(Images):
         rest = np.concatenate([splits["train"], free])
         place = np.array([hashed(f"{c.split_seed}/{names[i]}") for i in rest])
         order = place.argsort(kind="stable")
-        rest, place, edge = rest[order], place[order], 0.0
-        fractions: dict[Split, float] = {"val": c.val_fraction, "test": c.test_fraction}
-        for split, fraction in fractions.items():
-            if not len(splits[split]):
-                edge += fraction
-                cut = max(1, int(np.searchsorted(place, edge)))
-                splits[split], rest, place = np.sort(rest[:cut]), rest[cut:], place[cut:]
+        rest, place = rest[order], place[order]
+        if not len(splits["test"]):  # from the lowest hash on, val from the highest: neither fraction moves the other
+            cut = min(max(1, int(np.searchsorted(place, c.test_fraction))), max(len(rest) - 1, 0))
+            splits["test"], rest, place = np.sort(rest[:cut]), rest[cut:], place[cut:]
+        if not len(splits["val"]):
+            keep = max(min(int(np.searchsorted(place, 1 - c.val_fraction)), len(rest) - 1), 1)
+            splits["val"], rest = np.sort(rest[keep:]), rest[:keep]
         return {**splits, "train": np.sort(rest)}
 
     def marks(self, c: int) -> list[str]:
