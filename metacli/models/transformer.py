@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -52,35 +53,30 @@ class Block(nn.Module):
         self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, visible: Tensor, turn: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Items x (B, T, width) that follow S others.
+    def project_heads(self, x: Tensor, turn: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, D) of items x (B, T, width).
+
+        Args:
+            turn: (B, T, D / 2) complex, the rotation of each item's queries and keys; None for none.
+        """
+        parts = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        return (query, key, value) if turn is None else (rotated(query, turn), rotated(key, turn), value)
+
+    def forward(self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
+        """Items x (B, T, width) that follow S others to the next layer's.
 
         Args:
             x: (B, T, width).
-            keys: (B, heads, S, D) of the items before.
-            values: (B, heads, S, D) likewise.
-            visible: (B, T, S + T) bool, which of the items before and of x each may look at: itself at least.
-            turn: (B, T, D / 2) complex, the rotation of each item's queries and keys; None for none.
-
-        Returns:
-            The next x, the keys and values of x, and its queries (B, heads, T, D).
+            query: (B, heads, T, D) of x.
+            keys: (B, heads, S + T, D) of the items before and of x.
+            values: (B, heads, S + T, D) likewise.
+            visible: (B, T, S + T) bool, which of them each item may look at: itself at least.
         """
-        parts = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, D) each
-        if turn is not None:
-            query, key = rotated(query, turn), rotated(key, turn)
-        read = F.scaled_dot_product_attention(
-            query,
-            torch.cat([keys, key], 2),
-            torch.cat([values, value], 2),
-            attn_mask=visible.unsqueeze(1),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        dropout = self.dropout if self.training else 0.0
+        read = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible.unsqueeze(1), dropout_p=dropout)
         x = x + self.drop(self.merge(read.transpose(1, 2).flatten(2)))
-        x = x + self.drop(self.network(self.before_network(x)))
-        return x, key, value, query
+        return x + self.drop(self.network(self.before_network(x)))
 
 
 class Transformer(MetaLearner):
@@ -137,7 +133,7 @@ class Transformer(MetaLearner):
         """phi: the keys and values of D_train, read in order, in parallel over time; padding stands at the end."""
         phi = self._nothing(x_train.shape[0])
         if x_train.shape[1]:
-            phi = self._run(phi, self.inputs(x_train, y_train), parallel=False)[1]
+            phi = self._run(phi, self.inputs(x_train, y_train), parallel=False, asked=False)[1]
         return phi if mask is None else phi._replace(padding_mask=mask)
 
     def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
@@ -162,36 +158,45 @@ class Transformer(MetaLearner):
 
     def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None, looked: list[Tensor] | None = None) -> Tensor:
         parallel = self.spec.mode == "independent"
-        return self.output(self.norm(self._run(phi, self.inputs(x_test, y_previous), parallel, looked)[0]))
+        return self.output(self.norm(self._run(phi, self.inputs(x_test, y_previous), parallel, looked=looked)[0]))
 
-    def _run(self, phi: Phi, inputs: Tensor, parallel: bool, looked: list[Tensor] | None = None) -> tuple[Tensor, Phi]:
+    def _run(
+        self, phi: Phi, inputs: Tensor, parallel: bool, asked: bool = True, looked: list[Tensor] | None = None
+    ) -> tuple[Tensor, Phi]:
         """Items (B, T, input_size) that follow phi, one after the other, or (`parallel`) each as the only one.
+
+        Of items that are not asked, others see no more than the keys and values of the last layer: it reads nothing.
 
         Args:
             looked: where given, takes the attention of each layer, (B, T, S + T), mean over the heads.
 
         Returns:
-            The last layer's items (B, T, width), and the phi of these items alone.
+            The last layer's items (B, T, width), before it where they were not asked, and the phi of these items alone.
         """
-        count = inputs.shape[1]
-        visible = causal_mask(phi.padding_mask, count, parallel)
+        visible = causal_mask(phi.padding_mask, inputs.shape[1], parallel)
         turn = None if self.config.positions == "none" else self._turn(phi.padding_mask, inputs, parallel)
         x, keys, values = self.embed(inputs), [], []
         for layer, block in enumerate(self.blocks):
-            x, key, value, query = block(x, phi.keys[:, layer], phi.values[:, layer], visible, turn)
-            if looked is not None:
-                looked.append(attention(query, torch.cat([phi.keys[:, layer], key], 2), visible).mean(1))
+            assert isinstance(block, Block)
+            query, key, value = block.project_heads(x, turn)
             keys.append(key)
             values.append(value)
+            if block is self.blocks[-1] and not asked:
+                break
+            key, value = torch.cat([phi.keys[:, layer], key], 2), torch.cat([phi.values[:, layer], value], 2)
+            x = block(x, query, key, value, visible)
+            if looked is not None:
+                looked.append(attention(query, key, visible).mean(1))
         real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         return x, Phi(torch.stack(keys, 1), torch.stack(values, 1), real)
 
     def _turn(self, padding_mask: Tensor, inputs: Tensor, parallel: bool) -> Tensor:
         """(B, T, D / 2) complex: the rotation of items that follow the real ones of phi, by their positions."""
         half = self.config.width // self.config.heads // 2
-        steps = torch.zeros_like(inputs[0, :, 0]) if parallel else torch.arange(inputs.shape[1]).to(inputs[0, :, 0])
-        position = padding_mask.sum(1, keepdim=True) + steps  # (B, T)
-        rate = ROTARY_BASE ** (-torch.arange(half).to(inputs) / half)
+        arange = partial(torch.arange, dtype=inputs.dtype, device=inputs.device)
+        steps = arange(1 if parallel else inputs.shape[1])
+        position = (padding_mask.sum(1, keepdim=True) + steps).expand(-1, inputs.shape[1])  # (B, T)
+        rate = ROTARY_BASE ** (-arange(half) / half)
         angle = position[..., None] * rate
         return torch.polar(torch.ones_like(angle), angle)
 
