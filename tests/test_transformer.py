@@ -58,7 +58,7 @@ def test_a_block_equals_its_formula() -> None:
     block = Block(8, 2, 0.0).double()
     x = torch.randn(1, 4, 8).double()
     visible = torch.ones(1, 4, 4, dtype=torch.bool).tril()
-    got = block(x, *block.project_heads(x, None), visible)[0].detach().numpy()
+    got = block(x, *block.project_heads(x), visible)[0].detach().numpy()
 
     def norm(v: np.ndarray) -> np.ndarray:
         return (v - v.mean(-1, keepdims=True)) / np.sqrt(v.var(-1, keepdims=True) + 1e-5)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from metacli.episode import Episode, Spec
 from metacli.models.causal import causal_mask
-from metacli.models.transformer import ROTARY_BASE, Block, Transformer
+from metacli.models.transformer import ROTARY_BASE, Block, Transformer, rotated, smeared
 
 N, D = 3, 5
 
@@ -22,7 +22,11 @@ def make(mode: str = "independent", **keys) -> Transformer:
     torch.manual_seed(0)
     config = Transformer.Config(**{"width": 16, "layers": 3, "heads": 2, **keys})
     y_size = 0 if mode == "sequence" else N
-    return Transformer(config, Spec(mode, (D,), y_size, N, 12)).double().eval()
+    model = Transformer(config, Spec(mode, (D,), y_size, N, 12)).double().eval()
+    for name, p in model.named_parameters():
+        if name.endswith("smear"):
+            torch.nn.init.normal_(p)  # another share for each head
+    return model
 
 
 def items(batch: int, count: int, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -56,6 +60,12 @@ def by_loops(model: Transformer, x: Tensor, y: Tensor) -> tuple[np.ndarray, np.n
         p = {n.removeprefix(f"blocks.{layer}."): v for n, v in w.items() if n.startswith(f"blocks.{layer}.")}
         seen = norm(h, p["before_attention.weight"], p["before_attention.bias"])
         q, k, v = np.split(seen @ p["project.weight"].T + p["project.bias"], 3, 1)
+        if "smear" in p:
+            raw = k.copy()
+            for t in range(steps):
+                for head in range(heads):
+                    own, share = slice(head * part, (head + 1) * part), 1 / (1 + math.exp(-p["smear"][head, 0, 0]))
+                    k[t, own] = share * raw[t, own] + (1 - share) * (raw[t - 1, own] if t else 0)
         read = np.zeros_like(h)
         for head in range(heads):
             own = slice(head * part, (head + 1) * part)
@@ -78,25 +88,27 @@ def by_loops(model: Transformer, x: Tensor, y: Tensor) -> tuple[np.ndarray, np.n
     return logits, weights
 
 
+@pytest.mark.parametrize("smear", [False, True])
 @pytest.mark.parametrize("positions", ["rotary", "none"])
 class TestAgainstLoops:
     @pytest.mark.parametrize("seen", [0, 1, 5])
-    def test_each_question_from_phi_is_the_end_of_its_own_sequence(self, positions, seen):
-        model, (x, y), (asked, _) = make(positions=positions), items(2, seen), items(2, 4, seed=2)
+    def test_each_question_from_phi_is_the_end_of_its_own_sequence(self, positions, smear, seen):
+        model, (x, y), (asked, _) = make(positions=positions, smear_keys=smear), items(2, seen), items(2, 4, seed=2)
         logits = model.predict(model.adapt(x, y), asked).detach()
         for task in range(2):
             for q in range(4):
                 line, labels = torch.cat([x[task], asked[task, q : q + 1]]), torch.cat([y[task], torch.zeros(1, N)])
                 np.testing.assert_allclose(logits[task, q], by_loops(model, line, labels)[0][-1], atol=1e-11)
 
-    def test_a_stream(self, positions):
-        model, (x, y) = make("stream", positions=positions), items(2, 7)
+    def test_a_stream(self, positions, smear):
+        model, (x, y) = make("stream", positions=positions, smear_keys=smear), items(2, 7)
         logits = model.predict(model.adapt(x[:, :0], y[:, :0]), x, y).detach()
         for task in range(2):
             np.testing.assert_allclose(logits[task], by_loops(model, x[task], y[task])[0], atol=1e-11)
 
-    def test_a_sequence_after_a_padded_d_train(self, positions):
-        model, (x, y), (asked, _) = make("sequence", positions=positions), items(2, 6), items(2, 4, seed=2)
+    def test_a_sequence_after_a_padded_d_train(self, positions, smear):
+        model = make("sequence", positions=positions, smear_keys=smear)
+        (x, y), (asked, _) = items(2, 6), items(2, 4, seed=2)
         mask = torch.arange(6) < torch.tensor([[4], [6]])
         x[0, 4:] = 100.0
         logits = model.predict(model.adapt(x, y[..., :0], mask), asked).detach()
@@ -105,10 +117,17 @@ class TestAgainstLoops:
             whole, _ = by_loops(model, line, line[:, :0])
             np.testing.assert_allclose(logits[task], whole[count:], atol=1e-11)
 
+    def test_a_d_train_of_padding_alone_is_none(self, positions, smear):
+        model, (x, y) = make("sequence", positions=positions, smear_keys=smear), items(2, 6)
+        mask, y = torch.tensor([[False] * 6, [True] * 6]), y[..., :0]
+        empty = model.predict(model.adapt(x[:1, :0], y[:1, :0]), x[:1])
+        torch.testing.assert_close(model.predict(model.adapt(x, y, mask), x)[:1], empty)
+
     @pytest.mark.parametrize("mode", ["independent", "stream", "sequence"])
-    def test_the_trace_is_of_the_weights_that_made_the_logits(self, positions, mode):
+    def test_the_trace_is_of_the_weights_that_made_the_logits(self, positions, smear, mode):
         """On each task's own items: the mean over the heads of the loops' weights; the logits of `forward`."""
-        model, (x, y), (asked, late) = make(mode, positions=positions), items(2, 6), items(2, 3, seed=2)
+        model = make(mode, positions=positions, smear_keys=smear)
+        (x, y), (asked, late) = items(2, 6), items(2, 3, seed=2)
         mask = torch.arange(6) < torch.tensor([[4], [6]]) if mode == "sequence" else None
         if mode == "stream":
             x, y = x[:, :0], y[:, :0]
@@ -141,12 +160,15 @@ def test_gradcheck_of_a_block(turning, parallel):
     torch.manual_seed(0)
     block = Block(4, 2, 0.0).double()
     visible = causal_mask(torch.tensor([[True, True], [True, False]]), 2, parallel)
-    turn = torch.polar(torch.ones(2, 2, 1), torch.rand(2, 2, 1)).to(torch.complex128) if turning else None
-    shapes = (2, 2, 4), (2, 2, 2, 2), (2, 2, 2, 2)
+    turn = torch.polar(torch.ones(2, 2, 1), torch.rand(2, 2, 1)).to(torch.complex128)
+    shapes = (2, 2, 4), (2, 2, 2, 2), (2, 2, 2, 2), (2, 2, 2), (2, 1, 1)
     arguments = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
 
-    def net(x, keys, values):
-        query, key, value = block.project_heads(x, turn)
+    def net(x, keys, values, last, smear):
+        query, key, value = block.project_heads(x)
+        key = smeared(smear, key, last, parallel)
+        if turning:
+            query, key = rotated(query, turn), rotated(key, turn)
         return block(x, query, torch.cat([keys, key], 2), torch.cat([values, value], 2), visible)
 
     assert torch.autograd.gradcheck(net, arguments)
@@ -155,7 +177,7 @@ def test_gradcheck_of_a_block(turning, parallel):
 def test_what_d_train_is_not_asked_for_changes_nothing():
     """The last layer's reading of D_train, left out, and its gradients."""
     model, (x, y), (asked, _) = make(), items(2, 5), items(2, 4, seed=2)
-    whole = model._run(model._nothing(2), model.inputs(x, y), parallel=False)[1]
+    whole = model._run(model._nothing(2), model.inputs(x, y), None, parallel=False)[1]
     results = []
     for phi in (whole, model.adapt(x, y)):
         logits = model.predict(phi, asked)
@@ -201,7 +223,7 @@ class _Made(TorchDispatchMode):
 @pytest.mark.parametrize("mode", ["independent", "sequence"])
 def test_nothing_is_made_on_the_processor_for_a_model_elsewhere(mode, positions):
     """A GPU would wait for it, and a recorded pass (`capturable`) cannot copy it."""
-    model, (x, y) = make(mode, positions=positions).to("meta"), items(2, 5)
+    model, (x, y) = make(mode, positions=positions, smear_keys=True).to("meta"), items(2, 5)
     x, y = x.to("meta"), y[..., : model.spec.y_size].to("meta")
     mask = torch.ones(2, 5, dtype=torch.bool, device="meta")
     with _Made() as made:

@@ -28,11 +28,13 @@ class Phi(NamedTuple):
         keys: (B, layers, heads, S, D), turned by their positions where these count.
         values: (B, layers, heads, S, D).
         padding_mask: (B, S) bool, True where an item is real.
+        last: (B, layers, heads, D) the key of the last real item, neither smeared nor turned; zero without one.
     """
 
     keys: Tensor
     values: Tensor
     padding_mask: Tensor
+    last: Tensor
 
 
 class Block(nn.Module):
@@ -42,9 +44,10 @@ class Block(nn.Module):
         width: of an item.
         heads: of the attention, each `width / heads` wide.
         dropout: share of the attention weights and of both results that is dropped in training.
+        smear: whether a key is mixed with that of the item before.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, width: int, heads: int, dropout: float, smear: bool = False):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.before_attention, self.before_network = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -52,16 +55,13 @@ class Block(nn.Module):
         self.merge = nn.Linear(width, width)
         self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
+        self.smear = nn.Parameter(torch.zeros(heads, 1, 1)) if smear else None  # alpha of each head
 
-    def project_heads(self, x: Tensor, turn: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, T, D) of items x (B, T, width).
-
-        Args:
-            turn: (B, T, D / 2) complex, the rotation of each item's queries and keys; None for none.
-        """
+    def project_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, D) of items x (B, T, width)."""
         parts = self.project(self.before_attention(x)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        return (query, key, value) if turn is None else (rotated(query, turn), rotated(key, turn), value)
+        return query, key, value
 
     def forward(self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, visible: Tensor) -> Tensor:
         """Items x (B, T, width) that follow S others to the next layer's.
@@ -91,6 +91,10 @@ class Transformer(MetaLearner):
     Queries and keys are turned by their positions (rotary embedding, Su et al. 2021, arXiv 2104.09864), so that
     attention knows how far back an item stands: sequence tasks need it. N-way K-shot does not, as the order of
     D_train means nothing there: `positions: none`.
+
+    In a stream a label comes one item late, so that one layer must look at the item before, another at what came
+    after the like of a question: the induction heads of Olsson et al. 2022 (arXiv 2209.11895), which form late or not
+    at all. Their remedy is `smear_keys`: a key is mixed with that of the item before, by a share learnt for each head.
     """
 
     tiny: ClassVar[dict[str, Any]] = {"width": 8, "layers": 2, "heads": 2}
@@ -105,6 +109,7 @@ class Transformer(MetaLearner):
             heads: of the attention of each layer; divides `width`.
             dropout: share of what attention and network give that is dropped in training.
             positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
+            smear_keys: whether a key is mixed with that of the item before, which streams are learnt by.
         """
 
         name: Literal["transformer"] = "transformer"
@@ -114,6 +119,7 @@ class Transformer(MetaLearner):
         heads: int = Field(4, ge=1, le=64)
         dropout: float = Field(0.0, ge=0, lt=1)
         positions: Literal["rotary", "none"] = "rotary"
+        smear_keys: bool = False
 
         @model_validator(mode="after")
         def _heads_fit(self) -> Transformer.Config:
@@ -125,7 +131,7 @@ class Transformer(MetaLearner):
         super().__init__(config, spec)
         c = config
         self.embed = nn.Linear(self.input_size, c.width)
-        self.blocks = nn.ModuleList(Block(c.width, c.heads, c.dropout) for _ in range(c.layers))
+        self.blocks = nn.ModuleList(Block(c.width, c.heads, c.dropout, c.smear_keys) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width)
         self.output = nn.Linear(c.width, spec.out_size)
 
@@ -133,8 +139,8 @@ class Transformer(MetaLearner):
         """phi: the keys and values of D_train, read in order, in parallel over time; padding stands at the end."""
         phi = self._nothing(x_train.shape[0])
         if x_train.shape[1]:
-            phi = self._run(phi, self.inputs(x_train, y_train), parallel=False, asked=False)[1]
-        return phi if mask is None else phi._replace(padding_mask=mask)
+            phi = self._run(phi, self.inputs(x_train, y_train), mask, parallel=False, asked=False)[1]
+        return phi
 
     def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
         """Logits (B, Q, O), each question from phi alone, or (stream, sequence) the items in order from phi."""
@@ -148,7 +154,8 @@ class Transformer(MetaLearner):
         if seen:
             learning: list[Tensor] = []
             nothing = self._nothing(len(episode))
-            self._run(nothing, self.inputs(episode.x_train, episode.y_train), parallel=False, looked=learning)
+            inputs = self.inputs(episode.x_train, episode.y_train)
+            self._run(nothing, inputs, None, parallel=False, looked=learning)
             weights[:, :seen, :, :seen] = torch.stack(learning, 2)
         asked: list[Tensor] = []
         logits = self._ask(phi, episode.x_test, episode.y_previous, asked)
@@ -158,16 +165,23 @@ class Transformer(MetaLearner):
 
     def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None, looked: list[Tensor] | None = None) -> Tensor:
         parallel = self.spec.mode == "independent"
-        return self.output(self.norm(self._run(phi, self.inputs(x_test, y_previous), parallel, looked=looked)[0]))
+        return self.output(self.norm(self._run(phi, self.inputs(x_test, y_previous), None, parallel, looked=looked)[0]))
 
     def _run(
-        self, phi: Phi, inputs: Tensor, parallel: bool, asked: bool = True, looked: list[Tensor] | None = None
+        self,
+        phi: Phi,
+        inputs: Tensor,
+        mask: Tensor | None,
+        parallel: bool,
+        asked: bool = True,
+        looked: list[Tensor] | None = None,
     ) -> tuple[Tensor, Phi]:
         """Items (B, T, input_size) that follow phi, one after the other, or (`parallel`) each as the only one.
 
         Of items that are not asked, others see no more than the keys and values of the last layer: it reads nothing.
 
         Args:
+            mask: (B, T) bool, False at padding, which stands at the end; None: all are real.
             looked: where given, takes the attention of each layer, (B, T, S + T), mean over the heads.
 
         Returns:
@@ -175,10 +189,16 @@ class Transformer(MetaLearner):
         """
         visible = causal_mask(phi.padding_mask, inputs.shape[1], parallel)
         turn = None if self.config.positions == "none" else self._turn(phi.padding_mask, inputs, parallel)
-        x, keys, values = self.embed(inputs), [], []
+        real = torch.ones_like(inputs[..., 0], dtype=torch.bool) if mask is None else mask
+        x, keys, values, last = self.embed(inputs), [], [], []
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            query, key, value = block.project_heads(x, turn)
+            query, key, value = block.project_heads(x)
+            last.append(last_real(key, real))
+            if block.smear is not None:
+                key = smeared(block.smear, key, phi.last[:, layer], parallel)
+            if turn is not None:
+                query, key = rotated(query, turn), rotated(key, turn)
             keys.append(key)
             values.append(value)
             if block is self.blocks[-1] and not asked:
@@ -187,8 +207,7 @@ class Transformer(MetaLearner):
             x = block(x, query, key, value, visible)
             if looked is not None:
                 looked.append(attention(query, key, visible).mean(1))
-        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return x, Phi(torch.stack(keys, 1), torch.stack(values, 1), real)
+        return x, Phi(torch.stack(keys, 1), torch.stack(values, 1), real, torch.stack(last, 1))
 
     def _turn(self, padding_mask: Tensor, inputs: Tensor, parallel: bool) -> Tensor:
         """(B, T, D / 2) complex: the rotation of items that follow the real ones of phi, by their positions."""
@@ -204,7 +223,27 @@ class Transformer(MetaLearner):
         """phi of an empty D_train."""
         c, like = self.config, self.output.weight
         empty = like.new_zeros(batch, c.layers, c.heads, 0, c.width // c.heads)
-        return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool))
+        return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool), empty.sum(3))
+
+
+def smeared(alpha: Tensor, key: Tensor, last: Tensor, parallel: bool) -> Tensor:
+    """sigmoid(alpha) k_t + (1 - sigmoid(alpha)) k_(t-1) (Olsson et al. 2022).
+
+    Args:
+        alpha: (heads, 1, 1).
+        key: (B, heads, T, D).
+        last: (B, heads, D), k_(t-1) of the first item, or (`parallel`) of each.
+    """
+    own, first = alpha.sigmoid(), last.unsqueeze(2)
+    before = first if parallel else torch.cat([first, key[:, :, :-1]], 2)
+    return own * key + (1 - own) * before
+
+
+def last_real(key: Tensor, real: Tensor) -> Tensor:
+    """Of keys (B, heads, T, D) that of each task's last real item, real (B, T): (B, heads, D), zero without one."""
+    count = real.sum(1)[:, None, None, None]
+    place = (count - 1).clamp_min(0).expand(-1, key.shape[1], 1, key.shape[3])
+    return (key.gather(2, place) * (count > 0)).squeeze(2)
 
 
 def rotated(x: Tensor, turn: Tensor) -> Tensor:
