@@ -10,9 +10,11 @@ import torch
 from metacli.episode import Spec
 from metacli.errors import UsageError
 from metacli.models.lstm import LSTM
+from metacli.models.memory.core import MemoryNetwork
 from metacli.models.memory.mann import MANN
 from metacli.models.memory.ntm import NTM
 from metacli.models.recurrent import tree_map
+from metacli.registry import MODELS, resolve
 
 pytest.importorskip("numba")
 from metacli.models.memory.fast import scan
@@ -123,6 +125,11 @@ def test_a_whole_model_in_every_way_of_being_asked(cls, mode):
         torch.testing.assert_close(again, logits, rtol=0, atol=0)
     for plain, fast in zip(*found.values(), strict=True):
         torch.testing.assert_close(fast, plain, rtol=0, atol=1e-9)
+
+
+def test_every_registered_model_with_a_fast_scan_is_among_the_cases():
+    classes = [resolve(MODELS, name, "model") for name in MODELS]
+    assert {c for c in classes if issubclass(c, MemoryNetwork) and c.Access.scan} == set(KEYS)
 
 
 def test_nothing_is_kept_for_a_way_back_that_does_not_come(monkeypatch):

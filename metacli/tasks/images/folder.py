@@ -89,8 +89,8 @@ class Folder(Images):
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: by a hash of its name, so that a class stays where it is as others come and go.
 
-        Only where a fraction catches none of the hashes does the free class with the next one take its place, as long as
-        one is left to train on.
+        Only where a fraction catches none of the hashes does the free class with the next one take its place, if one is
+        left to train on.
         """
         c, names = self.config, self.image_set.names
         top = np.array([name.split("/")[0] for name in names])
