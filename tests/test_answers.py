@@ -64,12 +64,12 @@ def test_decoding_agrees_with_the_scores(name: str) -> None:
         if told.correct is None:
             error = np.square(told.prediction - right[b].numpy())[asked].mean()
             assert scores["squared_error"][b].item() == pytest.approx(error, rel=1e-5)
-            assert verdict(answer, told, right[b].numpy(), asked) == f"mean squared error {error:.4g}"
+            assert verdict(told, right[b].numpy(), asked) == f"mean squared error {error:.4g}"
             continue
         assert told.confidence is not None
         assert ((told.confidence > 0) & (told.confidence <= 1)).all()
         count = int(told.correct[asked].sum())
-        assert verdict(answer, told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers right"
+        assert verdict(told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers right"
         if answer.names_class:
             assert scores["accuracy"][b].item() == pytest.approx(count / asked.sum())
         else:

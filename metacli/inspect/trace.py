@@ -75,7 +75,7 @@ class MemoryTrace:
     @property
     def verdict(self) -> str:
         """How well the task was answered, in words."""
-        return verdict(self.sample.answer, self.decoded, self.sample.y_test, self.sample.scored)
+        return verdict(self.decoded, self.sample.y_test, self.sample.scored)
 
     def names(self, role: str) -> list[str]:
         """The arrays of a role."""

@@ -130,9 +130,12 @@ def _forward(
                 erased[b, 0, location] = 1
             for i in range(locations):
                 writing[b, h, i] = gate * reading_before[b, h, i]
-        for h in range(heads):
-            for location in least[b] if shared else least[b, h : h + 1]:
-                writing[b, h, location] += 1 - scalars[b, 1, h]
+            if not shared:
+                writing[b, h, location] += 1 - gate
+        if shared:
+            for h in range(heads):
+                for location in least[b]:
+                    writing[b, h, location] += 1 - scalars[b, 1, h]
         vectors = number[:, width + 1 : 2 * width + 1] if separate else number[:, :width]
         passes.write(memory[b], erased[b], ones, writing[b], vectors, written[b])
 
@@ -206,9 +209,11 @@ def _backward(
         for h in range(heads):
             passes.unit_back(units[b, h], scalars[b, 0, h], d_units[h], d_number[h, :width])
             gate = scalars[b, 1, h]
-            d_gate = gate * 0
-            for location in least[b] if shared else least[b, h : h + 1]:
-                d_gate -= d_writing[b, h, location]
+            d_gate = -d_writing[b, h, least[b, h]]
+            if shared:
+                for other in range(heads):
+                    if other != h:
+                        d_gate -= d_writing[b, h, least[b, other]]
             for i in range(locations):
                 d_gate += d_writing[b, h, i] * reading_before[b, h, i]
                 d_reading[b, h, i] = d_writing[b, h, i] * gate

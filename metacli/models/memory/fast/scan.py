@@ -8,7 +8,7 @@ are one matrix product each, over all steps. A memory network takes part if its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from metacli.models.memory.fast.controller import controller_scan
-
-if TYPE_CHECKING:
-    from metacli.models.memory.core import MemoryNetwork, State
 
 
 class AccessScan(ABC):
@@ -89,7 +86,7 @@ class Tape:
         return np.array((gradient.mT if transposed else gradient).numpy(), order="C")
 
 
-def scan(network: MemoryNetwork, state: State, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, State]:
+def scan(network: Any, state: Any, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Any]:
     """See `Recurrent.scan`."""
     parameters = [*network.controller.parameters(), *network.heads.parameters()]
     leaves = [*state.access, *state.controller]

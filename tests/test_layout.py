@@ -1,0 +1,62 @@
+"""The layout shows the path: no import runs upward, and none goes round."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "metacli"
+ORDER = ["errors", "registry", "episode", "machine", "config", "tasks", "models", "training", "show", "inspect", "cli"]
+APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
+
+
+def imports() -> list[tuple[str, str]]:
+    """(module, module that it imports), with those that are imported within functions; `metacli.` left out."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "metacli":
+                inner = node.module.removeprefix("metacli").lstrip(".")
+                for name in node.names:
+                    deeper = PACKAGE / Path(*inner.split(".")) / f"{name.name}.py"
+                    package = (PACKAGE / Path(*inner.split("."))).is_dir() and deeper.is_file()
+                    target = f"{inner}.{name.name}".lstrip(".") if package else inner
+                    if target and target != module:
+                        found.append((module, target))
+    return found
+
+
+def test_no_import_runs_upward() -> None:
+    edges = imports()
+    assert len(edges) > 150
+    for source, target in edges:
+        here, there = source.split(".")[0], target.split(".")[0]
+        if here == "__main__":
+            continue
+        assert ORDER.index(there) <= ORDER.index(here), f"{source} imports {target}"
+        assert (here, there) not in APART, f"{source} imports {target}"
+
+
+def test_no_import_goes_round() -> None:
+    graph: dict[str, set[str]] = {}
+    for source, target in imports():
+        graph.setdefault(source, set()).add(target)
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module in done:
+            return
+        for target in sorted(graph.get(module, ())):
+            visit(target, (*path, module))
+        done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+
+
+def test_files_lie_in_the_folders_of_the_path() -> None:
+    assert {p.name for p in PACKAGE.glob("*.py")} == {
+        *("__init__.py", "__main__.py", "cli.py", "episode.py", "errors.py", "registry.py")
+    }
