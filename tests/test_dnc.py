@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from metacli.episode import Spec
 from metacli.models.memory import allocation, linkage
@@ -208,3 +209,31 @@ def test_a_sequence_is_read_in_the_order_it_was_written():
         reading = linkage.forward_weighting(links, reading)
         assert reading[0, 0].argmax() == location
     assert linkage.backward_weighting(links, reading)[0, 0].argmax() == 0
+
+
+def test_an_init_for_previous_labels_writes_an_item_beside_its_label_and_looks_for_the_one_at_hand():
+    """The key of an item is near what is written one step after it, and near nothing else."""
+    torch.manual_seed(0)
+    keys = {"hidden": 64, "width": 24, "locations": 12, "read_heads": 2, "init": "previous-label"}
+    model = DNC(DNC.Config(**keys), Spec("stream", (16,), 3, 3, 8))
+    x, y = torch.randn(1, 8, 16), torch.eye(3)[torch.randint(3, (1, 8))]
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
+    looked_for = torch.stack([step.parameters.read_key[0] for step in steps])  # (T, R, W)
+    written = torch.stack([step.parameters.write_vector[0, 0] for step in steps])  # (T, W)
+    alike = torch.cosine_similarity(looked_for[:, :, None], written[None, None], -1)  # (T, R, T)
+    for t in range(7):
+        assert (alike[t].argmax(-1) == t + 1).all()
+        assert alike[t, :, t + 1].min() > 0.6
+    for step in steps:
+        assert step.state.access.write_weights.max() > 0.8
+        assert step.state.access.read_weights.sum(-1).min() > 0.8
+    assert len({int(step.state.access.write_weights.argmax()) for step in steps}) == 8  # each to a free location
+    other, _ = model.unroll(model.initial_state(1), model.inputs(x, y.roll(1, -1)))
+    relabelled = torch.stack([step.parameters.write_vector[0, 0] for step in other])
+    assert ((relabelled - written).abs().amax(-1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("keys", [{"controller": "feedforward"}, {"layers": 2}])
+def test_an_init_for_previous_labels_needs_one_layer_of_lstm(keys):
+    with pytest.raises(ValidationError, match="init previous-label holds an item"):
+        DNC.Config(init="previous-label", **keys)

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.models.memory import addressing, allocation, linkage
+from metacli.episode import Spec
+from metacli.models.memory import addressing, allocation, init, linkage
 from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
 from metacli.models.trace import AT_MOST_1, ArrayInfo
 
@@ -177,7 +178,7 @@ class DNCAccess(Access):
         return kept, "share of a location's content that the step's erasing leaves, mean over the width"
 
     def initialise(self, interface: nn.Linear) -> None:
-        """See `Access.initialise`: as small random numbers have it, the paper."""
+        """See `Access.initialise`: as small random numbers have it; for the other init see `DNC`."""
 
 
 class DNC(MemoryNetwork):
@@ -198,8 +199,28 @@ class DNC(MemoryNetwork):
 
         Attributes:
             read_heads: R, heads that read.
+            init: how the network behaves before any training. `random`: as small random numbers have it, the paper.
+                `previous-label`: for a stream, where a label comes one step after its item: each item goes to a free
+                location one step late, beside its label, and the read heads look by content for the item at hand;
+                needs a `controller` of one layer of LSTM.
         """
 
         name: Literal["dnc"] = "dnc"
         locations: int = Field(64, ge=1, le=65536)
         read_heads: int = Field(1, ge=1, le=32)
+        init: Literal["random", "previous-label"] = "random"
+
+        @model_validator(mode="after")
+        def _an_lstm_holds_the_item(self) -> DNC.Config:
+            if self.init == "previous-label" and (self.controller != "lstm" or self.layers > 1):
+                raise ValueError(
+                    "init previous-label holds an item for a step in an LSTM of one layer: set controller to lstm and "
+                    "layers to 1, or init to random"
+                )
+            return self
+
+    def __init__(self, config: Config, spec: Spec):
+        super().__init__(config, spec)
+        if config.init == "previous-label":
+            with torch.no_grad():
+                init.dnc_beside_previous_label(self)

@@ -69,3 +69,35 @@ def lrua_in_pairs(interface: nn.Linear, config: Any, sizes: list[int]) -> None:
             if bias:
                 key[::2][:pairs] += mark
                 vector[1::2] += mark
+
+
+def dnc_beside_previous_label(network: Any) -> None:
+    """An item is written one step late, beside the label that came for it; see `DNC.Config.init`.
+
+    The early half of the LSTM's units sees the step, the late half what the early half held one step before, and the
+    label. The write head writes what the late half holds, the read heads look for it by what the early half holds.
+
+    Args:
+        network: a `DNC`, just initialised, changed in place; its controller is one layer of LSTM.
+    """
+    c, cell, half = network.config, network.controller.layers[0], network.config.hidden // 2
+    early, late = slice(0, half), slice(half, 2 * half)
+    cell.bias_hh.view(4, -1)[1] -= 2  # the forget gate: a step leaves little behind
+    incoming, recurrent = (w.view(4, c.hidden, -1)[2, late] for w in (cell.weight_ih, cell.weight_hh))
+    incoming[:, : network.encoder.size] = 0
+    recurrent.zero_()
+    recurrent[:, early] = 4 * torch.eye(half)  # two half-open gates let a quarter pass
+
+    keys, _, _, _, _, written, *_ = network.heads.weight.split(network.access.sizes)
+    keys = keys.view(c.read_heads, c.width, c.hidden)
+    keys[..., early], keys[..., late] = written[:, late], 0
+    written[:, early] = 0
+    k_r, b_r, k_w, b_w, _, v, f, g_a, g_w, pi = network.heads.bias.split(network.access.sizes)
+    for part in (k_r, k_w, v):
+        part.zero_()
+    for part in (b_r, b_w):
+        part.fill_(7)
+    f.fill_(-3)  # nothing is freed
+    g_a.fill_(3)  # to free locations
+    g_w.fill_(3)  # written
+    pi.view(-1, 3)[:, 1] = 3  # by content
