@@ -179,7 +179,8 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
         for name in own:
             if about[name].role == "attention":
                 own[name] = own[name][..., places]
-        arrays = _common(sample, logits[row, :asked]) | own
+        decoded = tasks.decode(logits[row, :asked], sample.y_test)
+        arrays = _common(sample, logits[row, :asked], decoded) | own
         described = {name: info for name, info in (COMMON | about).items() if name in arrays}
         found = MemoryTrace(model.config.name, sample, arrays, described, trace.reads_first)
         found.check()
@@ -240,10 +241,9 @@ def _rounded(values: np.ndarray) -> Any:
     return (np.round(values.astype(np.float64) * scale) / scale).tolist()
 
 
-def _common(s: Sample, logits: np.ndarray) -> dict[str, np.ndarray]:
+def _common(s: Sample, logits: np.ndarray, decoded: Decoded) -> dict[str, np.ndarray]:
     asked = len(s.x_test)
     y_test_read = s.y_previous if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
-    decoded = s.answer.decode(logits, s.y_test)
     return {
         "x": np.concatenate([s.x_train, s.x_test]),
         "y_read": np.concatenate([s.y_train, y_test_read]),

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Spec
-from metacli.tasks.answers import Answer
+from metacli.tasks.answers import Answer, Decoded
 from metacli.tasks.metrics import Metric
 
 Split = Literal["train", "val", "test"]
@@ -77,6 +77,10 @@ class Tasks(ABC):
         cost, scored = self._cost(logits, episode)
         loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
         return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
+
+    def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
+        """What the logits (Q, O) of one task say to a person, beside the right answers (Q, C)."""
+        return self.answer.decode(logits, answer)
 
     def _cost(self, logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor | None]:
         """(B, Q, C), zero where unscored; and what is scored, (B, Q) bool, None for all."""
