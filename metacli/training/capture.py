@@ -98,6 +98,6 @@ def captures(recipe: Recipe, model: MetaLearner, device: torch.device) -> bool:
         UsageError: they are, but not on a GPU, or the model cannot be.
     """
     if recipe.train.capture and (device.type != "cuda" or not model.capturable):
-        where = "needs a CUDA device" if device.type != "cuda" else f"{recipe.model.name} waits for the lengths"
+        where = "needs a CUDA device" if device.type != "cuda" else f"{recipe.model.name} looks at numbers on the way"
         raise UsageError(f"train.capture: {where}", "leave it out")
     return recipe.train.capture
