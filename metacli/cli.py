@@ -12,6 +12,7 @@ import typer
 
 from metacli import __version__
 from metacli.errors import MetacliError, UsageError
+from metacli.registry import MODELS
 
 if TYPE_CHECKING:
     from metacli.tasks.base import Split
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, evaluate and look inside model-based meta-learners: LSTM, NTM, MANN and SNAIL.",
+    help=f"Train, evaluate and look inside model-based meta-learners: {', '.join(MODELS)}.",
     epilog="Start with: metacli train strokes_ntm, then: metacli eval --checkpoint RUN_DIR",
 )
 
@@ -114,7 +115,7 @@ def evaluate(
     threads: ThreadCount = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a checkpoint on tasks of held-out classes: D_test accuracy, task by task."""
+    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
     part = _check_split(split)
     from rich.console import Console
     from tqdm import tqdm

@@ -45,10 +45,10 @@ class Episode:
 
     Attributes:
         x_train: (B, S, *x_shape) float, the inputs of D_train; S may be 0.
-        y_train: (B, S, Y) float, their labels as the model reads them, one-hot by characters.
+        y_train: (B, S, Y) float, their labels as the model reads them, see `Answer.label_size`.
         x_test: (B, Q, *x_shape) float, the inputs of D_test.
-        y_test: the answers, never given to a model: (B, Q, C) int64 for C label characters,
-            or (B, Q, O) float in [0, 1] for bits.
+        y_test: the answers, never given to a model: (B, Q, C), int64 for C label characters, float for
+            C bits (0 or 1) or real numbers; see `metacli.tasks.answers`.
         index: (B,) int64, the number of each episode in its split.
         y_previous: (B, Q, Y) float, `stream` only: the label of item t - 1, which arrives with item t; zero at t = 0.
         mask_train: (B, S) bool, True where an item is real; padding stands at the end. None: all are.

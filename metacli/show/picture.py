@@ -44,12 +44,10 @@ def save_samples(path: str | Path, samples: list[Sample]) -> None:
 
 def _block(s: Sample) -> Image.Image:
     """One task: title, class names, panels."""
-    rows = channel_rows(s) if s.view == "channels" else None
     views = {"images": _image_panels, "channels": _channel_panels, "curve": _curve_panels}
-    panels = views[s.view](s)
+    panels, notes = views[s.view](s)
     width = max(sum(p.width + _PANEL_GAP for p in panels) - _PANEL_GAP, 640)
-    notes = [f"{label} = {name}" for label, name in s.legend] if rows is None else rows.notes
-    names = _wrap(notes, 13, width)
+    names = _wrap([*(f"{label} = {name}" for label, name in s.legend), *notes], 13, width)
     head = 32 + 18 * len(names) + (6 if names else 0)
     block = Image.new("RGB", (width, head + max(p.height for p in panels)), "white")
     draw = ImageDraw.Draw(block)
@@ -65,20 +63,21 @@ def _block(s: Sample) -> Image.Image:
     return block
 
 
-def _image_panels(s: Sample) -> list[Image.Image]:
+def _image_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
+    """The panels of a task over images, and no notes."""
     most = _ACROSS[s.mode]
     if s.mode == "stream":
         captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_previous, s.labels_test, strict=True)]
         title = "D_test, in order; before the > the label that arrives with a drawing, the one of the drawing before"
         across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
-        return [_grid(title, s.x_test, captions, range(min(_MOST, len(s.x_test))), across, _TEST)]
+        return [_grid(title, s.x_test, captions, range(min(_MOST, len(s.x_test))), across, _TEST)], []
     across = min(most, max(1, len(s.classes)))
     train = by_label(s.labels_train)[:_MOST]
     test = by_label(s.labels_test)[: max(_ROWS * across, len(s.classes))]
     return [
         _grid("D_train, read with their labels", s.x_train, s.labels_train, train, across, _TRAIN),
         _grid("D_test, asked", s.x_test, [f"{w}?" for w in s.labels_test], test, across, _TEST),
-    ]
+    ], []
 
 
 def _grid(
@@ -115,8 +114,8 @@ def _tile(image: np.ndarray) -> Image.Image:
     return tile
 
 
-def _channel_panels(s: Sample) -> list[Image.Image]:
-    """Inputs above answers, time across; D_train on the left of the line, D_test on its right."""
+def _channel_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
+    """Inputs above answers, time across, D_train on the left of the line; and notes on what is scaled."""
     rows = channel_rows(s)
     values, names, start = rows.values, rows.names, rows.start
     inputs = s.x_test.shape[1]
@@ -147,10 +146,10 @@ def _channel_panels(s: Sample) -> list[Image.Image]:
         draw.line([(edge, top - 4), (edge, panel.height - 20)], _TRAIN, 2)
     for t in range(0, values.shape[1], 10):
         draw.text((left + t * cell, panel.height - 17), str(t), _FAINT, _font(11))
-    return [panel]
+    return [panel], rows.notes
 
 
-def _curve_panels(s: Sample) -> list[Image.Image]:
+def _curve_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
     """The function, the points of D_train filled, those of D_test as rings."""
     assert s.curve is not None
     width, height, left, top = 620, 300, 56, 30
@@ -175,7 +174,7 @@ def _curve_panels(s: Sample) -> list[Image.Image]:
         draw.text((4, d - 7), f"{value:.2f}", _FAINT, _font(12))
     for value, a in ((x.min(), left), (x.max(), left + width - 30)):
         draw.text((a, top + height + 8), f"{value:.2f}", _FAINT, _font(12))
-    return [panel]
+    return [panel], []
 
 
 def _blend(colour: str, share: float) -> tuple[int, int, int]:
