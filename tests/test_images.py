@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images.augment import move
-from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.images.base import Images
+from metacli.tasks.images.config import ImageConfig, ImageSet
 
 POOLS = {"train": range(10), "val": range(10, 17), "test": range(17, 24)}
 DRAWINGS = 12

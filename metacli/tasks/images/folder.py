@@ -20,7 +20,8 @@ from metacli.errors import MetacliError
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images.archive import read_image
-from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.images.base import Images
+from metacli.tasks.images.config import ImageConfig, ImageSet
 
 VERSION = 1  # of what is cached: another number where any pixel is made otherwise
 REPLACE = "replace it or take it away"

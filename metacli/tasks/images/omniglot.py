@@ -12,7 +12,8 @@ from pydantic import Field
 from metacli.errors import MetacliError
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import archive
-from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.images.base import Images
+from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.rng import CounterRNG
 
 RANDOM_TEST = 423  # test classes of the random split

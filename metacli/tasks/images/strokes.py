@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images.base import ImageConfig, Images, ImageSet
+from metacli.tasks.images.base import Images
+from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pen import inked, resized, written
 from metacli.tasks.images.script import LETTERS, characters
 from metacli.tasks.rng import CounterRNG
