@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
+from metacli.inspect.sources import sources
 from metacli.machine.files import atomic_output
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
@@ -94,34 +95,12 @@ class MemoryTrace:
 
     @cached_property
     def sources(self) -> np.ndarray | None:
-        """(T, heads, T) the share of each reading head's weight, at each step, that lands on what each step wrote.
-
-        Attention looks at the steps themselves. A read looks at locations, whose content came from the steps that
-        wrote them: a location owes a step the weight that it wrote there, times what later steps kept of it; one
-        written with less than a full weight in all owes the rest to nothing. So rows sum to 1 at most. None without
-        reads.
-        """
-        looks = [h.weights for h in self.heads if h.role == "attention"]
-        reads = [h.weights for h in self.heads if h.role == "read"]
-        if looks:
-            return np.stack(looks, 1)
-        if not reads:
-            return None
-        owed = self._owed()  # (T, L, T)
-        owed = owed / np.maximum(owed.sum(2, keepdims=True), 1)
-        return np.einsum("tri,tis->trs", np.stack(reads, 1), owed)
-
-    def _owed(self) -> np.ndarray:
-        """(T, L, T) what each location still holds of what each step wrote, when the step reads."""
-        written = np.sum([h.weights for h in self.heads if h.role == "write"], 0)  # (T, L)
-        retention = self.arrays[self.names("retention")[0]]
-        after = np.zeros((self.steps + 1, written.shape[1], self.steps), np.float32)  # row -1: before the first step
+        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote, see `sources`."""
+        weights = {role: [h.weights for h in self.heads if h.role == role] for role in ("attention", "read", "write")}
+        retention = self.names("retention")
+        kept = self.arrays[retention[0]] if retention else None
         apart = self.sample.mode == "independent"
-        before = [min(t, self.start) - 1 if apart else t - 1 for t in range(self.steps)]
-        for t in range(self.steps):
-            after[t] = after[before[t]] * retention[t, :, None]
-            after[t, :, t] += written[t]
-        return after[before] if self.reads_first else after[:-1]
+        return sources(weights, kept, self.start, apart, self.reads_first)
 
     def check(self) -> None:
         """Raise a MetacliError where a weighting is not what it should be, with its place."""

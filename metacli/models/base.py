@@ -25,12 +25,14 @@ class MetaLearner(nn.Module, ABC):
         modes: the ways of being asked that the model serves (see `Spec.mode`).
         tiny: keys of its config that make a model small enough for a test or a trial.
         capturable: whether its passes run on a GPU without the processor looking at a number.
+        continues: whether `extend` goes on from phi.
     """
 
     Config: ClassVar[type[Any]]
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "sequence", "stream"})
     tiny: ClassVar[dict[str, Any]]
     capturable: bool = True
+    continues: bool = False
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__()
@@ -73,6 +75,16 @@ class MetaLearner(nn.Module, ABC):
             y_train: (B, S, Y).
             mask: (B, S) bool, True where an item is real, padding at the end; None: all are.
         """
+
+    def extend(self, phi: Any, x_train: Tensor, y_train: Tensor) -> Any:
+        """The phi of a longer D_train, from that of its beginning: what `adapt` makes of the two together.
+
+        Args:
+            phi: of the items before.
+            x_train: (B, S, *x_shape), those that follow, S >= 1.
+            y_train: (B, S, Y).
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads D_train as a whole")
 
     @abstractmethod
     def predict(self, phi: Any, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:

@@ -38,6 +38,7 @@ class Recurrent(MetaLearner):
         described: the meaning of the tensors of its state and parameters that `inspect-memory` shows, by their names.
     """
 
+    continues = True
     output: nn.Module
     described: dict[str, ArrayInfo]
 
@@ -93,6 +94,10 @@ class Recurrent(MetaLearner):
         if x_train.shape[1] == 0:
             return state
         return self.scan(state, self.inputs(x_train, y_train), mask)[1]
+
+    def extend(self, phi: Any, x_train: Tensor, y_train: Tensor) -> Any:
+        """See `MetaLearner.extend`: the recurrence goes on."""
+        return self.scan(phi, self.inputs(x_train, y_train))[1]
 
     def predict(self, phi: Any, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
         """Logits (B, Q, O): one step from a copy of phi for each item, or the items in order."""

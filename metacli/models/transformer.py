@@ -17,6 +17,7 @@ from metacli.models.base import MetaLearner
 from metacli.models.causal import causal_mask
 from metacli.models.encoder import EncoderConfig
 from metacli.models.trace import ArrayInfo, Trace, Traced
+from metacli.models.transformer_init import by_content
 
 ROTARY_BASE = 10_000.0  # of the wavelengths, as in Vaswani et al. 2017 and Su et al. 2021
 
@@ -110,6 +111,8 @@ class Transformer(MetaLearner):
             dropout: share of what attention and network give that is dropped in training.
             positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
             smear_keys: whether a key is mixed with that of the item before, which streams are learnt by.
+            init: what the weights begin as. `random`, or `content`: in the first layer a question reads the labels of
+                the items that resemble it (see `metacli.models.transformer_init`), which many ways are learnt by.
         """
 
         name: Literal["transformer"] = "transformer"
@@ -120,6 +123,7 @@ class Transformer(MetaLearner):
         dropout: float = Field(0.0, ge=0, lt=1)
         positions: Literal["rotary", "none"] = "rotary"
         smear_keys: bool = False
+        init: Literal["random", "content"] = "random"
 
         @model_validator(mode="after")
         def _heads_fit(self) -> Transformer.Config:
@@ -134,6 +138,8 @@ class Transformer(MetaLearner):
         self.blocks = nn.ModuleList(Block(c.width, c.heads, c.dropout, c.smear_keys) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width)
         self.output = nn.Linear(c.width, spec.out_size)
+        if c.init == "content":
+            by_content(self.embed, self.blocks, self.output, spec.y_size)
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
         """phi: the keys and values of D_train, read in order, in parallel over time; padding stands at the end."""

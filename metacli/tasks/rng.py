@@ -50,13 +50,15 @@ class CounterRNG:
         """(B, *shape, count) int64: independent uniform permutations of 0, ..., count - 1."""
         return self.bits(*shape, count).argsort(-1)
 
-    def subset(self, population: int, size: int) -> np.ndarray:
+    def subset(self, population: int | np.ndarray, size: int) -> np.ndarray:
         """(B, size) int64: `size` different numbers below `population`, in uniformly random order.
+
+        `population` may be an array (B,).
 
         Floyd's algorithm (Bentley and Floyd 1987): `size` steps however large the population is, and of those only
         the tasks that drew a number twice need any.
         """
-        top = np.arange(population - size, population)
+        top = np.broadcast_to(np.reshape(population, (-1, 1)) - size + np.arange(size), (len(self._base), size))
         chosen = (self.uniform(size) * (top + 1)).astype(np.int64)
         ascending = np.sort(chosen, 1)
         twice = np.flatnonzero((ascending[:, 1:] == ascending[:, :-1]).any(1))
@@ -64,7 +66,7 @@ class CounterRNG:
             again = chosen[twice]
             for j in range(1, size):
                 taken = (again[:, :j] == again[:, j : j + 1]).any(1)
-                again[taken, j] = top[j]
+                again[taken, j] = top[twice, j][taken]
             chosen[twice] = again
         return chosen[np.arange(len(chosen))[:, None], self.permutation(size)]
 

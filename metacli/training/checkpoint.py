@@ -105,9 +105,7 @@ def load(path: str | Path) -> Checkpoint:
         MetacliError: no such file, truncated, not a checkpoint of metacli, of a newer format, or holding objects
             other than tensors and builtins.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")
+    file = file_of(path)
     if not file.is_file():
         raise MetacliError(
             f"no checkpoint at {file}", "give a .pt file or a run directory, as printed by `metacli train`"
@@ -130,6 +128,14 @@ def load(path: str | Path) -> Checkpoint:
     provenance = None if packed is None else Provenance.unpacked(packed)
     kept = {name: content[name] for name in ("step", "best", "model", "optimizer", "random")}
     return Checkpoint(path=file, recipe=recipe, provenance=provenance, **kept)
+
+
+def file_of(path: str | Path) -> Path:
+    """The checkpoint file itself: of a run directory its best one, or else its last."""
+    file = Path(path)
+    if not file.is_dir():
+        return file
+    return next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")
 
 
 def random_states() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.machine import cache
+from metacli.tasks.images import prepare as prepared
 
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
@@ -74,7 +75,7 @@ def data_dir() -> Path | None:
     return Path(value)
 
 
-def omniglot(size: int) -> dict[str, np.ndarray]:
+def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
     """All of Omniglot, from the cache, from METACLI_DATA or from the network.
 
     A drawing is resized with the Lanczos filter, the one of MAML's public preparation of the data, which most later
@@ -82,6 +83,7 @@ def omniglot(size: int) -> dict[str, np.ndarray]:
 
     Args:
         size: height and width in pixels.
+        prepare: see `metacli.tasks.images.prepare`.
 
     Returns:
         `images` (1623, 20, size, size) uint8, ink 255 on paper 0; `names` (1623,) `Alphabet/characterNN`, the 964
@@ -91,7 +93,8 @@ def omniglot(size: int) -> dict[str, np.ndarray]:
         MetacliError: the data cannot be had or is not what it should be.
     """
     folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
-    return cache.arrays(f"omniglot-lanczos-{size}", lambda: _pack(folder, size))
+    kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
+    return cache.arrays(f"omniglot-{kind}-{size}", lambda: _pack(folder, size, prepare))
 
 
 def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
@@ -114,23 +117,29 @@ def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or t
     return image
 
 
-def _pack(folder: Path | None, size: int) -> dict[str, np.ndarray]:
+def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
     images, names = [], []
     for archive in ARCHIVES:
         drawings = _drawings(archive, folder)
         for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
             files = sorted(drawings[character].items())
-            images.append([_ink(data, f"{archive.name}/{character}/{name}", size) for name, data in files])
+            sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
+            images.append(prepared.characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets])
             names.append(character)
     return {"images": np.array(images, np.uint8), "names": np.array(names)}
 
 
-def _ink(data: bytes, name: str, size: int) -> np.ndarray:
-    """(size, size) uint8, ink 255 on paper 0."""
+def _sheet(data: bytes, name: str) -> Image.Image:
+    """A drawing, checked."""
     image = read_image(io.BytesIO(data), name, _WAYS)
     if image.size != (PIXELS, PIXELS):
         raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _WAYS)
-    return 255 - np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
+    return image.convert("L")
+
+
+def _ink(sheet: Image.Image, size: int) -> np.ndarray:
+    """(size, size) uint8, ink 255 on paper 0."""
+    return 255 - np.asarray(sheet.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, bytes]]:

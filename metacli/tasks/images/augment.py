@@ -39,26 +39,48 @@ def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     return table.index_select(0, torch.from_numpy(row)).to(torch.float32).div_(255).view(-1, *shape)
 
 
-def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], angle: np.ndarray, shift: np.ndarray) -> Tensor:
-    """The same images, each turned and moved by amounts of its own: `taken`, then `move`."""
-    return move(taken(table, row, shape), angle, shift)
+def turns(angle: np.ndarray) -> np.ndarray:
+    """(M, 2, 2): where a point of the image comes from, (right, down) from the centre, when it is turned.
+
+    Args:
+        angle: (M,) in radians, anti-clockwise.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
 
 
-def move(x: Tensor, angle: np.ndarray, shift: np.ndarray) -> Tensor:
-    """Each image turned about its centre, then moved; bilinear, 0 (paper) comes in from outside.
+def leans(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """(M, 2, 2): likewise when it is stretched and then slanted.
+
+    Args:
+        factor: (M, 2), by which it grows across and down.
+        angle: (M,) in radians, by which upright lines lean.
+    """
+    one, none = np.ones(len(angle)), np.zeros(len(angle))
+    slant = np.stack([np.stack([one, np.tan(angle)], 1), np.stack([none, one], 1)], 1)
+    return slant / factor[:, :, None]
+
+
+def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray) -> Tensor:
+    """The same images, each moved by amounts of its own: `taken`, then `move`."""
+    return move(taken(table, row, shape), origin, shift)
+
+
+def move(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Each image turned, stretched or slanted about its centre, then moved; bilinear, 0 (paper) comes in from outside.
 
     Args:
         x: (M, C, H, W), square.
-        angle: (M,) in radians, anti-clockwise.
+        origin: (M, 2, 2), see `turns` and `leans`.
         shift: (M, 2) in pixels, right and down.
     """
     size, moved = x.shape[-1], torch.empty_like(x)
     centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
-    sin, cos = (torch.from_numpy(f(angle).astype(np.float32)).view(-1, 1, 1) for f in (np.sin, np.cos))
+    (a, b), (c, d) = torch.from_numpy(origin.astype(np.float32)).permute(1, 2, 0)[..., None, None]
     right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
     across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
-    by_column = torch.complex(cos * across, sin * across)  # where a pixel comes from is a sum of two: as complex
-    by_row = torch.complex(-sin * along, cos * along)  # numbers, x beside y, it is one addition over whole rows
+    by_column = torch.complex(a * across, c * across)  # where a pixel comes from is a sum of two: as complex
+    by_row = torch.complex(b * along, d * along)  # numbers, x beside y, it is one addition over whole rows
     source = torch.empty(min(len(x), AT_ONCE), size, size, dtype=torch.complex64)
     for start in range(0, len(x), AT_ONCE):
         m = slice(start, start + AT_ONCE)

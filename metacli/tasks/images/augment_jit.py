@@ -24,14 +24,15 @@ def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     return x.view(-1, *shape)
 
 
-def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], angle: np.ndarray, shift: np.ndarray) -> Tensor:
+def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray) -> Tensor:
     """See `augment.moved`: the same numbers up to the rounding of either, a few millionths."""
     channels, size, _ = shape
     x = torch.empty(len(row), channels, size * size)
     images = table.view(-1, channels, size * size).numpy()
-    sin, cos, (right, down), middle = np.sin(angle), np.cos(angle), shift.T, (size - 1) / 2
-    start = middle - cos * right + sin * down, middle - sin * right - cos * down  # where the centre comes from
-    motion = np.stack([cos, sin, *start], 1).astype(np.float32)
+    (a, b), (c, d) = origin.transpose(1, 2, 0)
+    (right, down), middle = shift.T, (size - 1) / 2
+    start = middle - a * right - b * down, middle - c * right - d * down  # where the centre comes from
+    motion = np.stack([a, b, c, d, *start], 1).astype(np.float32)
     place = np.arange(size, dtype=np.float32) - np.float32(middle)
     _move(images, row, motion, np.tile(place, size), np.repeat(place, size), size, x.numpy())
     return x.view(-1, *shape)
@@ -68,11 +69,11 @@ def _move(images, row, motion, across, down, size, x):
 
 @loop
 def _find(motion, across, down, size, corner, right, below):
-    cos, sin, x_0, y_0 = motion
+    a, b, c, d, x_0, y_0 = motion
     last, width = np.int32(size - 2), np.int32(size)
     for k in range(len(corner)):
-        x = cos * across[k] - sin * down[k] + x_0
-        y = sin * across[k] + cos * down[k] + y_0
+        x = a * across[k] + b * down[k] + x_0
+        y = c * across[k] + d * down[k] + y_0
         left, top = min(max(np.int32(x), np.int32(0)), last), min(max(np.int32(y), np.int32(0)), last)
         corner[k] = np.uint32(top * width + left)
         right[k], below[k] = x - np.float32(left), y - np.float32(top)

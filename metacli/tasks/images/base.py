@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,13 +17,17 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
-from metacli.tasks.images import labels, order
-from metacli.tasks.images.augment import quickest
+from metacli.tasks.images import augment, labels, order, prepare
 from metacli.tasks.images.config import ImageSet
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
 INSTANCES = 10  # of a class in a stream, scored one by one
+
+
+def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
+    """Three numbers in [-1, 1) for each image of the parts (B, T) of some episodes: (M, 3)."""
+    return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in parts if part.size]) - 1
 
 
 class Images(Tasks):
@@ -47,6 +52,16 @@ class Images(Tasks):
     def channels_of(cls, config: Any) -> int:
         """Channels of an image."""
         return 1
+
+    @classmethod
+    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+        """A person's own pictures as these tasks show theirs: (M, C, size, size) uint8.
+
+        Raises:
+            MetacliError: one of them shows nothing.
+        """
+        size = config.size
+        return prepare.characters(pictures, size) if config.prepare else prepare.fitted(pictures, size)
 
     @classmethod
     def answer_of(cls, config: Any) -> Symbols:
@@ -128,9 +143,11 @@ class Images(Tasks):
         if not len(pool):
             raise UsageError(self._faults(split, pool)[0], "give it classes, or ask for another split")
         rng = CounterRNG(self.seed, split, index)
-        classes = pool[rng.subset(len(pool), c.ways)]  # (B, N)
+        classes = pool[self._chosen(rng, split, count)]  # (B, N)
         counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
-        if c.protocol == "k-shot":
+        if c.protocol == "k-shot" and c.fewest_ways:
+            parts = order.varied(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
+        elif c.protocol == "k-shot":
             parts = (
                 order.shuffled(rng, c.ways, 0, c.shots),
                 order.shuffled(rng, c.ways, c.shots, c.shots + c.queries),
@@ -154,17 +171,49 @@ class Images(Tasks):
         numbers = torch.from_numpy(index)
         return Episode(x[0], seen, x[1], y[1], numbers, y_previous=late, classes=torch.from_numpy(classes))
 
+    def _chosen(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
+        """(B, N) places in the split's pool of the classes of each task, all of one group where it is such a task."""
+        c, everything = self.config, len(self.pools[split])
+        if not c.within:
+            return rng.subset(everything, c.ways)
+        place, spans = self._groups[split]
+        start, size = spans[rng.integers(len(spans), 1)[:, 0]].T
+        within = rng.uniform(1)[:, 0] < c.within
+        start, size = np.where(within, start, 0), np.where(within, size, everything)
+        return place[start[:, None] + rng.subset(size, c.ways)]
+
+    @cached_property
+    def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
+        """Of each split: the places of its pool, group by group, and (G, 2) where in them a group starts, its size.
+
+        Raises:
+            UsageError: no group of a split has as many classes as a task.
+        """
+        names, groups = self.image_set.names, {}
+        for split, pool in self.pools.items():
+            home = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
+            _, which, size = np.unique(home, return_inverse=True, return_counts=True)
+            spans = np.stack([size.cumsum() - size, size], 1)[size >= self.config.ways]
+            if len(pool) and not len(spans):
+                message = f"within: no group of classes of {split} has {self.config.ways}, the largest has {size.max()}"
+                raise UsageError(message, "lower ways, or leave within out")
+            groups[split] = which.argsort(kind="stable"), spans
+        return groups
+
     def _pixels(self, at: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
         """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `rng` is given.
 
         All of them at once: for a single episode it is the number of operations that costs.
         """
         c, shape = self.config, self.spec.x_shape
-        row, loops = np.concatenate([part.ravel() for part in at]), quickest()
-        if rng is not None and (c.rotation or c.shift):
-            draws = [rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in at if part.size]
-            draw = 2 * np.concatenate(draws) - 1  # in [-1, 1)
-            x = loops.moved(self._table, row, shape, np.radians(c.rotation) * draw[:, 0], c.shift * draw[:, 1:])
+        row, loops = np.concatenate([part.ravel() for part in at]), augment.quickest()
+        if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
+            draw = amounts(rng, at)
+            origin, shift = augment.turns(np.radians(c.rotation) * draw[:, 0]), c.shift * draw[:, 1:]
+            if c.stretch > 1 or c.slant:
+                draw = amounts(rng, at)
+                origin = augment.leans(c.stretch ** draw[:, 1:], np.radians(c.slant) * draw[:, 0]) @ origin
+            x = loops.moved(self._table, row, shape, origin, shift)
         else:
             x = loops.taken(self._table, row, shape)
         parts = x.split([part.size for part in at])

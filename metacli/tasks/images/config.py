@@ -34,26 +34,39 @@ class ImageConfig(BaseConfig):
         protocol: `k-shot` (D_train and D_test apart, every question alone) or `stream` (MANN: an image at every
             step, its label one step later, every step scored).
         ways: N, classes of a task.
+        fewest_ways: where above 0, half of the tasks have any number of classes from this one to `ways`, D_train and
+            D_test still as large as with all, so that classes have unequal numbers of instances (k-shot).
+        within: share of the tasks whose classes come from one group: an alphabet, a directory of a `folder`. Groups of
+            fewer than `ways` classes are left out of these.
         shots: K, labelled instances of each class in D_train (k-shot).
         queries: instances of each class in D_test (k-shot).
         length: T, steps of an episode (stream).
         labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
             each class of each task (MANN's labels for 15 classes).
         size: height and width of an image in pixels.
+        prepare: characters are cut out, made as large as the frame and redrawn by a pen of one width (see
+            `metacli.tasks.images.prepare`), so that a model can be asked about anybody's drawings.
         rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes.
         rotation: each image is turned by up to this many degrees either way.
         shift: each image is moved by up to this many pixels of `size` either way, across and down.
-        augment: the splits that quarter turns, rotation and shift apply to.
+        stretch: each image is made up to this factor wider or narrower, and likewise higher or lower; 1 for neither.
+        slant: each image leans by up to this many degrees either way.
+        augment: the splits that quarter turns, rotation, shift, stretch and slant apply to.
     """
 
     protocol: Literal["k-shot", "stream"] = "k-shot"
     ways: int = Field(5, ge=2, le=1000)
+    fewest_ways: int = Field(0, ge=0, le=1000)
+    within: float = Field(0.0, ge=0, le=1)
     shots: int = Field(1, ge=1, le=1000)
     queries: int = Field(5, ge=1, le=1000)
     length: int = Field(50, ge=1, le=10_000)
     labels: Literal["one-hot", "strings"] = "one-hot"
     size: int = Field(28, ge=4, le=512)
+    prepare: bool = False
     rotated_classes: bool = False
     rotation: float = Field(0.0, ge=0, le=180)
     shift: float = Field(0.0, ge=0, le=512)
+    stretch: float = Field(1.0, ge=1, le=4)
+    slant: float = Field(0.0, ge=0, le=60)
     augment: Literal["train", "all"] = "train"

@@ -7,18 +7,19 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import PIL
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
+from metacli.tasks.images import prepare
 from metacli.tasks.images.archive import read_image
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
@@ -57,6 +58,22 @@ class Folder(Images):
         test_fraction: float = Field(0.15, gt=0, lt=1)
         split_seed: int = Field(0, ge=0)
 
+        @model_validator(mode="after")
+        def _prepared(self) -> Folder.Config:
+            if self.prepare and (self.channels != 1 or self.invert):
+                raise ValueError(
+                    "prepare makes grey images, light ink on dark, by itself: leave channels and invert out"
+                )
+            return self
+
+    @classmethod
+    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+        """See `Images.seen`: as the folder's own, `invert` included."""
+        if config.prepare:
+            return super().seen(config, pictures)
+        real = np.stack([pixels(picture, config.channels, config.size) for picture in pictures])
+        return 255 - real if config.invert else real
+
     @classmethod
     def channels_of(cls, config: Any) -> int:
         """See `Images.channels_of`."""
@@ -76,11 +93,11 @@ class Folder(Images):
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         contents = iter(content for _, content in files)
         self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}
-        settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}\n"
+        settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
-        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: {"images": decoded(files, c.channels, c.size)})
+        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: {"images": decoded(files, c)})
         counts = np.array([len(paths) for paths in classes.values()])
         real = packed["images"]
         images = np.zeros((len(classes), counts.max(), *real.shape[1:]), np.uint8)
@@ -160,32 +177,40 @@ def content(path: Path) -> bytes:
         raise MetacliError(f"cannot read the image {path}: {error.strerror or error}", REPLACE) from error
 
 
-def decoded(files: list[tuple[Path, str]], channels: int, size: int) -> np.ndarray:
-    """(files, channels, size, size) uint8 of image files and their digests.
+def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
+    """(files, channels, size, size) uint8 of image files and their digests, ink as dark as in the files.
 
     Raises:
         MetacliError: one of them is no image, or not what its digest was made of.
     """
-    images = np.empty((len(files), channels, size, size), np.uint8)
+    size = config.size
+    images = np.empty((len(files), config.channels, size, size), np.uint8)
     bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
     for image, (path, known) in zip(images, bar, strict=True):
         data = content(path)
         if hashlib.sha256(data).hexdigest() != known:
             raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
-        image[:] = pixels(io.BytesIO(data), channels, size, str(path))
+        picture = read_image(io.BytesIO(data), str(path), REPLACE)
+        image[:] = prepared(picture, size, path) if config.prepare else pixels(picture, config.channels, size)
     return images
 
 
-def pixels(source: Path | IO[bytes], channels: int, size: int, name: str = "") -> np.ndarray:
-    """(channels, size, size) uint8 of an image file of any mode, on white where it is transparent.
+def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
+    """(1, size, size) uint8, see `metacli.tasks.images.prepare`; raises a MetacliError where there is no ink."""
+    try:
+        return prepare.characters([picture], size)[0]
+    except MetacliError as error:
+        raise MetacliError(f"{path}: {error.message}", REPLACE) from None
+
+
+def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
+    """(channels, size, size) uint8 of an image of any mode, on white where it is transparent.
 
     Args:
-        source: the file.
+        image: upright.
         channels: 1 for grey, 3 for colour.
         size: height and width.
-        name: what an error calls it, where not its path.
     """
-    image = read_image(source, name or str(source), REPLACE)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

@@ -51,7 +51,7 @@ class Omniglot(Images):
 
     def load(self) -> ImageSet:
         """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
-        arrays = archive.omniglot(self.config.size)
+        arrays = archive.omniglot(self.config.size, self.config.prepare)
         images = torch.from_numpy(arrays["images"])[:, :, None]
         classes, drawings = images.shape[:2]
         return ImageSet(images, arrays["names"].tolist(), np.full(classes, drawings))

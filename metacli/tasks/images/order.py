@@ -13,6 +13,35 @@ def shuffled(rng: CounterRNG, ways: int, start: int, stop: int) -> tuple[np.ndar
     return label, start + nth
 
 
+def varied(
+    rng: CounterRNG, counts: np.ndarray, fewest: int, seen: int, asked: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Two parts of a task that may use some of its classes only: labels and instance numbers, (B, T) each, of both.
+
+    Half of the tasks use all N classes, the others n of them, n uniform in fewest, ..., N. The first part holds each
+    class that is used at least once, what else there is in the two is drawn from all instances of these classes.
+
+    Args:
+        rng: of the episodes.
+        counts: (B, N) int64, instances of each class; the least `fewest` of them have `seen + asked` together.
+        fewest: least number of classes.
+        seen: T of the first part, at least N.
+        asked: T of the second.
+    """
+    ways, most = counts.shape[1], counts.max()
+    draw = rng.uniform(2)
+    some = fewest + (draw[:, 1] * (ways - fewest + 1)).astype(np.int64)
+    used = rng.permutation(ways) < np.where(draw[:, 0] < 0.5, ways, some)[:, None]  # (B, N)
+    key = rng.uniform(ways, int(most))
+    key[:, :, 0] -= 1
+    key[~used] = 2
+    key[np.arange(most) >= counts[..., None]] = 2
+    taken = key.reshape(len(counts), -1).argsort(1)[:, : seen + asked]
+    first = np.take_along_axis(taken[:, :seen], rng.permutation(seen), 1)
+    (label, nth), (label_asked, nth_asked) = np.divmod(first, most), np.divmod(taken[:, seen:], most)
+    return (label, nth), (label_asked, nth_asked)
+
+
 def streamed(rng: CounterRNG, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Classes drawn one by one, uniformly among those with an instance left: labels, instance numbers, (B, T) each."""
     draw = rng.uniform(length)

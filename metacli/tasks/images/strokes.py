@@ -7,11 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
+from metacli.tasks.images import prepare
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pen import inked, resized, written
@@ -55,8 +57,9 @@ class Strokes(Images):
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        name = "-".join(map(str, ("strokes", VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
-        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size)})
+        kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
+        name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
+        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size, c.prepare)})
         images = torch.from_numpy(arrays["images"])[:, :, None]
         return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.instances))
 
@@ -79,7 +82,7 @@ class Strokes(Images):
         return {"train": c.classes, "val": c.val_classes, "test": c.test_classes}
 
 
-def draw(seed: int, numbers: np.ndarray, drawings: int, size: int) -> np.ndarray:
+def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: bool = False) -> np.ndarray:
     """Drawings of some characters of a family.
 
     Args:
@@ -87,6 +90,7 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int) -> np.ndarray
         numbers: (C,) int64, which of its characters.
         drawings: of each; drawing d of a character is the same however many there are.
         size: height and width in pixels.
+        prepared: see `metacli.tasks.images.prepare`.
 
     Returns:
         (C, drawings, size, size) uint8, ink 255 on paper 0.
@@ -97,7 +101,11 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int) -> np.ndarray
         lines, owner = written(seed, some, characters(seed, some), drawings)
         page = owner[:, None] * drawings + np.arange(drawings)
         pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
-        images[start : start + AT_ONCE] = resized(pages, size).reshape(-1, drawings, size, size)
+        if prepared:
+            small = prepare.characters([Image.fromarray(page) for page in pages], size)
+        else:
+            small = resized(pages, size)
+        images[start : start + AT_ONCE] = small.reshape(-1, drawings, size, size)
     return images
 
 

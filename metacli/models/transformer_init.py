@@ -1,0 +1,62 @@
+"""A Transformer that begins as a matching network: what training must find anyway, given from the first step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+_STRENGTH = 10.0  # of the first look: what a cosine of 1 adds to a score
+_LABELLED = 5.0  # what an item's having a label adds, so that a question does not look at itself
+_LABEL = 4.0  # size of a label beside features of size 1
+_ANSWER = 2.0  # what the logits make of the label that was read
+_REST = 0.1  # what is left at the start of what other parts add
+
+
+@torch.no_grad()
+def by_content(embed: nn.Linear, blocks: nn.ModuleList, output: nn.Linear, label_size: int) -> None:
+    """Change the weights in place, so that a question reads the labels of the items that resemble it.
+
+    Features and labels go into dimensions of their own. In the first layer the queries of every head equal its keys,
+    some random directions of the features, and its values are the labels; the result is added where a question's own
+    label would stand, and the output reads it from there (Vinyals et al. 2016, equation 1). All else starts small.
+
+    Args:
+        embed: (features + labels) to width.
+        blocks: of `metacli.models.transformer.Block`.
+        output: width to logits.
+        label_size: Y; at most the width of a head less one.
+    """
+    layers: list[Any] = list(blocks)
+    first, rest = layers[0], label_size
+    width = embed.out_features
+    size = width // first.heads
+    free = width - rest  # dimensions of features, before those of labels
+    embed.weight[:free, -rest:] = 0
+    embed.weight[free:, :-rest] = 0
+    embed.weight[free:, -rest:] = _LABEL * torch.eye(rest)
+    embed.bias[free:] = 0
+    projection, bias = first.project.weight.unflatten(0, (3, first.heads, size)), first.project.bias.view(3, -1, size)
+    projection.zero_()
+    bias.zero_()
+    scale = math.sqrt(_STRENGTH / math.sqrt(size))
+    for head in range(first.heads):
+        directions = torch.empty(size - 1, free)
+        nn.init.orthogonal_(directions)
+        projection[:2, head, :-1, :free] = scale * directions
+        bias[0, head, -1] = math.sqrt(size) * _LABELLED / _LABEL
+        projection[1, head, -1, free:] = 1
+        projection[2, head, :rest, free:] = torch.eye(rest)
+        first.merge.weight[free:, head * size : head * size + rest] = torch.eye(rest) / first.heads
+    first.merge.weight[:free] *= _REST
+    first.merge.bias.zero_()
+    for block in layers:
+        block.network[-1].weight *= _REST
+        block.network[-1].bias.zero_()
+        if block is not first:
+            block.merge.weight *= _REST
+            block.merge.bias.zero_()
+    if output.out_features == label_size:
+        output.weight[:, free:] = _ANSWER * torch.eye(rest)

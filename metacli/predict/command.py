@@ -1,0 +1,185 @@
+"""The work behind the verb `predict`: pictures of new classes from a folder, questions from files, answers as JSON."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from metacli.errors import MetacliError, UsageError
+from metacli.learner import Learner
+from metacli.tasks.images.folder import SUFFIXES
+from metacli.tasks.images.pictures import opened
+
+
+class Shown(NamedTuple):
+    """A picture and how the model saw it.
+
+    Attributes:
+        path: where it was read.
+        image: the picture, upright.
+        seen: (C, H, W) float in [0, 1].
+    """
+
+    path: Path
+    image: Image.Image
+    seen: np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answers to some questions.
+
+    Attributes:
+        checkpoint: the name of the model.
+        orders: how many orders of the examples the answers are the mean of.
+        classes: the names, sorted.
+        examples: by class, in the order in which they were read.
+        questions: those that could be read.
+        probabilities: (Q, classes).
+        looked_at: (Q, examples) shares, or None.
+        errors: (path, what is wrong with it) of each question that could not be answered.
+        notes: for the reader, such as what accuracy is unproven with.
+    """
+
+    checkpoint: str
+    orders: int
+    classes: list[str]
+    examples: list[tuple[str, Shown]]
+    questions: list[Shown]
+    probabilities: np.ndarray
+    looked_at: np.ndarray | None
+    errors: list[tuple[Path, str]]
+    notes: list[str]
+
+    def most_looked_at(self, q: int) -> tuple[str, Shown] | None:
+        """The example that had the greatest share of the look at question q."""
+        return None if self.looked_at is None else self.examples[int(self.looked_at[q].argmax())]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `looked_at` is a path, or null for a model without a memory to look at."""
+        predictions = []
+        for q, (question, row) in enumerate(zip(self.questions, self.probabilities, strict=True)):
+            best, looked = int(row.argmax()), self.most_looked_at(q)
+            predictions.append(
+                {
+                    "query": str(question.path),
+                    "label": self.classes[best],
+                    "probability": float(row[best]),
+                    "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
+                    "looked_at": str(looked[1].path) if looked else None,
+                }
+            )
+        return {
+            "checkpoint": self.checkpoint,
+            "orders": self.orders,
+            "classes": self.classes,
+            "predictions": predictions,
+            "errors": [{"query": str(path), "message": message} for path, message in self.errors],
+        }
+
+
+def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Prediction:
+    """Teach a learner the classes of a folder, and ask it.
+
+    Args:
+        learner: not taught yet.
+        support: a folder with a directory for each class, of one or more pictures each.
+        queries: picture files, or folders of them.
+
+    Raises:
+        UsageError: no such folder, fewer than two classes, a class without a readable picture, more classes than the
+            model can tell apart, no questions.
+    """
+    by_class, notes = read_support(support)
+    names = [name for name, pictures in by_class.items() for _ in pictures]
+    pictures = [picture for pictures in by_class.values() for picture in pictures]
+    asked, errors = read(files(queries))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            learner.fit([image for _, image in pictures], names)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise UsageError(f"{support}: {message}", hint) from None
+    notes += [str(warning.message) for warning in caught]
+    model = learner.lesson_.trained
+    seen, faults = look(model, pictures)
+    assert not faults  # fit has read them
+    questions, faults = look(model, asked)
+    errors += faults
+    probabilities, looked_at = learner.answers([q.image for q in questions])
+    return Prediction(
+        learner.name,
+        learner.orders,
+        learner.classes_.tolist(),
+        list(zip(names, seen, strict=True)),
+        questions,
+        probabilities,
+        looked_at,
+        errors,
+        notes,
+    )
+
+
+def read_support(root: Path) -> tuple[dict[str, list[tuple[Path, Image.Image]]], list[str]]:
+    """The pictures of each class, in the order of their names, and notes on those that could not be read.
+
+    Raises:
+        UsageError: see `predict`.
+    """
+    if not root.is_dir():
+        raise UsageError(f"--support {root} is not a folder", "give a folder with one directory of pictures per class")
+    classes, notes, empty = {}, [], []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        classes[folder.name], faults = read(files([folder]))
+        notes += [f"left out {path}: {message}" for path, message in faults]
+        if not classes[folder.name]:
+            empty.append(folder.name)
+    if empty:
+        hint = f"put a picture ({', '.join(SUFFIXES)}) into it, or take it away"
+        raise UsageError(f"{root}: no readable picture in {', '.join(empty)}", "\n".join([hint, *notes[:10]]))
+    if len(classes) < 2:
+        message = f"{root} holds {len(classes)} director{'y' if len(classes) == 1 else 'ies'} of pictures; two or more"
+        raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
+    return classes, notes
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are, and of each folder the pictures directly in it, in the order of their names."""
+    found = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(
+                p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+            )
+        else:
+            found.append(path)
+    return found
+
+
+def read(paths: list[Path]) -> tuple[list[tuple[Path, Image.Image]], list[tuple[Path, str]]]:
+    """The files that are pictures, and what is wrong with the others."""
+    good, bad = [], []
+    for path in paths:
+        try:
+            good.append((path, opened(path, str(path))))
+        except ValueError as error:
+            bad.append((path, str(error)))
+    return good, bad
+
+
+def look(model: Any, pictures: list[tuple[Path, Image.Image]]) -> tuple[list[Shown], list[tuple[Path, str]]]:
+    """Pictures as a model sees them, and what is wrong with those that show nothing."""
+    good, bad = [], []
+    for path, image in pictures:
+        try:
+            good.append(Shown(path, image, model.seen([image])[0].numpy()))
+        except MetacliError as error:
+            bad.append((path, error.message))
+    return good, bad

@@ -1,0 +1,57 @@
+"""The trained models that ship: checkpoints without what is for resuming, known by the names of their recipes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from metacli.errors import UsageError
+from metacli.registry import did_you_mean
+
+FOLDER = Path(__file__).parent.parent / "weights"
+
+
+def names() -> list[str]:
+    """Those that ship."""
+    return sorted(path.stem for path in FOLDER.glob("*.pt"))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """A checkpoint file or run directory as it is, or the one that ships under a name.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.exists() or str(name_or_path) not in names():
+        if not path.exists() and not path.suffix and len(path.parts) == 1:
+            near = did_you_mean(str(name_or_path), names())
+            hint = f"shipped: {', '.join(names()) or 'none'}; or give a .pt file or a run directory"
+            raise UsageError(f"no checkpoint {str(name_or_path)!r}{near}", hint)
+        return path
+    return FOLDER / f"{name_or_path}.pt"
+
+
+def fitting(classes: int) -> str:
+    """The shipped model for so many new classes: of those that can tell as many apart, the one for the fewest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    able = [(ways, name) for name in names() if (ways := task_of(name).ways) >= classes]
+    if not able:
+        most = max((task_of(name).ways for name in names()), default=0)
+        raise UsageError(
+            f"{classes} classes are more than any shipped model tells apart, which is {most}",
+            f"train one for as many, as by: metacli train glyphs_transformer task.ways={classes}",
+        )
+    return min(able)[1]
+
+
+@lru_cache
+def task_of(name: str) -> Any:
+    """The task that a shipped model was trained on, as its checkpoint says."""
+    from metacli.training import checkpoint
+
+    return checkpoint.load(FOLDER / f"{name}.pt").recipe.task
