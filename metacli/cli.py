@@ -236,22 +236,24 @@ def inspect_memory(
         print(f"wrote   {path}", file=sys.stderr)
 
 
-@app.command("recipes")
-def list_recipes(as_json: AsJson = False) -> None:
-    """List the recipes that ship, by name and purpose."""
-    from metacli.config import recipe as recipes
-
-    purposes = {p.stem: recipes.purpose(p) for p in sorted(recipes.folder().glob("*.yaml"))}
-    if as_json:
-        _print_json(purposes)
-        return
+@app.command(
+    "recipes",
+    epilog="Examples: metacli recipes stream mann | metacli recipes copy_ntm | metacli recipes copy_ntm --copy my.yaml "
+    "| metacli recipes --keys ntm",
+)
+def list_recipes(
+    words: Annotated[list[str] | None, typer.Argument(help="A recipe to explain, or words to search for.")] = None,
+    keys: Annotated[str | None, typer.Option(help="Explain the keys of: train, or a task or model.")] = None,
+    copy: Annotated[Path | None, typer.Option(help="Copy the recipe to this new file, to start your own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that ship, by task; explain one, key by key; copy one."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("recipe", "purpose")
-    for name, purpose in purposes.items():
-        table.add_row(name, purpose)
-    Console().print(table)
+    from metacli.show.recipes import answer
+
+    found = answer(words or [], keys, copy)
+    _print_json(found.plain) if as_json else found.draw(Console())
 
 
 def _check_split(split: str) -> Split:
