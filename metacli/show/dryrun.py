@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.config import yamlfile
-from metacli.training.progress import duration
+from metacli.training.progress import duration, labelled
 
+_NAMED = 8  # classes of a split
 _MEMORY = {
     "parameters": "counted, running statistics included",
     "optimizer": "counted: what it keeps of each parameter",
@@ -23,9 +24,19 @@ _MEMORY = {
 def print_rehearsal(console: Console, found: dict[str, Any]) -> None:
     """Draw what `metacli.training.dryrun.rehearse` returns."""
     console.print(Text(yamlfile.dump(found["recipe"]).rstrip()), soft_wrap=True, highlight=False)
-    lines = ["", *_sizes(found), "", *_memory(found), "", *_time(found)]
+    lines = [*_classes(found), "", *_sizes(found), "", *_memory(found), "", *_time(found)]
     for line in lines:
         console.print(Text(f"# {line}".rstrip()), soft_wrap=True, highlight=False)
+
+
+def _classes(found: dict[str, Any]) -> list[str]:
+    """How the classes are divided, with the names of the first ones; nothing for generated tasks."""
+    lines = [""] if found["classes"] else []
+    for split, names in found["classes"].items():
+        rest = f" and {len(names) - _NAMED:,} more (all: --json)" if len(names) > _NAMED else ""
+        text = f"{len(names):,} classes: {', '.join(names[:_NAMED])}{rest}"
+        lines += labelled(split, text, 78).splitlines()
+    return lines
 
 
 def _sizes(found: dict[str, Any]) -> list[str]:

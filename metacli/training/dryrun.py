@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.machine import peak, threads
+from metacli.tasks.base import SPLITS
 from metacli.training import sampler
 from metacli.training.evaluation import CHUNK, evaluate
 from metacli.training.loop import update
@@ -36,11 +37,12 @@ def rehearse(recipe: Recipe, device: torch.device, progress: Progress, wanted: i
         wanted: how many threads to compute with; None for as many as help.
 
     Returns:
-        `recipe`, every key; `device`, `threads`, `precision`, `scan`; `parameters`, of the whole model and `by_part`;
-        `episode`, the shapes of a batch (of the largest of those looked at); `memory`, in bytes, where
-        `activations` (what a step's peak adds to gradients and all before it, scratch included) and `process` (all of
-        this process at that peak) are None where the system does not tell; `time`, where a validation is scaled from
-        `validation_tasks` timed; `guessing`, the scores to beat.
+        `recipe`, every key; `tasks`, in a line; `classes`, names by split, empty for generated tasks; `device`,
+        `threads`, `precision`, `scan`; `parameters`, of the whole model and `by_part`; `episode`, the shapes of a
+        batch, the largest of those looked at; `memory` in bytes, where `activations` (what a step's peak adds to
+        gradients and all before it, scratch included) and `process` (all of this process at that peak) are None where
+        the system does not tell; `time`, where a validation is scaled from `validation_tasks` timed; `guessing`, the
+        scores to beat.
 
     Raises:
         UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
@@ -57,6 +59,7 @@ def rehearse(recipe: Recipe, device: torch.device, progress: Progress, wanted: i
     return {
         "recipe": recipe.as_dict(),
         "tasks": parts.tasks.describe(),
+        "classes": {split: names for split in SPLITS if (names := sorted(parts.tasks.class_marks(split)))},
         "device": str(device),
         "threads": choice.count,
         "precision": precision,
