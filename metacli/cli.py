@@ -15,6 +15,10 @@ from metacli.errors import MetacliError, UsageError
 from metacli.registry import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
     from metacli.tasks.base import Split
 
 app = typer.Typer(
@@ -46,13 +50,14 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command(
     epilog="Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
-    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+    "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     as_json: AsJson = False,
@@ -60,8 +65,8 @@ def train(
     """Train a meta-learner by a recipe."""
     from metacli.config import recipe as recipes
 
-    if resume and run_dir:
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir")
+    if resume and (run_dir or dry_run):
+        raise UsageError("--resume goes on in its own run directory; leave out --run-dir and --dry-run")
     if recipe is None:
         if resume is None:
             raise UsageError("no recipe", "`metacli recipes` lists those that ship")
@@ -79,22 +84,15 @@ def train(
     wanted = parse(threads)
     chosen, reason = choose_device(device)
     progress = Progress()
-    progress.say(f"device  {reason}")
+    progress.tell("device", reason)
+    if dry_run:
+        from metacli.show.dryrun import print_rehearsal
+        from metacli.training.dryrun import rehearse
+
+        found = rehearse(plan, chosen, progress, wanted)
+        return _show(as_json, found, lambda console: print_rehearsal(console, found))
     outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
-    result = {
-        "run_dir": str(outcome.run),
-        "step": outcome.step,
-        "metric": outcome.metric,
-        "best": outcome.best,
-        "seconds": round(outcome.seconds, 1),
-    }
-    if as_json:
-        _print_json(result)
-    else:
-        best = "none yet" if outcome.best is None else f"{outcome.best:.4f}"
-        print(
-            f"run {outcome.run}\nstep {outcome.step}\nbest val {outcome.metric} {best}\nseconds {outcome.seconds:.0f}"
-        )
+    _show(as_json, outcome.as_dict(), lambda _: print(outcome))
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}")
         raise typer.Exit(outcome.code)
@@ -117,7 +115,6 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
     part = _check_split(split)
-    from rich.console import Console
     from tqdm import tqdm
 
     from metacli.machine.runtime import choose_device, prepare
@@ -126,6 +123,7 @@ def evaluate(
     from metacli.training import checkpoint as checkpoints
     from metacli.training.evaluation import evaluate as run_evaluation
     from metacli.training.evaluation import tasks_for
+    from metacli.training.progress import tell
     from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation
     from metacli.training.trial import forward_pass
@@ -136,15 +134,12 @@ def evaluate(
     prepare(recipe.seed)
     chosen, reason = choose_device(device)
     model = saved.build_model().to(chosen)
-    print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
-    print(f"threads {choose(wanted, forward_pass(model, distribution, part, chosen, tasks))}", file=sys.stderr)
+    tell(device=reason, tasks=distribution.describe())
+    tell(threads=choose(wanted, forward_pass(model, distribution, part, chosen, tasks)))
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
-    if as_json:
-        _print_json(result)
-    else:
-        print_evaluation(Console(), result, distribution, show)
+    _show(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
     if not overrides and (reason := keep_evaluation(saved.path, result)):
         print(f"note: not kept: {reason}", file=sys.stderr)
 
@@ -161,8 +156,6 @@ def sample_tasks(
 ) -> None:
     """Show a few tasks: D_train, which the model reads, and D_test, which it is asked about."""
     part = _check_split(split)
-    from rich.console import Console
-
     from metacli.config import recipe as recipes
     from metacli.registry import TASKS, build
     from metacli.show import picture
@@ -175,10 +168,7 @@ def sample_tasks(
         picture.save_samples(png, samples)
     if npz:
         sample.save_npz(npz, samples)
-    if as_json:
-        _print_json(sample.as_json(samples))
-    else:
-        draw_samples(Console(), samples)
+    _show(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
 
 
 @app.command(
@@ -201,7 +191,6 @@ def inspect_memory(
 ) -> None:
     """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
     part = _check_split(split)
-    from rich.console import Console
     from tqdm import tqdm
 
     from metacli.inspect import command
@@ -211,6 +200,7 @@ def inspect_memory(
     from metacli.machine.runtime import prepare as prepare_runtime
     from metacli.machine.threads import choose, parse
     from metacli.training import checkpoint as checkpoints
+    from metacli.training.progress import tell
     from metacli.training.trial import forward_pass
 
     if tasks and (out or head):
@@ -220,38 +210,34 @@ def inspect_memory(
     prepare_runtime(saved.recipe.seed)
     chosen, reason = choose_device(device)
     model, distribution = command.prepare(saved, overrides or [], part, chosen)
-    print(f"device  {reason}\ntasks   {distribution.describe()}", file=sys.stderr)
-    print(f"threads {choose(count, forward_pass(model, distribution, part, chosen, tasks or 1))}", file=sys.stderr)
+    tell(device=reason, tasks=distribution.describe())
+    tell(threads=choose(count, forward_pass(model, distribution, part, chosen, tasks or 1)))
     if tasks:
         with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
             summary = command.many_tasks(model, distribution, part, tasks, bar.update)
-        _print_json(summary) if as_json else print_usage(Console(), summary)
-        return
+        return _show(as_json, summary, lambda console: print_usage(console, summary))
     trace = command.one_task(model, distribution, part, task, head or [])
-    if as_json:
-        _print_json(command.as_json(trace))
-    else:
-        print_trace(Console(), trace, head or [])
+    _show(as_json, command.as_json(trace), lambda console: print_trace(console, trace, head or []))
     for path in command.save(out, trace, wanted, head or []) if out else []:
         print(f"wrote   {path}", file=sys.stderr)
 
 
-@app.command("recipes")
-def list_recipes(as_json: AsJson = False) -> None:
-    """List the recipes that ship, by name and purpose."""
-    from metacli.config import recipe as recipes
+@app.command(
+    "recipes",
+    epilog="Examples: metacli recipes stream mann | metacli recipes copy_ntm | metacli recipes copy_ntm --copy my.yaml "
+    "| metacli recipes --keys ntm",
+)
+def list_recipes(
+    words: Annotated[list[str] | None, typer.Argument(help="A recipe to explain, or words to search for.")] = None,
+    keys: Annotated[str | None, typer.Option(help="Explain the keys of: train, or a task or model.")] = None,
+    copy: Annotated[Path | None, typer.Option(help="Copy the recipe to this new file, to start your own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that ship, by task; explain one, key by key; copy one."""
+    from metacli.show.recipes import answer
 
-    purposes = {p.stem: recipes.purpose(p) for p in sorted(recipes.folder().glob("*.yaml"))}
-    if as_json:
-        _print_json(purposes)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("recipe", "purpose")
-    for name, purpose in purposes.items():
-        table.add_row(name, purpose)
-    Console().print(table)
+    found = answer(words or [], keys, copy)
+    _show(as_json, found.plain, found.draw)
 
 
 def _check_split(split: str) -> Split:
@@ -260,8 +246,14 @@ def _check_split(split: str) -> Split:
     return cast("Split", split)
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+def _show(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
+    """The result on stdout: as JSON alone, or drawn."""
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    draw(Console())
 
 
 def main() -> None:

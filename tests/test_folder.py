@@ -193,7 +193,7 @@ def test_ragged_classes_show_no_padding(tmp_path):
     [
         (None, "is not a folder"),
         ([], "holds no directory with images"),
-        (["a", "b", "c", "d"], "val: 2 ways, but the split has 1 classes\ntest: 2 ways, but the split has 1 classes"),
+        (["a", "b", "c", "d"], "val: 2 ways, but the split has 1 class\ntest: 2 ways, but the split has 1 class"),
     ],
 )
 def test_folders_without_enough_are_told(tmp_path, classes, message):
@@ -212,6 +212,19 @@ def test_too_few_images_name_the_class(tmp_path):
     os.remove(tmp_path / "c7" / "0.png")
     with pytest.raises(UsageError, match="1 shots \\+ 5 queries, but class c7 has 5 images"):
         tasks(tmp_path, queries=5).batch("train", 0, 1)
+
+
+def test_too_few_images_name_all_the_classes_or_ten_and_a_count(tmp_path):
+    for split, count in (("train", 13), ("val", 2), ("test", 2)):
+        grow(tmp_path, [f"{split}/c{i:02d}" for i in range(count)])
+    os.remove(tmp_path / "val" / "c01" / "0.png")
+    with pytest.raises(UsageError) as caught:
+        tasks(tmp_path, queries=6, rotated_classes=True).batch("train", 0, 1)
+    train, val, test = caught.value.message.splitlines()[1:]
+    listed = ", ".join(f"train/c{i:02d} (6)" for i in range(10))
+    assert train == f"train: 1 shots + 6 queries, but 13 classes have fewer images: {listed} and 3 more"
+    assert val.endswith("but 2 classes have fewer images: val/c00 (6), val/c01 (5)")
+    assert test.endswith("but 2 classes have fewer images: test/c00 (6), test/c01 (6)")
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n1234", "cut"])

@@ -357,7 +357,10 @@ def test_amounts_of_augmentation_fill_their_range():
     [
         ({"ways": 8}, ["val: 8 ways, but the split has 7 classes", "test: 8 ways"]),
         ({"ways": 11}, ["train: 11 ways, but the split has 10 classes", "val", "test"]),
-        ({"shots": 5, "queries": 8}, ["train: 5 shots + 8 queries, but class c0 has 12 images", "val", "test"]),
+        (
+            {"shots": 5, "queries": 8},
+            ["train: 5 shots + 8 queries, but 10 classes have fewer images: c0 (12)", "test"],
+        ),
         ({"protocol": "stream", "ways": 2, "length": 25}, ["length 25, but 2 classes may have only 24 images"]),
     ],
 )

@@ -118,6 +118,8 @@ def test_a_model_without_memory_has_no_heads_and_no_measure():
     with pytest.raises(UsageError, match="lstm has no memory"):
         Usage().add(trace)
     assert "h of the last layer" in shown(trace, [])
+    labelled = command.as_json(trace_of("lstm", "independent"))
+    assert {row["measure"] for row in labelled["measures"]} <= {"confidence"}
 
 
 def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatch, tmp_path: Path):

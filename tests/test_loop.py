@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import tiny_keys
 
+from metacli.config.keys import flat
 from metacli.config.recipe import TrainConfig, from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.registry import MODELS, TASKS, resolve
@@ -21,7 +22,6 @@ from metacli.training.interval import mean_ci95, student_t
 from metacli.training.loop import train
 from metacli.training.optimiser import clip, learning_rate
 from metacli.training.progress import Progress
-from metacli.training.resume import flat
 from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")

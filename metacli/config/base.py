@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict
 class BaseConfig(BaseModel):
     """A part of a recipe: unknown keys are errors, values are not coerced across types, instances do not change.
 
-    The config of a model or a task also has a key `name`, a Literal of its registered name.
+    A Config of a model or a task also has the key `name`, a Literal.
+
+    Attributes:
+        name: which one it is, by its registered name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

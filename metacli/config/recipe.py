@@ -16,6 +16,8 @@ from metacli.config.migrations import FORMAT, migrated
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, did_you_mean, resolve
 
+SEEDS = 2**31  # a seed is a whole number below
+
 
 class TrainConfig(BaseConfig):
     """How theta is trained.
@@ -193,8 +195,8 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     known = ("name", "seed", "task", "model", "train")
     errors += [f"{key}: unknown key{did_you_mean(key, known)}" for key in tree if key not in known]
     seed = tree.get("seed", 0)
-    if type(seed) is not int or not 0 <= seed < 2**31:
-        errors.append(f"seed: a whole number from 0 to {2**31 - 1}, not {seed!r}")
+    if type(seed) is not int or not 0 <= seed < SEEDS:
+        errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {seed!r}")
     task_cls, task = _named(tree, "task", TASKS, errors)
     model_cls, model = _named(tree, "model", MODELS, errors)
     train = _section(TrainConfig, tree.get("train", {}), "train", errors)
@@ -245,8 +247,3 @@ def _explain(config: type[BaseConfig], problem: Any, prefix: str) -> str:
     if problem["type"] == "value_error":
         return f"{path}: {message}"
     return f"{path}: {message}, not {problem['input']!r}"
-
-
-def purpose(path: Path) -> str:
-    """The first line of a recipe's header comment."""
-    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ").strip()

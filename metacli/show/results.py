@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -46,7 +47,8 @@ def _task_table(result: dict[str, Any], metrics: list[Metric], show: int) -> Tab
     table = Table(title=f"first {min(show, result['n_tasks'])} of {result['n_tasks']:,} tasks")
     table.add_column("task", justify="right")
     if with_classes:
-        table.add_column("classes, in the order of their labels", ratio=1)
+        # fold: rich takes the space at a line's end for a reason to cut it where letters are two columns wide
+        table.add_column("classes, in the order of their labels", ratio=1, overflow="fold")
     for m in metrics:
         table.add_column(m.label, justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
@@ -75,5 +77,9 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
 
 
 def shorten(name: str, width: int = 24) -> str:
-    """A class name of at most `width` characters, its middle left out."""
-    return name if len(name) <= width else f"{name[: width - 12]}…{name[-11:]}"
+    """A class name of at most `width` columns, its middle left out; a letter may take two columns, as in Chinese."""
+    if cell_len(name) <= width:
+        return name
+    first = next(i for i in range(len(name)) if cell_len(name[: i + 1]) > width - 12)
+    last = next(i for i in range(len(name)) if cell_len(name[i:]) <= 11)
+    return f"{name[:first]}…{name[last:]}"

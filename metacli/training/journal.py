@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.machine.threads import Pace
-from metacli.tasks.base import Tasks
 from metacli.training import checkpoint
 from metacli.training.evaluation import evaluate
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
+from metacli.training.parts import Parts, Update
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.rundir import RunDir
@@ -27,7 +25,7 @@ class Journal:
     """Keeps the books of one training run, in its run directory and on stderr.
 
     Args:
-        recipe: what says when to log, to validate and to save.
+        parts: what is trained; its recipe says when to log, to validate and to save.
         best: the best validation score so far, None before the first.
 
     Raises:
@@ -36,11 +34,8 @@ class Journal:
 
     def __init__(
         self,
-        recipe: Recipe,
-        tasks: Tasks,
+        parts: Parts,
         provenance: Provenance,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
         rundir: RunDir,
         best: float | None,
         device: torch.device,
@@ -48,19 +43,19 @@ class Journal:
         pace: Pace,
     ):
         self.best = best
-        self._recipe, self._tasks, self._model, self._optimizer = recipe, tasks, model, optimizer
-        self._provenance = provenance
+        self._recipe, self._tasks, self._provenance = parts.recipe, parts.tasks, provenance
+        self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
-        self._events = events(rundir) if recipe.train.tensorboard else None
-        self._headline = tasks.metrics[0]
+        self._events = events(rundir) if parts.recipe.train.tensorboard else None
+        self._headline = parts.tasks.metrics[0]
         self._meter, self._began = Meter(self._headline.name), time.monotonic()
 
-    def note(self, step: int, episode: Episode, logits: Tensor, loss: Tensor, norm: Tensor, last: bool) -> None:
+    def note(self, step: int, episode: Episode, done: Update, last: bool) -> None:
         """Take in what update `step` (from 1) was made of, and do what is due after it.
 
         Args:
             step: updates of theta so far.
-            norm: () of the gradient.
+            done: the last of them.
             last: whether the run ends or stops here, so that all is due.
 
         Raises:
@@ -68,7 +63,8 @@ class Journal:
         """
         cfg = self._recipe.train
         with torch.no_grad():
-            self._meter.add(loss, self._tasks.score(logits, episode)[self._headline.name].mean(), norm, cfg.batch)
+            score = self._tasks.score(done.logits, episode)[self._headline.name].mean()
+            self._meter.add(done.loss, score, done.norm, cfg.batch)
         save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
         line = last or validate or every(cfg.log_every, step)
         self._progress.step()

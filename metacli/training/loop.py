@@ -6,18 +6,18 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from metacli.config.recipe import Recipe
-from metacli.machine import processor, threads
-from metacli.machine.runtime import StopSignal, environment, prepare
-from metacli.registry import MODELS, TASKS, build
-from metacli.tasks.base import Tasks
+from metacli.episode import Episode
+from metacli.machine import threads
+from metacli.machine.runtime import StopSignal, environment
 from metacli.training import sampler
-from metacli.training.capture import Captured, captures
 from metacli.training.journal import Journal
-from metacli.training.optimiser import clip, learning_rate, make_optimizer, objective, set_rate
+from metacli.training.optimiser import clip, learning_rate, objective, set_rate
+from metacli.training.parts import Parts, Update, assemble
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.resume import reopen, restore
@@ -45,6 +45,16 @@ class Outcome:
     seconds: float
     code: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """What `train` prints, as plain values."""
+        kept = {"metric": self.metric, "best": self.best, "seconds": round(self.seconds, 1)}
+        return {"run_dir": str(self.run), "step": self.step, **kept}
+
+    def __str__(self) -> str:
+        """What `train` prints, in lines."""
+        best = "none yet" if self.best is None else f"{self.best:.4f}"
+        return f"run {self.run}\nstep {self.step}\nbest val {self.metric} {best}\nseconds {self.seconds:.0f}"
+
 
 def train(
     recipe: Recipe,
@@ -64,14 +74,8 @@ def train(
         UsageError: `run` exists, or `resume` was made by another recipe.
         MetacliError: the loss or the gradient is not finite, or a file cannot be written.
     """
-    prepare(recipe.seed)
-    tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
-    model = build(MODELS, recipe.model, tasks.spec).to(device)
-    scan = model.use_scan(recipe.train.scan, device)
-    answer = Captured(model) if captures(recipe, model, device) else model
-    optimizer = make_optimizer(model, recipe.train)
-    for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
-        tasks.batch(split, 0, 1)
+    parts = assemble(recipe, device)
+    tasks, model, optimizer, scan = parts.tasks, parts.model, parts.optimizer, parts.scan
     provenance = Provenance.of(tasks)
     rundir = reopen(resume, recipe) if resume else None
     pace = threads.Pace(
@@ -85,21 +89,26 @@ def train(
         rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision, scan))
     progress.begin(recipe, tasks, model, rundir.path, start)
     began, cfg, step = time.monotonic(), recipe.train, start
-    cores = processor.cores()[0]
-    free_core = cores > 1 and (device.type != "cpu" or cores > pace.threads.count)
-    episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, beside=free_core)
-    journal = Journal(recipe, tasks, provenance, model, optimizer, rundir, best, device, progress, pace)
+    episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, sampler.has_core(device, pace.threads.count))
+    journal = Journal(parts, provenance, rundir, best, device, progress, pace)
     with StopSignal() as stop, progress, closing(episodes):
         while step < cfg.steps and not stop.code:
-            model.train()
-            set_rate(optimizer, learning_rate(cfg, step))
             episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
-            logits = answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
-            loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
-            optimizer.zero_grad(set_to_none=True)
-            objective(loss, episode, cfg).backward()
-            norm = clip(model, cfg)
-            optimizer.step()  # 4: theta
+            done = update(parts, episode, step)  # 3 and 4: phi_i, the loss on D_test, theta
             step += 1
-            journal.note(step, episode, logits, loss, norm, last=step == cfg.steps or bool(stop.code))
+            journal.note(step, episode, done, last=step == cfg.steps or bool(stop.code))
     return Outcome(rundir.path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, stop.code)
+
+
+def update(parts: Parts, episode: Episode, step: int) -> Update:
+    """Update number `step` (from 0) of theta by one batch of tasks."""
+    tasks, model, optimizer, cfg = parts.tasks, parts.model, parts.optimizer, parts.recipe.train
+    model.train()
+    set_rate(optimizer, learning_rate(cfg, step))
+    logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
+    loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
+    optimizer.zero_grad(set_to_none=True)
+    objective(loss, episode, cfg).backward()
+    norm = clip(model, cfg)
+    optimizer.step()  # 4: theta
+    return Update(logits, loss, norm)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.cells import cell_len
 from torch import nn
 from tqdm import tqdm
 
@@ -18,6 +19,7 @@ from metacli.tasks.metrics import Metric
 
 _SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
 _FIRST = 3.0  # seconds of training after which the whole time is foretold
+_MARGIN = 8  # columns of the name of a fact
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
@@ -32,8 +34,7 @@ class Forecast:
     def __init__(self, cfg: TrainConfig, step: int):
         self._cfg, self._step, self._mark = cfg, step, time.monotonic()
         self.stepping, self._steps, self._validating, self._validations = 0.0, -1, 0.0, 0
-        times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
-        self._to_validate = sum(t > step for t in times) + 1  # and one at the end
+        self._to_validate = validations(cfg, step)
 
     def step(self) -> None:
         """One more step is done."""
@@ -58,6 +59,12 @@ class Forecast:
         return self._mark - before
 
 
+def validations(cfg: TrainConfig, step: int = 0) -> int:
+    """How many validations come after a step: one every `eval_every`, and one at the end."""
+    times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
+    return sum(t > step for t in times) + 1
+
+
 class Progress:
     """The voice of a training run; silent with `quiet`."""
 
@@ -71,27 +78,31 @@ class Progress:
         if not self._quiet:
             tqdm.write(text, file=sys.stderr)
 
+    def tell(self, name: str, text: str) -> None:
+        """A fact by its name on stderr; see `labelled`."""
+        self.say(labelled(name, text))
+
     def machine(self, model: Any, device: torch.device, threads: Threads, scan: str | None) -> str:
         """Say what the run computes with; the precision of its training, in a word."""
-        self.say(f"threads {threads}")
+        self.tell("threads", str(threads))
         if scan:
-            self.say(f"scan    {scan}")
+            self.tell("scan", scan)
         found = model.encoder.training_precision(device)
         if found is None:
             return "float32"
         precision = str(found[0]).removeprefix("torch.")
-        self.say(f"convolve in {precision}: {found[1]}")
+        self.say(labelled("", f"convolve in {precision}: {found[1]}"))
         return precision
 
     def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:
         """Say what is trained on what, and where it goes."""
         size = sum(p.numel() for p in model.parameters())
-        self.say(f"tasks   {tasks.describe()}")
-        self.say(f"model   {recipe.model.name}, {size:,} parameters")
+        self.tell("tasks", tasks.describe())
+        self.tell("model", f"{recipe.model.name}, {size:,} parameters")
         self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
         known = [f"{m.label} {m.number(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline]
         if known:
-            self.say(f"guess   {', '.join(known)}: the line to beat")
+            self.tell("guess", f"{', '.join(known)}: the line to beat")
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,
@@ -136,6 +147,27 @@ class Progress:
         text = "  ".join(f"{m.label} {m.number(means[m.name])}" for m in tasks.metrics if m.name in means)
         left = self._forecast.left()
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
+
+
+def labelled(name: str, text: str, width: int = 80) -> str:
+    """`name` and `text` beside it, continued below itself where a line would be wider than a terminal usually is.
+
+    Breaks at spaces alone: what has none, as a path, stays whole to be copied.
+    """
+    lines, room = [""], width - _MARGIN
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and cell_len(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return f"{name:<{_MARGIN}}" + f"\n{'':{_MARGIN}}".join(lines) if name else "\n".join(lines)
+
+
+def tell(**facts: object) -> None:
+    """Facts by their names on stderr; see `labelled`."""
+    for name, text in facts.items():
+        print(labelled(name, str(text)), file=sys.stderr)
 
 
 def duration(seconds: float) -> str:

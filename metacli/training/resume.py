@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from metacli.config.keys import flat
 from metacli.config.recipe import Recipe
 from metacli.errors import MetacliError, UsageError
 from metacli.training import checkpoint
@@ -27,14 +27,6 @@ def reopen(path: Path, recipe: Recipe) -> RunDir:
     if changed:
         raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
     return rundir
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dictionary as one level of dotted keys."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
 
 
 def restore(

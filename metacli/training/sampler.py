@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 import torch
 
 from metacli.episode import Episode
+from metacli.machine import processor
 from metacli.tasks.base import Tasks
 
 AHEAD = 3  # batches that are ready or in the making: one would do, but for the steps that are shorter than others
@@ -45,6 +46,12 @@ def batches(
             yield sampler.next().to(device)
     finally:
         sampler.end()
+
+
+def has_core(device: torch.device, threads: int) -> bool:
+    """Whether a core is free to sample beside steps on a device that take so many threads."""
+    cores = processor.cores()[0]
+    return cores > 1 and (device.type != "cpu" or cores > threads)
 
 
 def pinned(episode: Episode) -> Episode:

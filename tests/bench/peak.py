@@ -6,14 +6,11 @@ gradients, optimiser state, activations and scratch, without interpreter, librar
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
-import resource
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from pathlib import Path
+
+from metacli.machine.peak import clear, give_back, resident
 
 _STEPS = 2
 
@@ -44,24 +41,11 @@ def peak(case: str, side: str) -> float:
     torch.set_num_threads(1)
     run = CASES[case].make().sides[side].run
     give_back()
-    with suppress(OSError):  # not Linux: the peak of the building counts as memory that was there before
-        Path("/proc/self/clear_refs").write_text("5")
+    clear()  # not Linux: the peak of the building counts as memory that was there before
     before = resident()
     for _ in range(_STEPS):
         run()
-    return max(0.0, resident() - before)
-
-
-def give_back() -> None:
-    """Return freed memory to the system, which training otherwise keeps for its next step."""
-    with suppress(OSError, AttributeError, TypeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def resident() -> float:
-    """The peak of this process's resident memory in MiB, since its start or since it was last cleared."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    after = resident()
+    assert before is not None
+    assert after is not None
+    return max(0, after - before) / 2**20

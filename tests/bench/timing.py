@@ -8,8 +8,8 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import NamedTuple
 
+from metacli.machine.peak import give_back
 from tests.bench.case import Side
-from tests.bench.peak import give_back
 
 
 class Timing(NamedTuple):

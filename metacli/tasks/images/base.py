@@ -23,6 +23,7 @@ from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
 INSTANCES = 10  # of a class in a stream, scored one by one
+LISTED = 10  # classes with too few images that an error names
 
 
 def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
@@ -105,19 +106,25 @@ class Images(Tasks):
         return pools
 
     def _faults(self, split: Split, pool: np.ndarray) -> list[str]:
-        """What a split lacks for these tasks, in words."""
+        """What a split lacks for these tasks, in words; of classes with too few images at most LISTED are named."""
         c, names = self.config, self.image_set.names
+        found = []
         if c.ways > len(pool):
-            return [f"{split}: {c.ways} ways, but the split has {len(pool)} classes"]
-        counts = self.image_set.counts[pool % len(names)]
-        least = int(counts.argmin())
-        if c.protocol == "k-shot" and c.shots + c.queries > counts[least]:
-            name = names[pool[least] % len(names)]
-            return [f"{split}: {c.shots} shots + {c.queries} queries, but class {name} has {counts[least]} images"]
-        room = int(np.sort(counts)[: c.ways].sum())
-        if c.protocol == "stream" and c.length > room:
-            return [f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them"]
-        return []
+            found.append(f"{split}: {c.ways} ways, but the split has {len(pool)} class{'es' * (len(pool) != 1)}")
+        real = np.unique(pool % len(names))  # a turned class has the images of the one that it was turned from
+        counts, need = self.image_set.counts[real], c.shots + c.queries
+        few = real[counts < need]
+        if c.protocol == "k-shot" and len(few):
+            said = [f"{names[i]} ({self.image_set.counts[i]})" for i in few[:LISTED]]
+            rest = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
+            who = f"{len(few)} classes have fewer images: {', '.join(said)}{rest}"
+            if len(few) == 1:
+                who = f"class {names[few[0]]} has {counts.min()} images"
+            found.append(f"{split}: {c.shots} shots + {c.queries} queries, but {who}")
+        room = int(np.sort(self.image_set.counts[pool % len(names)])[: c.ways].sum())
+        if c.protocol == "stream" and not found and c.length > room:
+            found.append(f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them")
+        return found
 
     def augments(self, split: Split) -> bool:
         """Whether augmentation applies to a split."""

@@ -39,7 +39,8 @@ class Omniglot(Images):
                 taken until they have so many (random, lake).
             split_dir: folder of train.txt, val.txt and test.txt with lines ALPHABET/CHARACTER/rotDDD; empty for
                 `vinyals_split` in the folder METACLI_DATA (vinyals).
-            rotated_classes: on here, as in the papers.
+            rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes; on here, as in the
+                papers.
         """
 
         name: Literal["omniglot"] = "omniglot"

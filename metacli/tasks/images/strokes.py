@@ -42,7 +42,7 @@ class Strokes(Images):
             classes: training classes; 25 make an alphabet.
             val_classes: classes of val.
             test_classes: classes of test.
-            drawings: of each class.
+            instances: drawings of each class.
             data_seed: which family of characters, whatever the seed of the run.
         """
 

@@ -1,0 +1,150 @@
+"""What a person may ask about a recipe's keys: type, range, default and meaning, read off the typed Configs.
+
+The meanings are the `Attributes:` sections of the Configs' docstrings: what the reader of the source sees is what
+`metacli recipes` prints.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from metacli.config.base import BaseConfig
+from metacli.config.recipe import SEEDS, Recipe, TrainConfig
+from metacli.errors import UsageError
+from metacli.registry import MODELS, TASKS, did_you_mean, resolve
+
+_ENTRY = re.compile(r"( +)(\w+): +(.*)")
+_TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a Config.
+
+    Attributes:
+        name: dotted where it stands within a key, as in `encoder.kind`.
+        type: in words; `keys` for one that holds keys of its own.
+        range: the bounds of a number, or of a list's length and numbers, in words; empty where there is none.
+        default: None for a key that must be given or holds keys.
+        required: whether it must be given.
+        meaning: what it is for.
+    """
+
+    name: str
+    type: str
+    range: str
+    default: Any
+    required: bool
+    meaning: str
+
+
+def section_of(name: str) -> tuple[str, type[BaseConfig]]:
+    """The section of a recipe that `name` belongs to, and its Config: `train`, a registered task or model.
+
+    Raises:
+        UsageError: it is none of them; suggests a near one.
+    """
+    if name == "train":
+        return "train", TrainConfig
+    for section, registry in (("task", TASKS), ("model", MODELS)):
+        if name in registry:
+            return section, resolve(registry, name, section).Config
+    known = ["train", *TASKS, *MODELS]
+    raise UsageError(f"no keys of {name!r}{did_you_mean(name, known)}", f"one of {', '.join(known)}")
+
+
+def keys_of(config: type[BaseConfig], default: BaseConfig | None = None, prefix: str = "") -> list[Key]:
+    """Every key of a Config in the order of its fields, `name` first; those within a key follow it, dotted.
+
+    Args:
+        default: an instance whose values are the defaults, where the Config is that of a key within another.
+        prefix: of the names.
+    """
+    told, keys = meanings(config), []
+    for name, field in sorted(config.model_fields.items(), key=lambda item: item[0] != "name"):
+        value = getattr(default, name) if default is not None else field.default
+        required, meaning = value is PydanticUndefined, told.get(name, "")
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseConfig):
+            keys += [Key(prefix + name, "keys", "", None, False, meaning)]
+            keys += keys_of(inner, None if required else value, f"{prefix}{name}.")
+            continue
+        bounds = _range(field.metadata)
+        if inner is str and bounds == "at least 1":
+            bounds = "not empty"
+        if get_origin(inner) is list:
+            (item,) = get_args(inner)
+            numbers = _range(get_args(item)[1].metadata) if get_origin(item) is Annotated else ""
+            bounds = ", ".join(filter(None, [f"{bounds} of them" if bounds else "", f"each {numbers}"]))
+        keys.append(Key(prefix + name, _type(inner), bounds, None if required else value, required, meaning))
+    return keys
+
+
+def seed_key() -> Key:
+    """The key `seed`, which stands beside the sections."""
+    return Key("seed", "whole number", f"0 to {SEEDS - 1:,}", 0, False, meanings(Recipe)["seed"])
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """The `Attributes:` section of a class and, below it, those of the Configs that it extends: name to text."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base is cls or issubclass(base, BaseConfig):
+            found |= _attributes(inspect.cleandoc(base.__doc__ or ""))
+    return found
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dictionary as one level of dotted keys."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _attributes(doc: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    name, indent = "", ""
+    for line in doc.partition("Attributes:\n")[2].splitlines():
+        if line.strip() and not line.startswith(" "):
+            break  # the next section
+        entry = _ENTRY.fullmatch(line)
+        if entry and (not indent or entry[1] == indent):
+            indent, name = entry[1], entry[2]
+            found[name] = entry[3]
+        elif line.strip():
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        return _type(get_args(annotation)[0])
+    if get_origin(annotation) is list:
+        return f"list of {_type(get_args(annotation)[0])}s"
+    if get_origin(annotation) is Literal:
+        words = [str(value) for value in get_args(annotation)]
+        return f"one of {', '.join(words)}" if len(words) > 1 else f"always {words[0]}"
+    if NoneType in get_args(annotation):
+        return " or ".join("none" if part is NoneType else _type(part) for part in get_args(annotation))
+    return _TYPES[annotation]
+
+
+def _range(metadata: Any) -> str:
+    """Bounds in words, as in `1 to 8,192` or `above 0, at most 10`."""
+    bounds = {name: getattr(m, name) for m in metadata for name in _BOUNDS if getattr(m, name, None) is not None}
+    low, high = (next((bounds[n] for n in names if n in bounds), None) for names in (_LOW, _HIGH))
+    if low is not None and high is not None:
+        return f"{low:,} to {high:,}"
+    return ", ".join(f"{word} {bounds[name]:,}" for name, word in _BOUNDS.items() if name in bounds)
+
+
+_LOW, _HIGH = ("ge", "min_length"), ("le", "max_length")
+_BOUNDS = {"gt": "above", "ge": "at least", "min_length": "at least", "le": "at most", "max_length": "at most"}
+_BOUNDS |= {"lt": "below"}

@@ -1,0 +1,69 @@
+"""What a recipe becomes: its tasks, its model, its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metacli.config.recipe import Recipe
+from metacli.episode import Episode
+from metacli.machine.runtime import prepare
+from metacli.registry import MODELS, TASKS, build
+from metacli.tasks.base import Tasks
+from metacli.training.capture import Captured, captures
+from metacli.training.optimiser import make_optimizer
+
+
+class Parts(NamedTuple):
+    """What a recipe's training works with.
+
+    Attributes:
+        recipe: it.
+        tasks: p(T); the data of its splits train and val are there, and enough.
+        model: f_theta, on its device.
+        answer: the model, or its recorded passes; see `capture`.
+        optimizer: of all its parameters.
+        scan: how the model runs through a sequence and why; None without a choice.
+    """
+
+    recipe: Recipe
+    tasks: Tasks
+    model: Any
+    answer: Callable[[Episode], Tensor]
+    optimizer: torch.optim.Optimizer
+    scan: str | None
+
+
+class Update(NamedTuple):
+    """What one update of theta was made of.
+
+    Attributes:
+        logits: (B, Q, O).
+        loss: () the mean over all answers.
+        norm: () of the gradient.
+    """
+
+    logits: Tensor
+    loss: Tensor
+    norm: Tensor
+
+
+def assemble(recipe: Recipe, device: torch.device) -> Parts:
+    """Seed, and build what the recipe names.
+
+    Raises:
+        UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
+        MetacliError: the data are absent.
+    """
+    prepare(recipe.seed)
+    tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
+    model = build(MODELS, recipe.model, tasks.spec).to(device)
+    scan = model.use_scan(recipe.train.scan, device)
+    answer = Captured(model) if captures(recipe, model, device) else model
+    optimizer = make_optimizer(model, recipe.train)
+    for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
+        tasks.batch(split, 0, 1)
+    return Parts(recipe, tasks, model, answer, optimizer, scan)

@@ -1,0 +1,121 @@
+"""`train --dry-run`: what it says is counted, measured or estimated as it claims, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import tiny_keys
+
+from metacli.config import yamlfile
+from metacli.config.recipe import from_dict, load
+from metacli.machine import peak
+from metacli.registry import MODELS, TASKS, build
+from metacli.show.dryrun import size
+from metacli.training.dryrun import rehearse
+from metacli.training.progress import Progress, validations
+
+CPU = torch.device("cpu")
+LINUX = peak.clear()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
+    recipe = from_dict(tiny_tree | {"task": {"name": "clusters"}, "model": tiny_keys(name)}, "x")
+    found = rehearse(recipe, CPU, Progress(quiet=True), 1)
+    tasks = build(TASKS, recipe.task, recipe.seed)
+    model = build(MODELS, recipe.model, tasks.spec)
+    total = sum(p.numel() for p in model.parameters())
+    assert found["parameters"]["total"] == total == sum(found["parameters"]["by_part"].values())
+    assert found["memory"]["gradients"] == 4 * total
+    assert found["memory"]["parameters"] == 4 * total + sum(b.numel() * b.element_size() for b in model.buffers())
+    assert found["memory"]["optimizer"] >= 8 * total  # Adam keeps two numbers of each
+    episode = tasks.batch("train", 0, recipe.train.batch)
+    assert found["episode"]["x_test"] == list(episode.x_test.shape)
+    assert found["recipe"] == recipe.as_dict()
+
+
+def test_time_is_that_of_the_steps_and_the_validations(tiny):
+    t = rehearse(tiny, CPU, Progress(quiet=True), 1)["time"]
+    assert t["validations"] == validations(tiny.train)
+    whole = tiny.train.steps * t["seconds_per_step"] + t["validations"] * t["seconds_per_validation"]
+    assert t["seconds"] == pytest.approx(whole)
+    assert t["steps_per_second"] == pytest.approx(1 / t["seconds_per_step"])
+    assert t["timed_steps"] >= 3
+
+
+def test_batches_come_from_all_over_the_run(tiny_tree):
+    """So that a curriculum's long sequences count."""
+    tiny_tree["task"] |= {"max_length": 40, "curriculum": 10_000}
+    tiny_tree["train"] |= {"steps": 10_000, "batch": 4}
+    found = rehearse(from_dict(tiny_tree, "x"), CPU, Progress(quiet=True), 1)
+    assert found["episode"]["x_test"][1] > 20
+
+
+@pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
+def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
+    tree = tiny_tree | {"task": {"name": "clusters", "ways": 20}, "model": {"name": "lstm", "hidden": 256}}
+    tree["train"] = tree["train"] | {"batch": 64}
+    recipe = from_dict(tree, "x")
+    tasks = build(TASKS, recipe.task, recipe.seed)
+    model = build(MODELS, recipe.model, tasks.spec).train()
+    episode, kept = tasks.batch("train", 0, recipe.train.batch), {}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = tasks.loss(model(episode), episode)
+    memory = rehearse(recipe, CPU, Progress(quiet=True), 1)["memory"]
+    assert loss.isfinite()
+    assert sum(kept.values()) > 1e7
+    assert 0.7 * sum(kept.values()) < memory["activations"] < 3 * sum(kept.values())
+    assert memory["process"] > memory["activations"]
+
+
+@pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
+def test_rise_is_what_some_work_takes_at_most():
+    held = torch.ones(5_000_000)
+    found = peak.rise(lambda: torch.ones(10_000_000).sum(), CPU)
+    assert 39e6 < found < 60e6
+    assert held.sum() == 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "unknown"), (0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")]
+)
+def test_sizes_in_words(count, text):
+    assert size(count) == text
+
+
+def test_nothing_is_written_and_what_is_printed_is_a_recipe(cli, tiny_file, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    found = cli("train", tiny_file, "train.lr=1e-2", "--dry-run")
+    assert found.returncode == 0, found.stderr
+    assert sorted(tmp_path.iterdir()) == before
+    recipe = load(str(tiny_file), ["train.lr=1e-2"])
+    assert yamlfile.parse(found.stdout, "stdout") == recipe.as_dict()
+    assert max(map(len, [*found.stdout.splitlines(), *found.stderr.splitlines()])) <= 80
+    for words in ("parameters", "x_test", "activations", "per second", "an estimate", "measured", "counted"):
+        assert words in found.stdout
+    (tmp_path / "again.yaml").write_text(found.stdout)
+    assert load(str(tmp_path / "again.yaml")).as_dict() == recipe.as_dict()
+
+
+def test_as_json_alone(cli, tiny_file):
+    found = cli("train", tiny_file, "--dry-run", "--json")
+    assert found.returncode == 0, found.stderr
+    plain = json.loads(found.stdout)
+    assert {"recipe", "tasks", "parameters", "episode", "memory", "time", "guessing"} <= plain.keys()
+
+
+def test_a_wrong_recipe_and_a_resumed_run_are_refused(cli, tiny_file, tmp_path):
+    assert cli("train", tiny_file, "train.step=3", "--dry-run").returncode == 2
+    refused = cli("train", "--resume", tmp_path, "--dry-run")
+    assert refused.returncode == 2
+    assert "--dry-run" in refused.stderr

@@ -1,0 +1,111 @@
+"""Every key of every registered Config can be read about without the source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from metacli.config.base import BaseConfig
+from metacli.config.keys import flat, keys_of, meanings, section_of, seed_key
+from metacli.errors import UsageError
+from metacli.registry import MODELS, TASKS
+
+ALL = ["train", *TASKS, *MODELS]
+
+
+def configs(config: type[BaseConfig]) -> list[type[BaseConfig]]:
+    """A Config and those of its keys."""
+    inner = [f.annotation for f in config.model_fields.values() if isinstance(f.annotation, type)]
+    return [config, *(c for i in inner if issubclass(i, BaseConfig) for c in configs(i))]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_key_has_a_meaning_a_type_and_a_range_where_it_has_one(name):
+    section, config = section_of(name)
+    assert section == ("train" if name == "train" else "task" if name in TASKS else "model")
+    keys = {key.name: key for key in keys_of(config)}
+    for part in configs(config):
+        documented = meanings(part).keys() - {"name"}
+        assert documented <= part.model_fields.keys(), "a meaning of a key that there is not"
+    for key in keys.values():
+        assert key.meaning, key.name
+        assert key.type, key.name
+        field = config
+        for word in key.name.split("."):
+            found = field.model_fields[word]
+            field = found.annotation
+        assert bool(key.range) >= bool(found.metadata), f"{key.name} has bounds that are not told"
+        if key.type in ("whole number", "number"):
+            assert key.range, f"{key.name}: any number?"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_defaults_are_those_of_the_config(name):
+    config = section_of(name)[1]
+    given = {key.name: "x" for key in keys_of(config) if key.required}
+    values = flat(config.model_validate(given).model_dump())
+    told = {key.name: key.default for key in keys_of(config) if key.type != "keys" and not key.required}
+    assert told | given == values
+    assert keys_of(config)[0].name == ("name" if name != "train" else "steps")
+
+
+def test_ranges_are_what_validation_enforces():
+    class Inner(BaseConfig):
+        """Keys within a key.
+
+        Attributes:
+            size: one that is told
+                on two lines.
+        """
+
+        size: int = Field(3, ge=1, le=9000)
+
+    class Config(BaseConfig):
+        """Some keys.
+
+        Attributes:
+            inner: more keys.
+            rate: above zero.
+            kind: a word.
+            widths: some numbers: each counts.
+            maybe: or nothing.
+
+        Raises:
+            size: no key.
+        """
+
+        inner: Inner = Inner(size=4)
+        rate: float = Field(0.5, gt=0, lt=1)
+        kind: Literal["a", "b"] = "a"
+        widths: list[Annotated[int, Field(ge=2, le=5)]] = Field([2], min_length=1, max_length=3)
+        maybe: int | None = None
+        root: str = Field(min_length=1)
+
+    keys = {key.name: key for key in keys_of(Config)}
+    assert list(keys) == ["inner", "inner.size", "rate", "kind", "widths", "maybe", "root"]
+    assert keys["inner.size"].range == "1 to 9,000"
+    assert keys["inner.size"].default == 4
+    assert keys["inner.size"].meaning == "one that is told on two lines."
+    assert keys["rate"].range == "above 0, below 1"
+    assert keys["kind"].type == "one of a, b"
+    assert (keys["widths"].type, keys["widths"].range) == ("list of whole numbers", "1 to 3 of them, each 2 to 5")
+    assert keys["widths"].meaning == "some numbers: each counts."
+    assert keys["maybe"].type == "whole number or none"
+    assert (keys["root"].required, keys["root"].range, keys["root"].meaning) == (True, "not empty", "")
+    for wrong in ({"rate": 0.0}, {"rate": 1.0}, {"widths": []}, {"widths": [1]}, {"inner": {"size": 9001}}):
+        with pytest.raises(ValidationError):
+            Config.model_validate({"root": "x", **wrong})
+
+
+def test_the_seed_stands_beside_the_sections():
+    key = seed_key()
+    assert key.range == "0 to 2,147,483,647"
+    assert "every episode" in key.meaning
+
+
+def test_an_unknown_part_suggests_a_near_one():
+    with pytest.raises(UsageError, match="did you mean 'transformer'") as caught:
+        section_of("transfomer")
+    assert "priority-sort" in caught.value.hint
