@@ -77,13 +77,12 @@ def test_matplotlib_gets_a_font_that_has_the_text(monkeypatch):
     from matplotlib.font_manager import findfont
     from matplotlib.ft2font import FT2Font
 
-    settings = fonts.for_matplotlib(["буква Ω", "$x$"])
-    with matplotlib.rc_context(settings):
+    with fonts.matplotlib_fonts(["буква Ω", "$x$"]):
+        assert not matplotlib.rcParams["text.parse_math"]
         known: set[int] = set()
         for family in matplotlib.rcParams["font.family"]:
             known |= set(FT2Font(findfont(family)).get_charmap())
     assert {ord(c) for c in "букваΩ"} <= known
-    assert settings["text.parse_math"] is False
 
 
 def test_a_broken_font_file_is_passed_over(monkeypatch, tmp_path):

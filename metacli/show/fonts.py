@@ -6,6 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
@@ -63,12 +64,21 @@ def text_width(text: str, size: int) -> float:
     return sum(_font(face, size).getlength(part) for face, part in _runs(text))
 
 
-def for_matplotlib(texts: Iterable[str]) -> dict[str, object]:
-    """The settings for `matplotlib.rc_context` under which these texts, made `legible`, show: they name the fonts.
+def joined(parts: list[str], size: int, width: float) -> list[str]:
+    """Parts, some blanks between them, as lines that are no wider than `width` pixels if a part is not."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}     {part}" if lines else part
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
-    A dollar sign stands for itself, no formula.
-    """
-    from matplotlib import font_manager
+
+def matplotlib_fonts(texts: Iterable[str]) -> AbstractContextManager[None]:
+    """While figures are drawn and saved: the fonts that these texts, made `legible`, need; a $ begins no formula."""
+    from matplotlib import font_manager, rc_context
 
     faces = {face: None for text in texts for face, _ in _runs(text) if face != _OWN}
     families = ["DejaVu Sans"]
@@ -76,7 +86,7 @@ def for_matplotlib(texts: Iterable[str]) -> dict[str, object]:
         font_manager.fontManager.addfont(face)
         name = font_manager.FontProperties(fname=face).get_name()
         families += [name] if name not in families else []
-    return {"font.family": families, "text.parse_math": False}
+    return rc_context({"font.family": families, "text.parse_math": False})
 
 
 @cache

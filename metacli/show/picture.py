@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from metacli.machine.files import atomic_output
 from metacli.show.channels import channel_rows
-from metacli.show.fonts import draw_text, text_width
+from metacli.show.fonts import draw_text, joined, text_width
 from metacli.show.samples import by_label, curve_points
 from metacli.tasks.sample import Sample
 
@@ -69,7 +69,7 @@ def _block(s: Sample) -> Image.Image:
     views = {"images": _image_panels, "channels": _channel_panels, "curve": _curve_panels}
     panels, notes = views[s.view](s)
     width = max(_across(panels), int(text_width(s.title, 19)) + 1)
-    names = _wrap([*(f"{label} = {name}" for label, name in s.legend), *notes], 13, width)
+    names = joined([*(f"{label} = {name}" for label, name in s.legend), *notes], 13, width)
     head = 32 + 18 * len(names) + (6 if names else 0)
     width = max([width, *(int(text_width(line, 13)) + 1 for line in names)])
     block = Image.new("RGB", (width, head + max(p.height for p in panels)), "white")
@@ -204,15 +204,3 @@ def _blend(colour: str, share: float) -> tuple[int, int, int]:
     """White at 0, `colour` at 1."""
     ink = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return tuple(round(255 + (c - 255) * float(share)) for c in ink)  # type: ignore[return-value]
-
-
-def _wrap(parts: list[str], size: int, width: int) -> list[str]:
-    """Parts joined into lines that are no wider than `width` pixels."""
-    lines: list[str] = []
-    for part in parts:
-        joined = f"{lines[-1]}     {part}" if lines else part
-        if lines and text_width(joined, size) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(part)
-    return lines
