@@ -94,8 +94,8 @@ def left_out(trace: MemoryTrace, wanted: list[str]) -> str:
 def in_use(shown: list[View]) -> np.ndarray:
     """The locations that are written or read with `USED` or more at some step, a few in any case; none without views.
 
-    In order from the end of the longest unused stretch on, which may pass from the last location to the first, as the
-    heads of an NTM do.
+    In order; where a quarter of all lie unused in one stretch, from its end on, which may pass from the last location
+    to the first, as the heads of an NTM do.
     """
     if not shown:
         return np.array([], int)
@@ -103,7 +103,7 @@ def in_use(shown: list[View]) -> np.ndarray:
     few = np.argsort(-peak, kind="stable")[: min(_FEWEST, len(peak))]
     used = np.union1d(np.flatnonzero(peak >= USED), few)
     gaps = np.diff(np.append(used, used[0] + len(peak)))
-    return np.roll(used, -(int(gaps.argmax()) + 1))
+    return np.roll(used, -(int(gaps.argmax()) + 1)) if gaps.max() > len(peak) / 4 else used
 
 
 def most_read(shown: list[View], rows: np.ndarray, most: int) -> np.ndarray:
