@@ -184,7 +184,7 @@ def inspect_memory(
     split: SplitName = "test",
     out: Annotated[Path | None, typer.Option(help="Also write the trace to files in this folder.")] = None,
     formats: Annotated[str, typer.Option("--format", help="Which files --out gets.")] = "npz,png,html,json",
-    head: Annotated[list[str] | None, typer.Option(help="Show this head (as in read0); repeatable.")] = None,
+    head: Annotated[list[str] | None, typer.Option(help="Show this head (as in read0), or all; repeatable.")] = None,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     as_json: AsJson = False,

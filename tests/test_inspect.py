@@ -21,7 +21,7 @@ from test_trace import hand_made
 
 from metacli.config.recipe import from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.inspect import command, figure, reading
+from metacli.inspect import command, figure, reading, telling
 from metacli.inspect.measures import MEANING, Usage, print_usage
 from metacli.inspect.page import page_data
 from metacli.inspect.terminal import print_trace
@@ -103,6 +103,51 @@ def test_chosen_heads_are_shown_one_by_one():
     assert "written, write0" in text
     assert "read0" not in text.replace("  read0 ", "")
     assert "strongest" not in text
+    assert "telling less" not in text
+
+
+def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
+    if not trace.heads or not trace.sample.answer.names_class:
+        return
+    shares, known = reading.on_right_class(trace), reading.right_steps(trace).any(1)
+    scores = dict(zip(reading.reading_heads(trace), shares[known].mean(0).tolist(), strict=True))
+    told = telling.telling(trace)
+    assert told == pytest.approx(scores)
+    assert list(told.values()) == sorted(told.values(), reverse=True)
+    shown = [v for v in telling.views(trace, []) if v.role != "write"]
+    assert [v.who for v in shown] == list(told)[: len(shown)]
+    writes = [h.weights for h in trace.heads if h.role == "write"]
+    for view in telling.views(trace, []):
+        if view.role == "write":
+            np.testing.assert_array_equal(view.values, np.max(writes, 0).T)
+    rest = list(told)[len(shown) :]
+    assert telling.left_out(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
+    assert [v.who for v in telling.views(trace, ["all"])] == [h.name for h in trace.heads]
+    assert telling.left_out(trace, ["all"]) == ""
+
+
+def test_a_head_that_copies_in_order_tells_more_than_one_that_stands_still():
+    eye = np.eye(8, dtype=np.float32)
+    reads = np.stack([np.repeat(eye[:1], 8, 0), eye[[0, 1, 2, 3, 0, 1, 2, 3]]], 1)
+    trace = hand_made(eye, eye, np.ones((8, 8), np.float32), 4)
+    trace = replace(trace, arrays=trace.arrays | {"read_weights": reads})
+    assert list(telling.telling(trace)) == ["read1", "read0"]
+
+
+@pytest.mark.parametrize(("correct", "expected"), [([True] * 4, 2), ([False, False, True, False], 3), ([False] * 4, 2)])
+def test_it_opens_on_the_first_wrong_answer_that_could_have_been_known(correct, expected):
+    trace = trace_of("ntm", "stream")
+    labels = ["0", "1", "0", "1"]
+    sample = replace(trace.sample, x_test=trace.sample.x_test[:4], labels_test=labels, scored=np.ones(4, bool))
+    trace = replace(trace, sample=sample, arrays=trace.arrays | {"correct": np.array(correct)})
+    assert telling.opening(trace) == expected
+
+
+def test_it_opens_on_the_first_question_where_all_are_right(trace):
+    right = replace(trace, arrays=trace.arrays | {"correct": trace.sample.scored})
+    known = reading.right_steps(trace).any(1)
+    expected = int(known.argmax()) if trace.sample.answer.names_class else 0
+    assert telling.opening(right) == trace.start + expected
 
 
 def test_an_unknown_head_names_the_known_ones():
@@ -226,20 +271,25 @@ def test_the_table_fits_80_columns_and_explains_every_measure(trace):
     assert all(f"{row['measure']}: {MEANING[row['measure']][:10]}" in text for row in usage.summary()["measures"])
 
 
-@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=6))
-def test_the_window_of_locations_holds_all_used_ones_in_one_stretch(count, used):
-    peak = np.zeros(count)
-    peak[[u for u in used if u < count]] = 0.5
-    rows = figure._window(peak)
-    assert len(set(rows.tolist())) == len(rows)
+@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=12), st.integers(1, 9))
+def test_the_locations_in_use_are_all_used_ones_in_order_round_the_ring(count, used, most):
+    values = np.zeros((count, 2))
+    values[[u for u in used if u < count], 1] = 0.5
+    view = telling.View("read0", "read", values, [""] * count)
+    rows = telling.in_use([view])
     assert {u for u in used if u < count} <= set(rows.tolist())
-    assert (np.diff(rows) % count == 1 % count).all()
+    assert len(set(rows.tolist())) == len(rows) == max(min(count, 8), (values[:, 1] > 0).sum())
+    assert (np.diff(rows) % count).sum() < count
+    fewer = telling.most_read([view], rows, most)
+    assert len(fewer) == min(most, len(rows))
+    assert values[fewer, 1].sum() == np.sort(values[rows, 1])[::-1][:most].sum()
+    assert [r for r in rows if r in fewer] == fewer.tolist()
 
 
 def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
     pytest.importorskip("matplotlib")
-    axes = figure.draw(trace, []).axes
-    titles = [ax.get_title(loc="left").split(",")[0] for ax in axes]
+    axes = figure.draw(trace, ["all"] if trace.heads else []).axes
+    titles = [ax.get_title(loc="left").split(",")[0].split(" by ")[-1] for ax in axes]
     for head in trace.heads:
         (image,) = axes[titles.index(head.name)].get_images()
         assert image.get_clim() == (0, 1)
@@ -248,9 +298,8 @@ def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
             np.testing.assert_array_equal(shown, reading.places(trace, head)[0])
         else:
             names = [text.get_text() for text in axes[titles.index(head.name)].get_yticklabels()]
-            first = int(names[0].split()[1])
-            rows = (first + np.arange(len(shown))) % head.weights.shape[1]
-            np.testing.assert_array_equal(shown, head.weights.T[rows])
+            every = -(-len(shown) // len(names))
+            np.testing.assert_array_equal(shown[::every], head.weights.T[[int(name.split()[1]) for name in names]])
     assert bool(trace.heads) or titles[2].endswith("of the last layer")
 
 
@@ -258,6 +307,7 @@ def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
     pytest.importorskip("matplotlib")
     trace = trace_of("mann", "independent")
     assert len(figure.draw(trace, ["read1"]).axes) < len(figure.draw(trace, []).axes)
+    assert len(figure.draw(trace, []).axes) < len(figure.draw(trace, ["all"]).axes)
     figure.save_figure(tmp_path / "f.png", trace, ["read1"])
     with Image.open(tmp_path / "f.png") as picture:
         assert picture.width >= 1000
@@ -320,4 +370,4 @@ def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     wrong = cli("inspect-memory", "-c", "m.pt", "--head", "read7")
     assert wrong.returncode == 2
     error, hint = wrong.stderr.splitlines()[-2:]
-    assert (error, hint) == ("error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1")
+    assert (error, hint) == ("error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1; or all")

@@ -18,6 +18,7 @@ from test_inspect import CASES, trace_of
 
 from metacli.errors import UsageError
 from metacli.inspect.page import page_data, save_page
+from metacli.inspect.telling import opening, telling
 from metacli.inspect.trace import MemoryTrace, record
 from metacli.models.memory.mann import MANN
 from metacli.tasks.sequences.copy import Copy
@@ -95,7 +96,20 @@ function hover(canvas, row, rows) {
   canvas.dispatchEvent(new PointerEvent("pointermove", { ...place, bubbles: true }));
   return document.getElementById("tip").textContent;
 }
-const result = { steps: [], errors: window.errors };
+const result = { steps: [], errors: window.errors, opened: selected() };
+const rows = () => [...document.querySelectorAll("#columns canvas")].map((canvas) => canvas.height);
+const everything = document.getElementById("all");
+result.inUse = rows();
+result.names = [...document.querySelectorAll("#odds small")].map((name) => name.textContent);
+result.told = document.getElementById("facts").textContent + document.getElementById("spoken").textContent;
+result.spill = document.getElementById("columns").scrollWidth - document.getElementById("columns").clientWidth;
+result.map = [document.getElementById("which").value, document.querySelector("#map canvas").height];
+result.reader = document.getElementById("reader").value;
+everything.checked = true; everything.dispatchEvent(new Event("change"));
+result.all = rows();
+const reader = document.getElementById("reader");
+reader.selectedIndex = 0; reader.dispatchEvent(new Event("change"));
+key("Home");
 for (let t = 0; t < buttons().length; t++) {
   const columns = [...document.querySelectorAll("#columns figure")].map((figure) => {
     const canvas = figure.querySelector("canvas"), rows = canvas.height;
@@ -140,15 +154,35 @@ document.body.append(pre);
 </script></body>"""
 
 
-def drive(trace: MemoryTrace, folder: Path, size: str = "1280,900", *options: str) -> dict:
+PLAY = """<script>
+const key = (name) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+const slider = document.getElementById("slider"), button = document.getElementById("play");
+const result = { seen: [], errors: window.errors };
+const look = () => result.seen.push([Number(slider.value), button.textContent]);
+const wait = (time) => new Promise((done) => setTimeout(done, time));
+(async () => {
+  key("Home"); look();
+  button.click(); await wait(1700); look();
+  key("p"); await wait(3000); look();
+  key("p"); await wait(1000); key("ArrowRight"); look(); await wait(3000); look();
+  key("End"); key("p"); look(); await wait(60000); look();
+  const pre = document.createElement("pre");
+  pre.id = "result";
+  pre.textContent = JSON.stringify(result);
+  document.body.append(pre);
+})();
+</script></body>"""
+
+
+def drive(trace: MemoryTrace, folder: Path, size: str = "1280,900", *options: str, script: str = DRIVE) -> dict:
     """Open the page of a trace in a headless Chromium, use it, and give what was seen."""
     save_page(folder / "page.html", trace, [])
     text = (folder / "page.html").read_text()
-    text = text.replace("<head>", f"<head>{CATCH}", 1).replace("</body>", DRIVE, 1)
+    text = text.replace("<head>", f"<head>{CATCH}", 1).replace("</body>", script, 1)
     (folder / "driven.html").write_text(text)
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     command += [f"--window-size={size}", f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=3000", *options]
+    command += [f"--virtual-time-budget={3000 if script == DRIVE else 90000}", *options]
     address = (folder / "driven.html").as_uri()
     done = subprocess.run([*command, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.S)
@@ -164,6 +198,15 @@ def test_in_a_browser_every_step_shows_the_numbers_of_the_trace(name, kind, tmp_
     seen = drive(trace, tmp_path)
     assert seen["errors"] == []
     data = page_data(trace, [])
+    assert seen["opened"] == data["opens"] == opening(trace)
+    assert seen["map"][0] == seen["reader"] == next(iter(telling(trace)))
+    assert set(seen["inUse"]) == {len(data["used"]) or len(data["heads"][0]["names"])}
+    assert set(seen["all"]) == {len(data["locations"]) or len(data["heads"][0]["names"])}
+    assert seen["names"] == [name for _, name in trace.sample.legend]
+    if trace.sample.legend:
+        answer = int(trace.sample.labels_test[data["opens"] - trace.start])
+        assert f"{answer} = {trace.sample.classes[answer]}" in seen["told"]
+    assert seen["spill"] <= 0
     heads = {entry["name"]: unpacked(entry) for entry in data["heads"]}
     assert len(seen["steps"]) == trace.steps
     for t, step in enumerate(seen["steps"]):
@@ -193,6 +236,18 @@ def test_in_a_browser_every_step_shows_the_numbers_of_the_trace(name, kind, tmp_
     assert (seen["stays"], seen["home"], seen["before"], seen["end"]) == (last, 0, 0, last)
     assert (seen["click"], seen["back"], seen["forward"], seen["slid"], seen["mapped"]) == (2, 1, 2, 3, 4)
     assert all(re.search(r": -?\d+\.\d{3}$", tip) for tip in seen["maps"])
+
+
+@browser
+@pytest.mark.parametrize(("options", "played"), [((), 2), (("--force-prefers-reduced-motion",), 0)])
+def test_in_a_browser_it_plays_until_it_is_paused_or_a_step_is_chosen(options, played, tmp_path: Path):
+    trace = trace_of("mann", "stream")
+    seen, last = drive(trace, tmp_path, "1280,900", *options, script=PLAY), trace.steps - 1
+    assert seen["errors"] == []
+    home, playing, paused, chosen, still, again, end = seen["seen"]
+    assert (home, playing, paused) == ([0, "Play"], [played, "Pause"], [played, "Play"])
+    assert chosen == still == [played + (2 if played else 1), "Play"]
+    assert (again, end) == ([0, "Pause"], [last, "Play"])
 
 
 @browser

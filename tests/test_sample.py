@@ -183,3 +183,27 @@ def test_one_channel_is_ink_on_white_and_three_are_colours(tmp_path: Path) -> No
     picture.save_samples(tmp_path / "out.png", [colour])
     with Image.open(tmp_path / "out.png") as page:
         assert (255, 0, 0) in {c for _, c in page.getcolors(100_000)}
+
+
+@pytest.mark.parametrize(("length", "beside"), [(1, True), (3, True), (6, False)])
+def test_few_steps_fill_the_picture_and_narrow_tasks_stand_side_by_side(length, beside, tmp_path: Path) -> None:
+    one, two = sample.collect(Copy(Copy.Config(length=length), 0), "test", 2)
+    pages = []
+    for samples in ([one], [one, two]):
+        picture.save_samples(tmp_path / "out.png", samples)
+        with Image.open(tmp_path / "out.png") as page:
+            pages.append(np.asarray(page.convert("L")))
+    framed = (pages[0] < 250).mean(0) > 1 / 3  # columns where frames or ink cross a third of the rows
+    assert np.flatnonzero(framed)[-1] > pages[0].shape[1] / 2
+    assert (pages[1].shape[1] > 1.6 * pages[0].shape[1]) == beside
+    assert (pages[1].shape[0] == pages[0].shape[0]) == beside
+
+
+def test_class_names_of_other_scripts_are_drawn_as_themselves(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")  # brings DejaVu Sans
+    (one,) = sample.collect(Fake(ways=2), "test", 1)
+    pages = []
+    for i, name in enumerate(["буква Ж", "буква Щ", "Ωμέγα"]):
+        picture.save_samples(tmp_path / f"{i}.png", [replace(one, classes=[name, "plain"])])
+        pages.append((tmp_path / f"{i}.png").read_bytes())
+    assert len(set(pages)) == 3

@@ -125,7 +125,7 @@ class TestAgainstLoops:
 
     @pytest.mark.parametrize("mode", ["independent", "stream", "sequence"])
     def test_the_trace_is_of_the_weights_that_made_the_logits(self, positions, smear, mode):
-        """On each task's own items: the mean over the heads of the loops' weights; the logits of `forward`."""
+        """On each task's own items: the loops' weights, layer by layer; the logits of `forward`."""
         model = make(mode, positions=positions, smear_keys=smear)
         (x, y), (asked, late) = items(2, 6), items(2, 3, seed=2)
         mask = torch.arange(6) < torch.tensor([[4], [6]]) if mode == "sequence" else None
@@ -146,12 +146,16 @@ class TestAgainstLoops:
             labels = torch.cat([y[task, :real], blank if late is None else late[task]])
             line = torch.cat([x[task, :real], asked[task]])
             if mode != "independent":
-                np.testing.assert_allclose(own.transpose(0, 1), by_loops(model, line, labels)[1].mean(1), atol=1e-12)
+                np.testing.assert_allclose(
+                    own.transpose(0, 1), by_loops(model, line, labels)[1].reshape(own.transpose(0, 1).shape), atol=1e-12
+                )
                 continue
             for q in range(3):
                 places = [*range(real), real + q]
-                expected = by_loops(model, line[places], labels[places])[1].mean(1)
-                np.testing.assert_allclose(own[places][..., places].transpose(0, 1), expected, atol=1e-12)
+                expected = by_loops(model, line[places], labels[places])[1]
+                np.testing.assert_allclose(
+                    own[places][..., places].transpose(0, 1), expected.reshape(-1, real + 1, real + 1), atol=1e-12
+                )
 
 
 @pytest.mark.parametrize("turning", [False, True])

@@ -1,17 +1,19 @@
-"""A trace as a picture: the papers' figure, inputs above, then every head on one fixed scale from 0 to 1."""
+"""A trace as a picture: the papers' figure, inputs above, then the heads on one fixed scale from 0 to 1."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metacli.errors import MetacliError
-from metacli.inspect.reading import USED, answer_word, choose, places, step_label
+from metacli.inspect.panels import Panel, memory_panels
+from metacli.inspect.reading import answer_word, step_label
 from metacli.inspect.trace import MemoryTrace
 from metacli.machine.files import atomic_output
 from metacli.show.channels import channel_rows
+from metacli.show.fonts import joined, legible, matplotlib_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,13 +24,9 @@ _RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, to
 _LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
 _ITEM = 0.94  # of a step's width, for an image
 
-READ_ME = {
-    "locations": "Each column is a step, each row a memory location; bright is where a head wrote or read. "
-    "A location bright in a read panel gives back what was written where the same row is bright in a write panel.",
-    "steps": "Each column is a step, each row a step that it could look at; bright is where the block looked. "
-    "An answer is well founded where the row has the same label as the column.",
-    "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
-}
+_DPI = 130
+_ROW = 0.16  # inches of a location or step, which its name needs
+_TALLEST = 6.0, 2.4  # inches of a panel, where there are few and where there are many
 
 
 def need_matplotlib() -> None:
@@ -48,28 +46,31 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
         UsageError: no such head.
     """
     need_matplotlib()
-    figure = draw(trace, heads)
-    with atomic_output(path) as part:
-        figure.savefig(part, format="png")
+    with matplotlib_fonts(trace.sample.classes):  # also while saving, which makes some labels
+        figure = draw(trace, heads)
+        with atomic_output(path) as part:
+            figure.savefig(part, format="png")
 
 
 def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
-    """Inputs along the time axis, answers, write and read weightings of every head, usage.
+    """Inputs along the time axis, answers, write and read weightings, usage.
 
     Args:
-        heads: names of the heads to draw; empty for all.
+        heads: names of the heads to draw, or `all`; empty for the most telling, see `telling.views`.
     """
     from matplotlib.figure import Figure
 
-    panels = _panels(trace, heads)
+    panels, notes = memory_panels(trace, heads)
     width = float(np.clip(1.8 + 0.3 * trace.steps, 8.5, 24))
-    tallest = 2.4 if len(panels) <= 4 else 1.4
+    tallest = _TALLEST[len(panels) > 4]
     heights = [_input_height(trace, width), 0.5, *(_height(len(p.values), tallest) for p in panels)]
-    figure = Figure(figsize=(width, sum(heights) + 0.42 * len(heights) + 1.2), dpi=130, layout="constrained")
+    classes = _classes(trace, width)
+    room = sum(heights) + 0.42 * len(heights) + 1.2 + 0.16 * len(classes)
+    figure = Figure(figsize=(width, room), dpi=_DPI, layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
-    _draw_inputs(axes[0], trace)
+    _draw_inputs(axes[0], trace, classes)
     _draw_answers(axes[1], trace)
-    images = [_draw_panel(ax, panel, tallest) for panel, ax in zip(panels, axes[2:], strict=True)]
+    images = [_draw_panel(ax, panel, height) for panel, ax, height in zip(panels, axes[2:], heights[2:], strict=True)]
     for ax in axes:
         ax.set_xlim(-0.6, trace.steps - 0.4)
         ax.spines[["top", "right"]].set_visible(False)
@@ -81,77 +82,19 @@ def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
     if panels:
         bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
         bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
-        figure.supxlabel(_wrapped(READ_ME[panels[0].kind], width), fontsize=9, color=_INK)
+        figure.supxlabel("\n".join(_wrapped(note, width) for note in notes), fontsize=9, color=_INK)
     return figure
-
-
-class _Panel(NamedTuple):
-    """A heat map: values (rows, T) from `low` to 1, a name for each row, and the kind of its rows (see `READ_ME`)."""
-
-    values: np.ndarray
-    names: list[str]
-    title: str
-    kind: str
-    low: float = 0.0
 
 
 def _height(rows: int, tallest: float) -> float:
     """In inches; no row gets less than a pixel."""
-    return max(min(tallest, max(0.8, 0.13 * rows)), rows / 110)
+    return max(min(tallest, max(0.8, _ROW * rows)), rows / 110)
 
 
-def _panels(trace: MemoryTrace, heads: list[str]) -> list[_Panel]:
-    """What to draw under the answers: every head, then usage; or the states of a model without heads."""
-    panels = []
-    for head in choose(trace, heads):
-        kind = "steps" if head.role == "attention" else "locations"
-        panels.append(_Panel(*places(trace, head), f"{head.name}, heaviest weight {head.weights.max():.2f}", kind))
-    locations = [p.values for p in panels if p.kind == "locations"]
-    if locations:
-        names = next(p.names for p in panels if p.kind == "locations")
-        for name in trace.names("usage"):
-            values, most = trace.arrays[name].T, max(float(trace.arrays[name].max()), 1e-9)
-            panels.append(
-                _Panel(values / most, names, f"{name}, as a share of its largest value, {most:.2f}", "locations")
-            )
-        rows = _window(np.max(locations, (0, 2)))
-        panels = [
-            p._replace(values=p.values[rows], names=[names[r] for r in rows]) if p.kind == "locations" else p
-            for p in panels
-        ]
-    return panels or _state_panels(trace)
-
-
-def _state_panels(trace: MemoryTrace) -> list[_Panel]:
-    panels = []
-    for name, about in trace.about.items():
-        if about.axes == ("layer", "unit"):
-            values = trace.arrays[name][:, -1].T
-            units = np.argsort(-values.std(1), kind="stable")[:40]
-            cut = "; beyond 1 as 1" if np.abs(values).max() > 1 else ""
-            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first{cut}"
-            panels.append(_Panel(values[units].clip(-1, 1), [f"unit {u}" for u in units], title, "units", -1.0))
-    return panels
-
-
-def _window(peak: np.ndarray) -> np.ndarray:
-    """The locations to show, given the heaviest weight of each (L,): one stretch of all used ones, with a margin.
-
-    It may pass from the last location to the first, as the heads of an NTM do; all locations where none is used.
-    """
-    used, count = np.flatnonzero(peak >= USED), len(peak)
-    if not len(used):
-        return np.arange(count)
-    gaps = np.diff(np.append(used, used[0] + count))
-    first = int(used[(int(gaps.argmax()) + 1) % len(used)]) - 1
-    length = max(count - int(gaps.max()) + 3, 8)
-    return np.arange(count) if length >= count else np.arange(first, first + length) % count
-
-
-def _draw_panel(ax: Axes, panel: _Panel, tallest: float) -> Any:
+def _draw_panel(ax: Axes, panel: Panel, height: float) -> Any:
     names = panel.names
     image = ax.imshow(panel.values, aspect="auto", cmap=_MAP, vmin=panel.low, vmax=1, interpolation="nearest")
-    step = max(1, -(-len(names) // int(tallest * 7)))
+    step = max(1, -(-len(names) // int(height * 7)))
     rows = list(range(0, len(names), step))
     ax.set_yticks(rows, [names[r] for r in rows], fontsize=7)
     ax.set_title(panel.title, fontsize=9, loc="left", color=_INK)
@@ -169,11 +112,17 @@ def _input_height(trace: MemoryTrace, width: float) -> float:
     )
 
 
-def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
+def _classes(trace: MemoryTrace, width: float) -> list[str]:
+    """Lines that name the class of each label."""
+    named = [f"{label} = {legible(name)}" for label, name in trace.sample.legend]
+    return joined(named, round(9 * 1.15 * _DPI / 72), (width - 2.5) * _DPI)  # DejaVu is wider than Pillow's own font
+
+
+def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     """Images, each at its step with its label below; or bits: inputs, right answers, the model's answers."""
     s = trace.sample
     if s.view != "images":
-        _draw_channels(ax, trace)
+        _draw_channels(ax, trace, classes)
         return
     for t, item in enumerate(trace.arrays["x"]):
         shown = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
@@ -187,10 +136,11 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace) -> None:
     ax.tick_params(bottom=False)
     ax.spines[["left", "bottom"]].set_visible(False)
     late = "; in front of each question the label of the item before has come" if s.mode == "stream" else ""
-    ax.set_title(f"inputs, with labels; ? marks the items of D_test{late}", fontsize=9, loc="left", color=_INK)
+    title = f"inputs, with labels; ? marks the items of D_test{late}"
+    ax.set_title("\n".join([*classes, title]), fontsize=9, loc="left", color=_INK)
 
 
-def _draw_channels(ax: Axes, trace: MemoryTrace) -> None:
+def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     """Inputs, right answers and the model's, time across; labels that are words stand below."""
     rows, s = channel_rows(trace.sample, trace.decoded), trace.sample
     parts = {"inputs": rows.inputs, "right answers": rows.answers, "model's answers": rows.guesses}
@@ -207,7 +157,7 @@ def _draw_channels(ax: Axes, trace: MemoryTrace) -> None:
             ax.text(t, edges[-1] - 0.4, step_label(trace, t), ha="center", va="top", fontsize=7, color=_INK)
     scaled = "; real numbers from white, the lowest, to black, each row by itself" if rows.notes else "; dark is 1"
     title = "inputs and labels" if s.answer.names_class else "inputs, right answers and the model's"
-    ax.set_title(f"{title}{scaled}", fontsize=9, loc="left", color=_INK)
+    ax.set_title("\n".join([*classes, f"{title}{scaled}"]), fontsize=9, loc="left", color=_INK)
 
 
 def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
+from metacli.inspect.telling import View, in_use, opening, telling
 from metacli.inspect.trace import COMMON, MemoryTrace
 from metacli.machine.files import atomic_output
 from metacli.show.channels import channel_rows
@@ -23,6 +24,7 @@ _CIVIDIS = [
     [111, 112, 115], [125, 124, 120], [140, 136, 120], [155, 148, 118], [171, 160, 114], [188, 174, 108],
     [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ]  # fmt: skip
+_SCRIPTS = ("page.js", "page_memory.js", "page_steps.js")  # one after the other
 _LARGEST = 3_000_000  # numbers of an array in the page; larger ones are in the other files only
 
 
@@ -38,12 +40,11 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     """
     trace.check()
     data = json.dumps(page_data(trace, heads), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    text = {
-        name: resources.files(__package__).joinpath(f"page.{name}").read_text("utf-8") for name in ("html", "css", "js")
-    }
-    script = text["js"].replace("__MAP__", json.dumps(_CIVIDIS))
-    page = text["html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
-    page = page.replace("__CSS__", text["css"]).replace("__JS__", script).replace("__DATA__", data)
+    files = resources.files(__package__)
+    text = {name: files.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
+    script = "\n".join(text[name] for name in _SCRIPTS).replace("__MAP__", json.dumps(_CIVIDIS))
+    page = text["page.html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
+    page = page.replace("__CSS__", text["page.css"]).replace("__JS__", script).replace("__DATA__", data)
     with atomic_output(path) as part:
         part.write_text(page, encoding="utf-8")
 
@@ -51,9 +52,12 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
     """What the page's script reads, as plain values; see page.js."""
     s = trace.sample
-    chosen = []
+    chosen, locations, ways = [], [], []
     for head in choose(trace, heads):
         values, names = places(trace, head)
+        if head.role != "attention":
+            locations = names
+            ways.append(View(head.name, head.role, values, names))
         about = trace.about[trace.names(head.role)[0]]
         entry = {"name": head.name, "role": head.role, "text": about.text, **_packed(values.T, 0.0, 1.0)}
         chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
@@ -68,8 +72,13 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         "score": trace.verdict,
         "legend": " · ".join(f"{label} = {name}" for label, name in s.legend),
         "places": "Memory after this step" if trace.names("memory") else "Looked at by this step",
+        "names": dict(s.legend),
         "mode": s.mode,
         "start": trace.start,
+        "opens": opening(trace),
+        "locations": locations,
+        "used": in_use(ways).tolist(),
+        "first": next(iter(telling(trace)), ""),
         "items": _items(trace),
         "heads": chosen,
         "arrays": arrays,

@@ -7,11 +7,12 @@ import numpy as np
 from metacli.errors import UsageError
 from metacli.inspect.trace import Head, MemoryTrace
 
+ALL = "all"  # in place of a head's name
 USED = 0.1  # a location is used where some step writes it with at least this weight
 
 
 def choose(trace: MemoryTrace, wanted: list[str]) -> list[Head]:
-    """The heads of these names, in the trace's order; all of them for an empty list.
+    """The heads of these names, in the trace's order; all of them for an empty list or one with `ALL`.
 
     Raises:
         UsageError: no such head, or the model has none.
@@ -22,10 +23,10 @@ def choose(trace: MemoryTrace, wanted: list[str]) -> list[Head]:
             f"{trace.model} has no memory, so no head {wanted[0]!r}",
             f"its trace holds {', '.join(name for name in trace.about if name in trace.arrays)}; leave --head out",
         )
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in wanted if name not in (*known, ALL)]
     if unknown:
-        raise UsageError(f"no head {unknown[0]!r} in this {trace.model}", f"its heads: {', '.join(known)}")
-    return [h for h in trace.heads if not wanted or h.name in wanted]
+        raise UsageError(f"no head {unknown[0]!r} in this {trace.model}", f"its heads: {', '.join(known)}; or {ALL}")
+    return [h for h in trace.heads if not wanted or ALL in wanted or h.name in wanted]
 
 
 def reading_heads(trace: MemoryTrace) -> list[str]:
@@ -118,17 +119,30 @@ def follows(sources: np.ndarray, start: int) -> float:
 def places(trace: MemoryTrace, head: Head) -> tuple[np.ndarray, list[str]]:
     """What a picture of a head has as its rows: (rows, T) weights, and a name for each.
 
-    Locations as they are. Steps that attention looked at: where every question stands alone (K-shot), the items of
-    D_train and one row for the step itself, as no question sees another.
+    Locations as they are, in K-shot with the label of the item that was written there. Steps that attention looked
+    at: where every question stands alone (K-shot), the items of D_train and one row for the step itself, as no
+    question sees another.
     """
     if head.role != "attention":
-        return head.weights.T, [f"location {i}" for i in range(head.weights.shape[1])]
+        labels = _written_labels(trace)
+        return head.weights.T, [f"location {i}{f' ({label})' if label else ''}" for i, label in enumerate(labels)]
     names = [f"step {t}{f' ({label})' if (label := step_label(trace, t)) else ''}" for t in range(trace.steps)]
     if trace.sample.mode != "independent":
         return head.weights.T, names
     own = head.weights.diagonal()[None]
     others = head.weights - np.diag(own[0])
     return np.concatenate([others[:, : trace.start].T, own]), [*names[: trace.start], "itself"]
+
+
+def _written_labels(trace: MemoryTrace) -> list[str]:
+    """Of each location the label of the item of D_train that wrote it most; '' where none did, and in order."""
+    writes = [h.weights for h in trace.heads if h.role == "write"]
+    count = next(h.weights.shape[1] for h in trace.heads if h.role != "attention")
+    if trace.sample.mode != "independent" or not writes or not trace.start:
+        return [""] * count
+    learning = np.max(writes, 0)[: trace.start]
+    heaviest = learning.max(0)
+    return [step_label(trace, int(t)) if w >= USED else "" for t, w in zip(learning.argmax(0), heaviest, strict=True)]
 
 
 def step_label(trace: MemoryTrace, step: int) -> str:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metacli.inspect.reading import USED, answer_word, choose, on_right_class, places, reading_heads, step_label
+from metacli.inspect.reading import answer_word, on_right_class, reading_heads, step_label
+from metacli.inspect.telling import first_heads, in_use, left_out, most_read, telling, views
 from metacli.inspect.trace import Head, MemoryTrace
 from metacli.show.heatmap import heat_map
 from metacli.show.plot import Points, plot
@@ -18,16 +19,17 @@ from metacli.show.samples import curve_points
 
 _ROWS = 24  # of a heat map
 _STEPS = 60  # lines of the table
+_SHARES = 8  # heads whose share on the right class is told
 
 
 def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     """The answers, step by step what was written and read, and one heat map for each way of looking at memory.
 
     Args:
-        heads: names of the heads to show one by one; empty for all of a kind together.
+        heads: names of the heads to show one by one, or `all`; empty for the most telling, see `telling.views`.
     """
     s = trace.sample
-    chosen = choose(trace, heads)
+    chosen = first_heads(trace, heads)
     console.print(Text(f"{trace.model} on {s.title}", style="bold"))
     for label, name in s.legend:
         console.print(Text(f"  {label} = {name}", style="dim"))
@@ -41,7 +43,9 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
         console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
     if trace.sources is not None and s.answer.names_class:
         _print_shares(console, trace)
-    _print_maps(console, trace, chosen, one_by_one=bool(heads))
+    _print_maps(console, trace, heads)
+    if note := left_out(trace, heads):
+        console.print(Text(note, style="dim"))
 
 
 def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
@@ -99,16 +103,21 @@ def _answer(trace: MemoryTrace, question: int) -> Text:
 
 def _print_shares(console: Console, trace: MemoryTrace) -> None:
     shares, correct = on_right_class(trace), trace.arrays["correct"]
+    names, order = reading_heads(trace), list(telling(trace))
     console.print()
     console.print("share of each head's weight on the right class (right answers, wrong answers)", highlight=False)
-    for i, name in enumerate(reading_heads(trace)):
-        parts = [f"{shares[mask, i].mean():.2f}" if mask.any() else " -  " for mask in (correct, ~correct)]
-        console.print(f"  {name:<8} {parts[0]}  {parts[1]}", highlight=False)
+    for name in order[:_SHARES]:
+        share = shares[:, names.index(name)]
+        parts = [f"{share[mask].mean():.2f}" if mask.any() else " -  " for mask in (correct, ~correct)]
+        console.print(f"  {name:<{max(map(len, names))}}  {parts[0]}  {parts[1]}", highlight=False)
+    if len(order) > _SHARES:
+        console.print(f"  and {len(order) - _SHARES} heads with less", highlight=False)
 
 
-def _print_maps(console: Console, trace: MemoryTrace, heads: list[Head], one_by_one: bool) -> None:
+def _print_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     footers = _footers(trace)
-    if not heads:
+    shown = views(trace, heads)
+    if not shown:
         states = [name for name, about in trace.about.items() if about.axes == ("layer", "unit")]
         if not states:
             return
@@ -119,28 +128,16 @@ def _print_maps(console: Console, trace: MemoryTrace, heads: list[Head], one_by_
         title = f"{name} of the last layer, the {len(units)} units that move most: blank -1, full 1"
         _map(console, title, values, [f"unit {u}" for u in units], footers)
         return
-    for role, verb in (("write", "written"), ("read", "read"), ("attention", "looked at")):
-        same = [h for h in heads if h.role == role]
-        groups = [[h] for h in same] if one_by_one or role == "attention" else [same] if same else []
-        for group in groups:
-            weights = np.max([places(trace, h)[0] for h in group], 0)  # (places, T)
-            names = places(trace, group[0])[1]
-            rows = _busiest(weights)
-            who = group[0].name if len(group) == 1 else f"the strongest of {len(group)} heads"
-            fainter = len(names) - len(rows)
-            rest = f"; {fainter} fainter rows left out" if fainter else ""
-            title = f"{verb}, {who}: 0 blank, 1 full; heaviest weight {weights.max():.2f}{rest}"
-            _map(console, title, weights[rows], [names[r] for r in rows], footers)
+    verbs = {"write": "written", "read": "read", "attention": "looked at"}
+    locations = [v for v in shown if v.role != "attention"]
+    same = most_read(locations, in_use(locations), _ROWS)  # a row of what was read is one of what was written
+    for view in shown:
+        rows = same if view.role != "attention" else most_read([view], np.arange(len(view.names)), _ROWS)
+        rest = f"; {others} other rows left out" if (others := len(view.names) - len(rows)) else ""
+        title = f"{verbs[view.role]}, {view.who}: 0 blank, 1 full; heaviest weight {view.values.max():.2f}{rest}"
+        _map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
     marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
     console.print(Text(f"part: D is D_train, ? is D_test{marks}", style="dim"))
-
-
-def _busiest(weights: np.ndarray) -> np.ndarray:
-    """The rows that reach `USED` at some step, at most the `_ROWS` heaviest, in order; at least a few."""
-    peak = weights.max(1)
-    order = np.argsort(-peak, kind="stable")
-    count = min(_ROWS, max(6, int((peak >= USED).sum())))
-    return np.sort(order[:count])
 
 
 def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:

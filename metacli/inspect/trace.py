@@ -26,7 +26,7 @@ class Head(NamedTuple):
     """One head on the time axis.
 
     Attributes:
-        name: read0, write1, block2, ...
+        name: read0, write1, block2, layer0.head1, ...
         role: read, write or attention.
         weights: (T, places), rows that sum to 1; places are locations, or the T steps themselves for attention.
     """
@@ -90,7 +90,8 @@ class MemoryTrace:
         for role, word in words.items():
             for name in self.names(role):
                 weights = self.arrays[name]
-                found += [Head(f"{word}{i}", role, weights[:, i]) for i in range(weights.shape[1])]
+                called = self.about[name].names or [f"{word}{i}" for i in range(weights.shape[1])]
+                found += [Head(n, role, weights[:, i]) for i, n in enumerate(called)]
         return found
 
     @cached_property
@@ -202,6 +203,7 @@ def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "steps": {"d_train": trace.start, "d_test": len(s.x_test)},
         "arrays": {
             name: {"axes": ["query" if name in _BY_QUERY else "step", *a.axes], "text": a.text, "role": a.role}
+            | ({"names": a.names} if a.names else {})
             for name, a in trace.about.items()
         },
     }

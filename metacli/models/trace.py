@@ -23,12 +23,14 @@ class ArrayInfo(NamedTuple):
             location's earlier content that survives the step. `links` (location, location): which was written after
             which.
         total: of the first four, what a row sums to at least and at most.
+        names: of the entries of the first axis; empty where their numbers say enough.
     """
 
     axes: tuple[str, ...]
     text: str
     role: Role = ""
     total: tuple[float, float] = EXACTLY_1
+    names: tuple[str, ...] = ()
 
 
 class Traced(NamedTuple):

@@ -153,21 +153,28 @@ class Transformer(MetaLearner):
         return self._ask(phi, x_test, y_previous)
 
     def trace(self, episode: Episode) -> Trace:
-        """The attention of every layer, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
+        """The attention of every head, on the time axis of D_train and D_test; see `MetaLearner.trace`.
+
+        Each head by itself, layer by layer: their mean would hide the one that finds the class again.
+        """
         seen, count = episode.x_train.shape[1], episode.x_test.shape[1]
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
-        weights = phi.keys.new_zeros(len(episode), seen + count, len(self.blocks), seen + count)
+        heads = self.config.layers * self.config.heads
+        weights = phi.keys.new_zeros(len(episode), seen + count, heads, seen + count)
         if seen:
             learning: list[Tensor] = []
             nothing = self._nothing(len(episode))
             inputs = self.inputs(episode.x_train, episode.y_train)
             self._run(nothing, inputs, None, parallel=False, looked=learning)
-            weights[:, :seen, :, :seen] = torch.stack(learning, 2)
+            weights[:, :seen, :, :seen] = torch.cat(learning, 1).transpose(1, 2)
         asked: list[Tensor] = []
         logits = self._ask(phi, episode.x_test, episode.y_previous, asked)
-        weights[:, seen:] = torch.stack(asked, 2)
-        text = "the weights of each layer over the steps before and the step itself, mean over its heads, sum to 1"
-        return Trace(logits, {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))})
+        weights[:, seen:] = torch.cat(asked, 1).transpose(1, 2)
+        text = "the weights of each head, layer by layer, over the steps before and the step itself, sum to 1"
+        c = self.config
+        names = tuple(f"layer{i}.head{j}" for i in range(c.layers) for j in range(c.heads))
+        about = ArrayInfo(("head", "step"), text, "attention", names=names)
+        return Trace(logits, {"attention": Traced(weights, about)})
 
     def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None, looked: list[Tensor] | None = None) -> Tensor:
         parallel = self.spec.mode == "independent"
@@ -188,7 +195,7 @@ class Transformer(MetaLearner):
 
         Args:
             mask: (B, T) bool, False at padding, which stands at the end; None: all are real.
-            looked: where given, takes the attention of each layer, (B, T, S + T), mean over the heads.
+            looked: where given, takes the attention of each layer, (B, heads, T, S + T).
 
         Returns:
             The last layer's items (B, T, width), before it where they were not asked, and the phi of these items alone.
@@ -212,7 +219,7 @@ class Transformer(MetaLearner):
             key, value = torch.cat([phi.keys[:, layer], key], 2), torch.cat([phi.values[:, layer], value], 2)
             x = block(x, query, key, value, visible)
             if looked is not None:
-                looked.append(attention(query, key, visible).mean(1))
+                looked.append(attention(query, key, visible))
         return x, Phi(torch.stack(keys, 1), torch.stack(values, 1), real, torch.stack(last, 1))
 
     def _turn(self, padding_mask: Tensor, inputs: Tensor, parallel: bool) -> Tensor:

@@ -1,0 +1,82 @@
+"""What a figure draws of the memory: a heat map for each head that tells something, and the rows that hold it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metacli.inspect.reading import ALL, right_steps, uniform_baseline
+from metacli.inspect.telling import View, in_use, left_out, most_read, telling, views
+from metacli.inspect.trace import MemoryTrace
+
+_MOST = 28  # locations shown, unless all heads are asked for
+
+READ_ME = {
+    "locations": "Each column is a step, each row a memory location; bright is where a head wrote or read. "
+    "A location bright in a read panel gives back what was written where the same row is bright in a write panel.",
+    "steps": "Each column is a step, each row a step that it could look at; bright is where the head looked. "
+    "An answer is well founded where the row has the same label as the column.",
+    "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
+}
+
+
+class Panel(NamedTuple):
+    """A heat map: values (rows, T) from `low` to 1, a name for each row, and the kind of its rows (see `READ_ME`)."""
+
+    values: np.ndarray
+    names: list[str]
+    title: str
+    kind: str
+    low: float = 0.0
+
+
+def memory_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], list[str]]:
+    """What to draw under the answers: heads, then usage; or the states of a model without heads. And how to read it.
+
+    Args:
+        heads: names of the heads to draw, or `all`; empty for the most telling, see `views`.
+    """
+    shown = views(trace, heads)
+    locations = [v for v in shown if v.role != "attention"]
+    used = in_use(locations)
+    rows = used if ALL in heads else most_read(locations, used, _MOST)
+    panels = []
+    for view in shown:
+        if view.role == "attention":
+            panels.append(Panel(view.values, view.names, _about(trace, view), "steps"))
+        else:
+            names = [view.names[r] for r in rows]
+            panels.append(Panel(view.values[rows], names, _about(trace, view), "locations"))
+    for name in trace.names("usage") if locations else []:
+        values, most = trace.arrays[name].T[rows], max(float(trace.arrays[name].max()), 1e-9)
+        title = f"{name}, as a share of its largest value, {most:.2f}"
+        panels.append(Panel(values / most, panels[0].names, title, "locations"))
+    panels = panels or _state_panels(trace)
+    notes = [READ_ME[panels[0].kind]] if panels else []
+    if len(rows) < len(used):
+        notes.append(f"Of {len(used)} locations in use the {len(rows)} read most: --head all shows every one.")
+    return panels, notes + [note for note in [left_out(trace, heads)] if note]
+
+
+def _about(trace: MemoryTrace, view: View) -> str:
+    """The title of a panel: who, how much of its weight was well placed, how heavy a weight gets."""
+    verb = {"write": "written by", "read": "read by", "attention": "looked at by"}[view.role]
+    share, heaviest = "", f", heaviest weight {view.values.max():.2f}"
+    if view.who in (shares := telling(trace)) and trace.sample.answer.names_class:
+        even = uniform_baseline(trace)[right_steps(trace).any(1)]
+        spread = f" (spread evenly {even.mean():.2f})" if len(even) else ""
+        share = f", {shares[view.who]:.2f} of its weight on the right class{spread}"
+    return f"{verb} {view.who}{share}{heaviest}"
+
+
+def _state_panels(trace: MemoryTrace) -> list[Panel]:
+    panels = []
+    for name, about in trace.about.items():
+        if about.axes == ("layer", "unit"):
+            values = trace.arrays[name][:, -1].T
+            units = np.argsort(-values.std(1), kind="stable")[:40]
+            cut = "; beyond 1 as 1" if np.abs(values).max() > 1 else ""
+            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first{cut}"
+            panels.append(Panel(values[units].clip(-1, 1), [f"unit {u}" for u in units], title, "units", -1.0))
+    return panels
