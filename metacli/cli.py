@@ -34,7 +34,8 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
 ]
-CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help="A .pt file, or a run directory (its best).")]
+CHECKPOINT = "A .pt file, a run directory, or a shipped name."
+CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help=CHECKPOINT)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 ThreadCount = Annotated[str, typer.Option("--threads", help="A number, or auto: as many as help.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
@@ -121,6 +122,7 @@ def evaluate(
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
+    from metacli.training import weights
     from metacli.training.evaluation import evaluate as run_evaluation
     from metacli.training.evaluation import tasks_for
     from metacli.training.progress import tell
@@ -129,7 +131,7 @@ def evaluate(
     from metacli.training.trial import forward_pass
 
     wanted = parse(threads)
-    saved = checkpoints.load(checkpoint)
+    saved = checkpoints.load(weights.find(checkpoint))
     recipe, distribution = tasks_for(saved, overrides or [], part)
     prepare(recipe.seed)
     chosen, reason = choose_device(device)
@@ -200,13 +202,14 @@ def inspect_memory(
     from metacli.machine.runtime import prepare as prepare_runtime
     from metacli.machine.threads import choose, parse
     from metacli.training import checkpoint as checkpoints
+    from metacli.training import weights
     from metacli.training.progress import tell
     from metacli.training.trial import forward_pass
 
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or --out and --head")
     wanted, count = command.formats(formats) if out else [], parse(threads)
-    saved = checkpoints.load(checkpoint)
+    saved = checkpoints.load(weights.find(checkpoint))
     prepare_runtime(saved.recipe.seed)
     chosen, reason = choose_device(device)
     model, distribution = command.prepare(saved, overrides or [], part, chosen)
@@ -220,6 +223,39 @@ def inspect_memory(
     _show(as_json, command.as_json(trace), lambda console: print_trace(console, trace, head or []))
     for path in command.save(out, trace, wanted, head or []) if out else []:
         print(f"wrote   {path}", file=sys.stderr)
+
+
+@app.command(
+    epilog="Examples: metacli predict --support my-classes --query a.png b.png | "
+    "metacli predict --support my-classes --query folder --png sheet.png | "
+    "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
+)
+def predict(
+    support: Annotated[Path, typer.Option(help="A folder: one directory for each new class, a picture or more in it.")],
+    query: Annotated[list[Path], typer.Option(help="A picture or a folder of them; more may follow.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[QUERY]...", help="Further ones.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Default: what suits.")
+    ] = None,
+    orders: Annotated[int | None, typer.Option(min=1, max=1000, help="Orders of the examples to average over.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw a contact sheet into this picture.")] = None,
+    threads: ThreadCount = "1",
+    as_json: AsJson = False,
+) -> None:
+    """Recognise new classes from a few pictures of each: no training, one look at the examples."""
+    from metacli.learner import ORDERS, load
+    from metacli.machine.threads import choose, parse
+    from metacli.predict import command
+    from metacli.predict.sheet import save_sheet
+    from metacli.predict.table import print_prediction
+
+    choose(parse(threads))
+    found = command.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
+    command.say(found)
+    if png:
+        save_sheet(png, found)
+    _show(as_json, found.as_json(), lambda console: print_prediction(console, found))
+    raise typer.Exit(0 if found.questions else 1)
 
 
 @app.command(

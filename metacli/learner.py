@@ -78,7 +78,8 @@ class Learner:
 
     def predict(self, images: Iterable[Any]) -> np.ndarray:
         """The most probable class of each picture, (Q,) of `classes_`."""
-        return self.classes_[self.predict_proba(images).argmax(1)]
+        found = self.predict_proba(images)
+        return self.classes_[found.argmax(1)]
 
     def predict_proba(self, images: Iterable[Any]) -> np.ndarray:
         """(Q, classes) probabilities in the order of `classes_`; rows sum to 1.
@@ -151,7 +152,9 @@ class Learner:
 
     def _learn(self, images: Iterable[Any], labels: Iterable[Any], known: list[Any]) -> Learner:
         """Read examples: `known` classes have their numbers already; without any, the lesson begins anew."""
-        names, given = list(labels), list(images) if isinstance(images, Iterable) else images
+        if not isinstance(images, Iterable):
+            raise TypeError(f"images are a list or an array of pictures, not {type(images).__name__}")
+        names, given = list(labels), list(images)
         if len(given) != len(names):
             raise ValueError(f"{len(given)} images, but {len(names)} labels")
         goes_on = bool(known) and hasattr(self, "lesson_")

@@ -42,22 +42,24 @@ def test_moving_against_float64(seed, channels, size, most_angle, most_shift):
     images, row = table(seed, 5, channels, size), random.integers(0, 5, 7)
     angle, shift = most_angle * random.uniform(-1, 1, 7), most_shift * size * random.uniform(-1, 1, (7, 2))
     angle[0], shift[1] = 0, np.round(shift[1])
-    plain, got = (module.moved(images, row, shape, angle, shift) for module in (augment, augment_jit))
+    lean = augment.leans(1.5 ** random.uniform(-1, 1, (7, 2)), 0.5 * random.uniform(-1, 1, 7))
+    origin = augment.turns(angle) @ np.where(np.arange(7)[:, None, None] % 2, lean, np.eye(2))
+    plain, got = (module.moved(images, row, shape, origin, shift) for module in (augment, augment_jit))
     for m in range(7):
-        truth = bilinear(images[row[m]].view(shape).double().numpy() / 255, angle[m], shift[m])
+        truth = bilinear(images[row[m]].view(shape).double().numpy() / 255, origin[m], shift[m])
         for name, x in (("plain", plain), ("compiled", got)):
             np.testing.assert_allclose(x[m], truth, rtol=0, atol=2e-5, err_msg=name)
     assert got.min() >= 0
     assert got.max() <= 1
 
 
-def bilinear(x: np.ndarray, angle: float, shift: np.ndarray) -> np.ndarray:
+def bilinear(x: np.ndarray, origin: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """(C, H, H) float64: every pixel of the result weighs every pixel of the image."""
     size = x.shape[-1]
     place = np.arange(size)
     u, v = np.meshgrid(place - (size - 1) / 2 - shift[0], place - (size - 1) / 2 - shift[1])
-    column = np.cos(angle) * u - np.sin(angle) * v + (size - 1) / 2
-    row = np.sin(angle) * u + np.cos(angle) * v + (size - 1) / 2
+    column = origin[0, 0] * u + origin[0, 1] * v + (size - 1) / 2
+    row = origin[1, 0] * u + origin[1, 1] * v + (size - 1) / 2
     by_column = np.maximum(0, 1 - np.abs(column[..., None] - place))  # (H, H, H)
     by_row = np.maximum(0, 1 - np.abs(row[..., None] - place))
     return np.einsum("crs,ijr,ijs->cij", x, by_row, by_column)
@@ -67,7 +69,7 @@ def test_without_motion_an_image_stays_as_it_is():
 
     images, row = table(0, 4, 1, 28), np.arange(4)
     for module in (augment, augment_jit):
-        still = module.moved(images, row, (1, 28, 28), np.zeros(4), np.zeros((4, 2)))
+        still = module.moved(images, row, (1, 28, 28), np.eye(2)[None].repeat(4, 0), np.zeros((4, 2)))
         torch.testing.assert_close(still, augment.taken(images, row, (1, 28, 28)), rtol=0, atol=5e-6)
 
 
@@ -90,3 +92,21 @@ def test_without_numba_the_plain_path_serves_and_says_how_to_get_it():
     assert not jit.available()
     assert "pip install 'metacli[fast]'" in jit.reason()
     assert augment.quickest() is augment
+
+
+def test_turns_and_leans_say_where_a_point_came_from():
+    angle, factor = np.array([0.3, -1.0]), np.array([[1.5, 0.8], [1.0, 2.0]])
+    point = np.array([[2.0, 1.0], [0.5, -3.0]])
+    clockwise = np.stack(
+        [
+            np.cos(angle) * point[:, 0] + np.sin(angle) * point[:, 1],
+            np.cos(angle) * point[:, 1] - np.sin(angle) * point[:, 0],
+        ],
+        1,
+    )  # y points down: so anti-clockwise
+    np.testing.assert_allclose(np.einsum("mij,mj->mi", augment.turns(angle), clockwise), point)
+    stretched = factor * point
+    leant = stretched - np.stack([np.tan(angle) * stretched[:, 1], 0 * angle], 1)
+    back = np.einsum("mij,mj->mi", augment.leans(factor, angle), leant)
+    np.testing.assert_allclose(back[:, 1], point[:, 1])
+    np.testing.assert_allclose(back[:, 0], point[:, 0])

@@ -6,23 +6,8 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "metacli"
-ORDER = [
-    "errors",
-    "registry",
-    "episode",
-    "machine",
-    "config",
-    "tasks",
-    "models",
-    "training",
-    "show",
-    "inspect",
-    "teaching",
-    "learner",
-    "predict",
-    "web",
-    "cli",
-]
+ORDER = ["errors", "registry", "episode", "machine", "config", "tasks", "models", "training", "show", "inspect"]
+ORDER += ["teaching", "learner", "predict", "web", "cli"]
 APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
 
 
@@ -48,7 +33,7 @@ def test_no_import_runs_upward() -> None:
     assert len(edges) > 150
     for source, target in edges:
         here, there = source.split(".")[0], target.split(".")[0]
-        if here == "__main__":
+        if here in ("__init__", "__main__"):
             continue
         assert ORDER.index(there) <= ORDER.index(here), f"{source} imports {target}"
         assert (here, there) not in APART, f"{source} imports {target}"
@@ -74,5 +59,5 @@ def test_no_import_goes_round() -> None:
 
 def test_files_lie_in_the_folders_of_the_path() -> None:
     assert {p.name for p in PACKAGE.glob("*.py")} == {
-        *("__init__.py", "__main__.py", "cli.py", "episode.py", "errors.py", "registry.py")
+        *("__init__.py", "__main__.py", "cli.py", "episode.py", "errors.py", "learner.py", "registry.py", "teaching.py")
     }

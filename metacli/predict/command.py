@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,5 +183,19 @@ def look(model: Any, pictures: list[tuple[Path, Image.Image]]) -> tuple[list[Sho
         try:
             good.append(Shown(path, image, model.seen([image])[0].numpy()))
         except MetacliError as error:
-            bad.append((path, error.message))
+            bad.append((path, f"{path}: {error.message}"))
     return good, bad
+
+
+def say(prediction: Prediction) -> None:
+    """What the reader should know before the answers, on stderr."""
+    shots = Counter(name for name, _ in prediction.examples)
+    some = min(shots.values())
+    each = str(some) if some == max(shots.values()) else f"{some} to {max(shots.values())}"
+    lines = [
+        f"model   {prediction.checkpoint}; {len(shots)} classes, pictures of each: {each}",
+        f"orders  {prediction.orders}, averaged",
+    ]
+    lines += [f"warning: {note}" for note in prediction.notes]
+    lines += [f"error: {message}" for _, message in prediction.errors]
+    print("\n".join(lines), file=sys.stderr)

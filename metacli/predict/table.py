@@ -7,25 +7,23 @@ from rich.table import Table
 from rich.text import Text
 
 from metacli.predict.command import Prediction
+from metacli.show.results import shorten
 
-RUNNERS_UP = 2
+WORTH_SAYING = 0.01  # probability
 
 
 def print_prediction(console: Console, prediction: Prediction) -> None:
     """A table of the answers: class, probability, what else it could be, and the example that was looked at most."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("query", overflow="ellipsis", no_wrap=True, ratio=3)
-    table.add_column("answer", overflow="ellipsis", no_wrap=True, ratio=3)
-    table.add_column("probability", justify="right", no_wrap=True, min_width=11)
-    table.add_column("else", overflow="ellipsis", no_wrap=True, ratio=3)
     looks = prediction.looked_at is not None
-    if looks:
-        table.add_column("looked at most", overflow="ellipsis", no_wrap=True, ratio=3)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("query", "answer", "probability", "if not that", *["looked at most"] * looks):
+        table.add_column(name, no_wrap=True, justify="right" if name == "probability" else "left")
+    room = (console.width - len("probability") - 2 * len(table.columns)) // (len(table.columns) - 1)
     for q, (question, row) in enumerate(zip(prediction.questions, prediction.probabilities, strict=True)):
-        first, *others = row.argsort()[::-1][: RUNNERS_UP + 1]
-        rest = ", ".join(f"{prediction.classes[i]} {row[i]:.0%}" for i in others if row[i] >= 0.01)
-        cells = [Text(question.path.name), Text(prediction.classes[first], style="bold"), Text(f"{row[first]:.1%}")]
-        looked = prediction.most_looked_at(q)
-        cells += [Text(rest, style="dim")] + ([Text(f"{looked[0]}/{looked[1].path.name}")] if looked else [])
-        table.add_row(*cells)
+        first, second = row.argsort()[::-1][:2]
+        rest = f"{row[second]:.0%} {prediction.classes[second]}" if row[second] >= WORTH_SAYING else ""
+        cells = [question.path.name, prediction.classes[first], f"{row[first]:.1%}", rest]
+        if looked := prediction.most_looked_at(q):
+            cells.append(f"{looked[0]}/{looked[1].path.name}")
+        table.add_row(*(Text(shorten(cell, room)) for cell in cells))
     console.print(table)

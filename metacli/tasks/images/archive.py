@@ -113,7 +113,8 @@ def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or t
             image.load()
         ImageOps.exif_transpose(image, in_place=True)
     except Exception as error:  # Pillow fails in many ways on a damaged file
-        raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
+        reason = str(error).partition(" <_io")[0]  # how Pillow names bytes in memory says nothing
+        raise MetacliError(f"cannot read the image {name}: {reason}", hint) from error
     return image
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from metacli.errors import MetacliError
 from metacli.tasks.images.archive import read_image
@@ -70,6 +70,8 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         return read_image(io.BytesIO(source), name)
     except MetacliError as error:
         raise ValueError(error.message) from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is no image that can be read") from None
     except OSError as error:
         raise ValueError(f"cannot read the image {name}: {error.strerror or error}") from None
     except Image.DecompressionBombError:

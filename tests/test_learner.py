@@ -1,0 +1,303 @@
+"""The face in Python: taught by examples, asked about pictures, a classifier as scikit-learn knows them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_keys
+from PIL import Image
+
+import metacli
+from metacli.config.recipe import from_dict
+from metacli.errors import MetacliError, UsageError
+from metacli.learner import Learner, NotFittedError
+from metacli.registry import MODELS, TASKS, build, resolve
+from metacli.teaching import Lesson, trained
+from metacli.training import checkpoint
+from metacli.training.provenance import Provenance
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*accuracy is unproven:UserWarning")
+
+TASK = {"name": "strokes", "ways": 4, "size": 12, "rotation": 10, "shift": 1, "instances": 12}
+
+
+def saved(path, name: str, task: dict, **keys):
+    """A checkpoint of a model that was never trained."""
+    torch.manual_seed(0)
+    tree = {"name": "tiny", "task": task, "model": {**tiny_keys(name), **keys}, "train": {"steps": 1}}
+    recipe = from_dict(tree, "tiny")
+    spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
+    checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), Provenance({}, ""))
+    return path
+
+
+@pytest.fixture(scope="module")
+def matching(tmp_path_factory):
+    """A Transformer that begins as a matching network: it tells new classes apart without any training."""
+    return saved(tmp_path_factory.mktemp("w") / "matching.pt", "transformer", TASK, width=64, init="content")
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def anyone(request, tmp_path_factory):
+    """A checkpoint of each registered model."""
+    return saved(tmp_path_factory.mktemp("w") / f"{request.param}.pt", request.param, TASK)
+
+
+def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Blots, each unlike the others."""
+    random = np.random.default_rng(seed)
+    return [np.kron(random.integers(0, 2, (4, 4)) * 255, np.ones((8, 8))).astype(np.uint8) for _ in range(count)]
+
+
+def test_it_recognises_what_it_was_shown(matching):
+    images, names = pictures(4), ["d", "b", "a", "c"]
+    learner = metacli.load(matching)
+    assert learner.fit(images, names) is learner
+    assert learner.classes_.tolist() == ["a", "b", "c", "d"]
+    assert learner.predict(images).tolist() == names
+    shares = learner.predict_proba(images)
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert learner.score(images, names) == 1
+    looked = learner.looked_at(images)
+    assert looked.shape == (4, 4)
+    np.testing.assert_allclose(looked.sum(1), 1)
+    assert looked.argmax(1).tolist() == [0, 1, 2, 3]
+    answers = learner.answers(images)
+    np.testing.assert_allclose(answers[0], shares, atol=1e-6)
+    np.testing.assert_array_equal(answers[1], looked)
+
+
+def test_every_model_is_taught_and_asked_alike(anyone):
+    images, names = pictures(5), [1, 2, 1, 3, 2]
+    learner = metacli.load(anyone, orders=3)
+    with np.errstate(all="raise"):
+        whole = learner.fit(images, names).predict_proba(images)
+    assert whole.shape == (5, 3)
+    np.testing.assert_allclose(whole.sum(1), 1)
+    again = metacli.load(anyone, orders=3).fit(images, names)
+    np.testing.assert_array_equal(again.predict_proba(images), whole)
+    np.testing.assert_allclose(learner.predict_proba(images[1:3]), whole[1:3], atol=1e-5)  # asked alone or together
+    looked = learner.looked_at(images)
+    assert (looked is None) == (trained(anyone).model.config.name == "lstm")
+    if looked is not None:
+        assert looked.shape == (5, 5)
+        np.testing.assert_allclose(looked.sum(1), 1, atol=1e-6)
+
+
+def test_a_class_has_no_say_by_its_name_or_number(matching):
+    """The same lesson under other names gives the same numbers, each at its name."""
+    images = pictures(3)
+    one = metacli.load(matching).fit(images, ["x", "y", "z"]).predict_proba(images)
+    other = metacli.load(matching).fit(images, ["z", "y", "x"]).predict_proba(images)
+    np.testing.assert_allclose(one, other[:, ::-1])
+
+
+def test_the_mean_over_orders_hardly_hangs_on_the_order(anyone):
+    if trained(anyone).model.config.name not in ("lstm", "ntm", "mann", "dnc"):
+        pytest.skip("reads its examples in no order")
+    images, names = pictures(6), list("abcabc")
+    first, second = [5, 3, 1, 0, 2, 4], [0, 1, 2, 3, 4, 5]
+
+    def spread(orders: int) -> float:
+        found = [
+            metacli.load(anyone, orders=orders).fit([images[i] for i in o], [names[i] for i in o]).predict_proba(images)
+            for o in (first, second)
+        ]
+        return float(np.abs(found[0] - found[1]).mean())
+
+    assert spread(40) < spread(1)
+
+
+def test_partial_fit_goes_on_from_phi(anyone):
+    images, names = pictures(5), list("abcab")
+    one = metacli.load(anyone, orders=2)
+    one.partial_fit(images[:2], names[:2])
+    before = one.lesson_
+    one.partial_fit(images[2:3], names[2:3]).partial_fit(images[3:], names[3:])
+    assert one.classes_.tolist() == ["a", "b", "c"]
+    assert before.x.shape[1] == 2, "an earlier lesson stays as it was"
+    lesson = one.lesson_
+    whole = lesson.trained.model.adapt(lesson.x, lesson.labels)
+    ours, theirs = (lesson.trained.model.predict(phi, lesson.x) for phi in (lesson.phi, whole))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert lesson.trained.model.continues == (lesson.trained.model.config.name in ("lstm", "ntm", "mann", "dnc"))
+    assert sorted(lesson.order[1].tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_recurrent_model_reads_nothing_twice(anyone, monkeypatch):
+    model = trained(anyone).model
+    if not model.continues:
+        pytest.skip("reads D_train as a whole")
+    learner = metacli.load(anyone, orders=2).fit(pictures(3), list("abc"))
+    monkeypatch.setattr(type(model), "adapt", lambda *a: pytest.fail("D_train was read again"))
+    learner.partial_fit(pictures(1, seed=5), ["a"])
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda a: a,
+        lambda a: a[:, :, None],
+        lambda a: np.stack([a] * 3, 2),
+        lambda a: a.astype(bool),
+        lambda a: a / 255.0,
+        lambda a: a.astype(np.int64),
+        lambda a: a.tolist(),
+        Image.fromarray,
+        lambda a: torch.from_numpy(a),
+    ],
+)
+def test_forms_of_a_picture(matching, form):
+    images = pictures(3)
+    plain = metacli.load(matching).fit(images, [0, 1, 2]).predict_proba(images)
+    other = metacli.load(matching).fit([form(a) for a in images], [0, 1, 2]).predict_proba([form(a) for a in images])
+    np.testing.assert_allclose(other, plain, atol=1e-6)
+
+
+def test_paths_and_an_array_of_pictures(matching, tmp_path):
+    images = pictures(3)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    plain = metacli.load(matching).fit(np.stack(images), [0, 1, 2]).predict_proba(images)
+    read = metacli.load(matching).fit(paths, [0, 1, 2]).predict_proba([str(path) for path in paths])
+    np.testing.assert_array_equal(read, plain)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["b", "a", "c"], [3, 1, 2], [2.5, 0.5, 1.0], [True, False, True], [("a", 1), ("b", 2), ("a", 0)], [1, "a", None]],
+)
+def test_class_names_of_any_kind_are_kept(matching, names):
+    images = pictures(3)
+    learner = metacli.load(matching).fit(images, names)
+    found = learner.predict(images)
+    assert [a == b for a, b in zip(found, names, strict=True)] == [True] * 3
+    assert {type(a) for a in learner.classes_.tolist()} == {type(a) for a in names}
+
+
+@pytest.mark.parametrize(
+    ("images", "names", "kind", "says"),
+    [
+        (pictures(3), ["a", "b"], ValueError, "3 images, but 2 labels"),
+        (pictures(2), ["a", "a"], ValueError, "1 class; two"),
+        ([], [], ValueError, "0 classes; two"),
+        (pictures(5), list("abcde"), ValueError, "5 classes are more than matching can tell apart, which is 4"),
+        ([np.full((8, 8), np.nan), *pictures(1)], ["a", "b"], ValueError, "image 0 holds NaN"),
+        ([np.zeros((8, 8, 7)), *pictures(1)], ["a", "b"], ValueError, r"image 0 has shape \(8, 8, 7\)"),
+        ([np.full((8, 8), 300), *pictures(1)], ["a", "b"], ValueError, "300"),
+        ([np.array(["a"]), *pictures(1)], ["a", "b"], TypeError, "image 0"),
+        (["nowhere.png", *pictures(1)], ["a", "b"], ValueError, "nowhere.png is no file"),
+        ([b"nothing", *pictures(1)], ["a", "b"], ValueError, "no image"),
+        ([np.zeros((20_000, 20_000), bool), *pictures(1)], ["a", "b"], ValueError, "20000 x 20000"),
+        (pictures(2), [["a"], ["b"]], TypeError, "labels are names"),
+        (3, ["a", "b"], TypeError, "list or an array"),
+    ],
+)
+def test_what_cannot_be_taught_is_said(matching, images, names, kind, says):
+    with pytest.raises(kind, match=says):
+        metacli.load(matching).fit(images, names)
+
+
+def test_what_cannot_be_asked_is_said(matching):
+    learner = metacli.load(matching)
+    with pytest.raises(NotFittedError, match="call fit first"):
+        learner.predict(pictures(1))
+    learner.fit(pictures(2), "ab")
+    with pytest.raises(ValueError, match="query 1 holds NaN"):
+        learner.predict([*pictures(1), np.full((8, 8), np.nan)])
+    with pytest.raises(ValueError, match="3 images, but 1 labels|1 images, but 3 labels"):
+        learner.score(pictures(1), "abc")
+    assert learner.predict([]).shape == (0,)
+    for orders in (0, -1, 1.5, "x"):
+        with pytest.raises(ValueError, match="orders"):
+            metacli.load(matching, orders=orders).fit(pictures(2), "ab")
+
+
+def test_wrong_checkpoints(tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint 'nonesuch'"):
+        metacli.load("nonesuch")
+    with pytest.raises(MetacliError):
+        metacli.load(tmp_path / "gone.pt")
+    stream = saved(tmp_path / "stream.pt", "ntm", {**TASK, "protocol": "stream", "length": 10})
+    with pytest.raises(UsageError, match="teaches no classes"):
+        metacli.load(stream)
+    with pytest.raises(UsageError, match="teaches no classes"):
+        metacli.load(saved(tmp_path / "copy.pt", "lstm", {"name": "copy"}))
+
+
+def test_doubtful_numbers_of_classes_and_pictures_warn(matching):
+    with pytest.warns(UserWarning, match=r"accuracy is unproven with 2 classes \(trained on 4\)"):
+        metacli.load(matching).fit(pictures(2), "ab")
+    with pytest.warns(UserWarning, match="8 examples, up to 2 of a class"):
+        metacli.load(matching).fit(pictures(8), "abcdabcd")
+
+
+def test_vectors_for_a_model_of_vectors(tmp_path):
+    path = saved(
+        tmp_path / "v.pt", "transformer", {"name": "clusters", "ways": 3, "width": 6}, width=64, init="content"
+    )
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 6))
+    learner = metacli.load(path).fit(x, ["a", "b", "c"])
+    assert learner.predict(x).tolist() == ["a", "b", "c"]
+    for wrong in (x[:, :4], np.full((3, 6), np.nan)):
+        with pytest.raises(ValueError, match="6 finite numbers"):
+            learner.predict(wrong)
+
+
+def test_lessons_in_one_process_do_not_touch_each_other(matching):
+    one, other = metacli.load(matching), metacli.load(matching)
+    before = one.fit(pictures(3), "abc").predict_proba(pictures(3))
+    other.fit(pictures(4, seed=9), "wxyz").predict(pictures(2))
+    np.testing.assert_array_equal(one.predict_proba(pictures(3)), before)
+
+
+def test_the_first_order_sees_the_pictures_as_they_are(matching):
+    x = torch.rand(3, 1, 12, 12)
+    lesson = Lesson.start(trained(matching), 5, 0).read(x, np.arange(3))
+    torch.testing.assert_close(lesson.x[0], x[torch.from_numpy(lesson.order[0])], atol=1e-5, rtol=0)
+    for m in range(1, 5):
+        assert not torch.allclose(lesson.x[m], x[torch.from_numpy(lesson.order[m])], atol=1e-2)
+
+
+def test_scikit_learn_takes_it_for_a_classifier(matching):
+    sklearn = pytest.importorskip("sklearn")
+    from sklearn.base import clone, is_classifier
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.utils import estimator_checks as checks
+
+    assert sklearn
+    learner = Learner(matching, orders=2)
+    assert is_classifier(learner)
+    other = clone(learner)
+    assert other.get_params() == learner.get_params() == {"checkpoint": matching, "orders": 2, "seed": 0}
+    images = np.stack(pictures(4) * 4)
+    names = np.array(["a", "b", "c", "d"] * 4)
+    assert cross_val_score(learner, images, names, cv=4).tolist() == [1, 1, 1, 1]
+    search = GridSearchCV(learner, {"orders": [1, 3]}, cv=2).fit(images, names)
+    assert search.best_score_ == 1
+    for check in (
+        checks.check_no_attributes_set_in_init,
+        checks.check_parameters_default_constructible,
+        checks.check_get_params_invariance,
+        checks.check_set_params,
+    ):
+        check("Learner", learner)
+    with pytest.raises(ValueError, match="no parameter 'order'"):
+        learner.set_params(order=3)
+
+
+def test_importing_is_quick_and_torch_waits():
+    code = (
+        "import time; t = time.perf_counter(); import metacli; s = time.perf_counter() - t; import sys; "
+        "print('torch' in sys.modules, 'numpy' in sys.modules, s)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[:2] == ["False", "False"]
+    with pytest.raises(AttributeError, match="nonesuch"):
+        metacli.nonesuch  # noqa: B018
+    assert {"load", "Learner"} <= set(dir(metacli))
