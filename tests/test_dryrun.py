@@ -23,7 +23,7 @@ LINUX = peak.clear()
 @pytest.mark.parametrize("name", MODELS)
 def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
     recipe = from_dict(tiny_tree | {"task": {"name": "clusters"}, "model": tiny_keys(name)}, "x")
-    found = rehearse(recipe, CPU, Progress(quiet=True), 1)
+    found = rehearse(recipe, None, CPU, Progress(quiet=True), 1)
     tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)
     total = sum(p.numel() for p in model.parameters())
@@ -37,7 +37,7 @@ def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
 
 
 def test_time_is_that_of_the_steps_and_the_validations(tiny):
-    t = rehearse(tiny, CPU, Progress(quiet=True), 1)["time"]
+    t = rehearse(tiny, None, CPU, Progress(quiet=True), 1)["time"]
     assert t["validations"] == validations(tiny.train)
     whole = tiny.train.steps * t["seconds_per_step"] + t["validations"] * t["seconds_per_validation"]
     assert t["seconds"] == pytest.approx(whole)
@@ -49,7 +49,7 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
     """So that a curriculum's long sequences count."""
     tiny_tree["task"] |= {"max_length": 40, "curriculum": 10_000}
     tiny_tree["train"] |= {"steps": 10_000, "batch": 4}
-    found = rehearse(from_dict(tiny_tree, "x"), CPU, Progress(quiet=True), 1)
+    found = rehearse(from_dict(tiny_tree, "x"), None, CPU, Progress(quiet=True), 1)
     assert found["episode"]["x_test"][1] > 20
 
 
@@ -71,7 +71,7 @@ def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = tasks.loss(model(episode), episode)
-    memory = rehearse(recipe, CPU, Progress(quiet=True), 1)["memory"]
+    memory = rehearse(recipe, None, CPU, Progress(quiet=True), 1)["memory"]
     assert loss.isfinite()
     assert sum(kept.values()) > 1e7
     assert 0.7 * sum(kept.values()) < memory["activations"] < 3 * sum(kept.values())
@@ -116,6 +116,9 @@ def test_as_json_alone(cli, tiny_file):
 
 def test_a_wrong_recipe_and_a_resumed_run_are_refused(cli, tiny_file, tmp_path):
     assert cli("train", tiny_file, "train.step=3", "--dry-run").returncode == 2
+    taken = cli("train", tiny_file, "--dry-run", "--run-dir", ".")
+    assert taken.returncode == 2
+    assert "exists already" in taken.stderr
     refused = cli("train", "--resume", tmp_path, "--dry-run")
     assert refused.returncode == 2
     assert "--dry-run" in refused.stderr
