@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import torch
 from conftest import tiny_keys
+from rich.console import Console
 
 from metacli.config import yamlfile
 from metacli.config.recipe import from_dict, load
 from metacli.machine import peak
 from metacli.registry import MODELS, TASKS, build
-from metacli.show.dryrun import size
+from metacli.show.dryrun import print_rehearsal, size
 from metacli.training.dryrun import rehearse
 from metacli.training.progress import Progress, validations
 
@@ -84,6 +86,16 @@ def test_rise_is_what_some_work_takes_at_most():
     found = peak.rise(lambda: torch.ones(10_000_000).sum(), CPU)
     assert 39e6 < found < 60e6
     assert held.sum() == 5_000_000
+
+
+def test_what_the_system_does_not_tell_is_unknown(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(peak, "_CLEAR", tmp_path / "none" / "clear_refs")
+    found = rehearse(tiny, None, CPU, Progress(quiet=True), 1)
+    assert found["memory"]["activations"] is None
+    console = Console(file=io.StringIO(), width=80)
+    print_rehearsal(console, found)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "activations" in line]
+    assert line.split()[2] == "unknown"
 
 
 @pytest.mark.parametrize(
