@@ -90,7 +90,7 @@ def train(
         from metacli.show.dryrun import print_rehearsal
         from metacli.training.dryrun import rehearse
 
-        found = rehearse(plan, chosen, progress, wanted)
+        found = rehearse(plan, run_dir, chosen, progress, wanted)
         return _show(as_json, found, lambda console: print_rehearsal(console, found))
     outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
     _show(as_json, outcome.as_dict(), lambda _: print(outcome))

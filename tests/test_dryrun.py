@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import torch
 from conftest import tiny_keys
+from rich.console import Console
 
 from metacli.config import yamlfile
 from metacli.config.recipe import from_dict, load
 from metacli.machine import peak
 from metacli.registry import MODELS, TASKS, build
-from metacli.show.dryrun import size
+from metacli.show.dryrun import print_rehearsal, size
 from metacli.training.dryrun import rehearse
 from metacli.training.progress import Progress, validations
 
@@ -23,7 +25,7 @@ LINUX = peak.clear()
 @pytest.mark.parametrize("name", MODELS)
 def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
     recipe = from_dict(tiny_tree | {"task": {"name": "clusters"}, "model": tiny_keys(name)}, "x")
-    found = rehearse(recipe, CPU, Progress(quiet=True), 1)
+    found = rehearse(recipe, None, CPU, Progress(quiet=True), 1)
     tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)
     total = sum(p.numel() for p in model.parameters())
@@ -37,7 +39,7 @@ def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
 
 
 def test_time_is_that_of_the_steps_and_the_validations(tiny):
-    t = rehearse(tiny, CPU, Progress(quiet=True), 1)["time"]
+    t = rehearse(tiny, None, CPU, Progress(quiet=True), 1)["time"]
     assert t["validations"] == validations(tiny.train)
     whole = tiny.train.steps * t["seconds_per_step"] + t["validations"] * t["seconds_per_validation"]
     assert t["seconds"] == pytest.approx(whole)
@@ -49,7 +51,7 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
     """So that a curriculum's long sequences count."""
     tiny_tree["task"] |= {"max_length": 40, "curriculum": 10_000}
     tiny_tree["train"] |= {"steps": 10_000, "batch": 4}
-    found = rehearse(from_dict(tiny_tree, "x"), CPU, Progress(quiet=True), 1)
+    found = rehearse(from_dict(tiny_tree, "x"), None, CPU, Progress(quiet=True), 1)
     assert found["episode"]["x_test"][1] > 20
 
 
@@ -71,7 +73,7 @@ def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = tasks.loss(model(episode), episode)
-    memory = rehearse(recipe, CPU, Progress(quiet=True), 1)["memory"]
+    memory = rehearse(recipe, None, CPU, Progress(quiet=True), 1)["memory"]
     assert loss.isfinite()
     assert sum(kept.values()) > 1e7
     assert 0.7 * sum(kept.values()) < memory["activations"] < 3 * sum(kept.values())
@@ -84,6 +86,16 @@ def test_rise_is_what_some_work_takes_at_most():
     found = peak.rise(lambda: torch.ones(10_000_000).sum(), CPU)
     assert 39e6 < found < 60e6
     assert held.sum() == 5_000_000
+
+
+def test_what_the_system_does_not_tell_is_unknown(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(peak, "_CLEAR", tmp_path / "none" / "clear_refs")
+    found = rehearse(tiny, None, CPU, Progress(quiet=True), 1)
+    assert found["memory"]["activations"] is None
+    console = Console(file=io.StringIO(), width=80)
+    print_rehearsal(console, found)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "activations" in line]
+    assert line.split()[2] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +128,9 @@ def test_as_json_alone(cli, tiny_file):
 
 def test_a_wrong_recipe_and_a_resumed_run_are_refused(cli, tiny_file, tmp_path):
     assert cli("train", tiny_file, "train.step=3", "--dry-run").returncode == 2
+    taken = cli("train", tiny_file, "--dry-run", "--run-dir", ".")
+    assert taken.returncode == 2
+    assert "exists already" in taken.stderr
     refused = cli("train", "--resume", tmp_path, "--dry-run")
     assert refused.returncode == 2
     assert "--dry-run" in refused.stderr

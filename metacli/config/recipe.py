@@ -28,7 +28,7 @@ class TrainConfig(BaseConfig):
         lr: peak learning rate.
         optimizer: adam, adamw, rmsprop (PyTorch's), or rmsprop-graves, the form that the NTM paper cites (centred,
             1e-4 under the root; see `metacli.training.optimiser`).
-        momentum: that of either rmsprop (Graves et al. 2014 use 0.9).
+        momentum: of either rmsprop (Graves et al. 2014 use 0.9).
         weight_decay: adamw's decoupled decay, or the L2 penalty of the others.
         schedule: constant, or cosine down to 1 % of `lr` at the last step.
         warmup: steps over which the rate rises linearly from 0.
@@ -37,7 +37,7 @@ class TrainConfig(BaseConfig):
         clip_norm: largest norm of the whole gradient; 0 for none.
         clip_value: largest absolute value of a gradient element; 0 for none.
         eval_every: steps between validations on held-out classes; 0 for one at the end.
-        eval_tasks: validation tasks.
+        eval_tasks: tasks of each validation.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         log_every: steps between the lines of metrics.jsonl.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same

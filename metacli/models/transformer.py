@@ -105,9 +105,9 @@ class Transformer(MetaLearner):
 
         Attributes:
             encoder: how items are seen.
-            width: of an item between the layers, an even number for each head.
-            layers: how many.
-            heads: of the attention of each layer; divides `width`.
+            width: numbers of an item between the layers, an even number for each head.
+            layers: how many, each attention and a network, one on top of the other.
+            heads: how many in the attention of each layer; divides `width`.
             dropout: share of what attention and network give that is dropped in training.
             positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
             smear_keys: whether a key is mixed with that of the item before, which streams are learnt by.

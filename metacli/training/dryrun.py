@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from metacli.training.evaluation import CHUNK, evaluate
 from metacli.training.loop import update
 from metacli.training.parts import Parts, assemble
 from metacli.training.progress import Progress, validations
+from metacli.training.rundir import refuse_taken
 from metacli.training.trial import training_step
 
 _SECONDS, _FEWEST, _MOST = 5.0, 3, 50  # of the steps that are timed: for about so long, and how many
@@ -30,10 +32,13 @@ _LOOKED = 4  # batches of which the largest is the one that memory is measured w
 _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly however many there are
 
 
-def rehearse(recipe: Recipe, device: torch.device, progress: Progress, wanted: int | None = None) -> dict[str, Any]:
+def rehearse(
+    recipe: Recipe, run: Path | None, device: torch.device, progress: Progress, wanted: int | None = None
+) -> dict[str, Any]:
     """Build what the recipe says and try it: sizes, memory and time as plain values, bytes and seconds.
 
     Args:
+        run: where a run would be written; None for a place that is found to be free.
         wanted: how many threads to compute with; None for as many as help.
 
     Returns:
@@ -45,9 +50,11 @@ def rehearse(recipe: Recipe, device: torch.device, progress: Progress, wanted: i
         scores to beat.
 
     Raises:
-        UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
+        UsageError: `run` exists, the data are too few for the tasks, or the model has not what `train` asks for.
         MetacliError: the data are absent.
     """
+    if run:
+        refuse_taken(run)
     parts = assemble(recipe, device)
     choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe, device))
     precision = progress.machine(parts.model, device, choice, parts.scan)

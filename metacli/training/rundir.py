@@ -39,8 +39,7 @@ class RunDir:
             path, twin = stamp, 2
             while path.exists():
                 path, twin = stamp.with_name(f"{stamp.name}-{twin}"), twin + 1
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
+        refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             for name, text in (
@@ -98,6 +97,12 @@ class RunDir:
         kept = [r for r in self.metrics() if r["step"] <= step]
         with atomic_write(self._metrics) as part:
             part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+
+
+def refuse_taken(path: Path) -> None:
+    """Raise a UsageError where something stands at a path, but for an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
 
 
 def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:

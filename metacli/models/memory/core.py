@@ -28,9 +28,9 @@ class MemoryConfig(BaseConfig):
 
     Attributes:
         encoder: how inputs become features.
-        controller: `lstm` or `feedforward`.
+        controller: what reads the inputs and last reads and steers the heads: `lstm` or `feedforward`.
         hidden: H, units of each controller layer.
-        layers: controller layers.
+        layers: of the controller, one on top of the other.
         locations: L, rows of the memory.
         width: W, numbers in a row.
     """

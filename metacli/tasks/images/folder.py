@@ -46,7 +46,7 @@ class Folder(Images):
             channels: 1 for grey, 3 for colour.
             invert: turn dark on light into light on dark, as the other tasks have it.
             val_fraction: about this share of the classes for val; unused where there is a directory val.
-            test_fraction: likewise for test; unused where there is a directory test.
+            test_fraction: about this share of the classes for test; unused where there is a directory test.
             split_seed: which random division of the classes, whatever the seed of the run.
         """
 

@@ -40,8 +40,8 @@ class Strokes(Images):
 
         Attributes:
             classes: training classes; 25 make an alphabet.
-            val_classes: classes of val.
-            test_classes: classes of test.
+            val_classes: classes of the split val, of other alphabets.
+            test_classes: classes of the split test, of others again.
             instances: drawings of each class.
             data_seed: which family of characters, whatever the seed of the run.
         """
