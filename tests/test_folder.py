@@ -12,6 +12,7 @@ from PIL import Image
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder
+from metacli.tasks.images.archive import read_image
 from metacli.tasks.images.folder import Folder, pixels
 from metacli.training.provenance import Provenance, check_held_out
 
@@ -150,24 +151,24 @@ def test_images_of_any_mode_and_size_are_read(tmp_path):
     for name, image in files.items():
         image.save(tmp_path / name)
         for channels in (1, 3):
-            found = pixels(tmp_path / name, channels, 8)
+            found = pixels(read_image(tmp_path / name, name), channels, 8)
             assert found.shape == (channels, 8, 8), name
             np.testing.assert_allclose(found[:, :, :3], 40, atol=14, err_msg=name)
             np.testing.assert_allclose(found[:, :, 5:], 200, atol=14, err_msg=name)
     bits = Image.fromarray(grey > 100)
     bits.save(tmp_path / "bits.png")
-    assert pixels(tmp_path / "bits.png", 1, 8)[0, 4, [0, 7]].tolist() == [0, 255]
+    assert pixels(bits, 1, 8)[0, 4, [0, 7]].tolist() == [0, 255]
 
 
 def test_transparent_is_white_and_photographs_stand_upright(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (pixels(tmp_path / "clear.png", 1, 8) == 255).all()
+    assert (pixels(read_image(tmp_path / "clear.png", "clear"), 1, 8) == 255).all()
     image = Image.new("L", (8, 8), 0)
     image.paste(255, (0, 0, 8, 4))  # bright above
     exif = Image.Exif()
     exif[0x0112] = 3  # the camera was upside down
     image.save(tmp_path / "photo.jpg", exif=exif)
-    assert pixels(tmp_path / "photo.jpg", 1, 8)[0, 0].max() < 20
+    assert pixels(read_image(tmp_path / "photo.jpg", "photo"), 1, 8)[0, 0].max() < 20
 
 
 def test_invert_and_colour(tmp_path):
@@ -251,11 +252,11 @@ def decodings(monkeypatch) -> list[str]:
     """The images that are decoded, as they are."""
     seen = []
 
-    def spy(source, channels, size, name=""):
+    def spy(source, name, hint):
         seen.append(Path(name).as_posix())
-        return pixels(source, channels, size, name)
+        return read_image(source, name, hint)
 
-    monkeypatch.setattr(folder, "pixels", spy)
+    monkeypatch.setattr(folder, "read_image", spy)
     return seen
 
 
@@ -277,7 +278,9 @@ def test_images_are_decoded_once(tmp_path, kept, decodings):
         assert (inverted.images[c, :count] == 255 - first.images[c, :count]).all()
         assert (inverted.images[c, count:] == 0).all(), "padding"
         for i in range(count):
-            assert (first.images[c, i].numpy() == pixels(tmp_path / "elsewhere" / "abcd"[c] / f"{i}.png", 1, 8)).all()
+            assert (
+                first.images[c, i].numpy() == pixels(Image.open(tmp_path / "elsewhere" / "abcd"[c] / f"{i}.png"), 1, 8)
+            ).all()
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed", "moved", "size", "channels", "pillow"])

@@ -210,7 +210,7 @@ def test_what_cannot_be_asked_is_said(matching):
     learner.fit(pictures(2), "ab")
     with pytest.raises(ValueError, match="query 1 holds NaN"):
         learner.predict([*pictures(1), np.full((8, 8), np.nan)])
-    with pytest.raises(ValueError, match="3 images, but 1 labels|1 images, but 3 labels"):
+    with pytest.raises(ValueError, match="1 images, but 3 labels"):
         learner.score(pictures(1), "abc")
     assert learner.predict([]).shape == (0,)
     for orders in (0, -1, 1.5, "x"):

@@ -27,8 +27,11 @@ def test_parts_of_varied_tasks(data):
     fewest = data.draw(st.integers(1, ways))
     shots, queries = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     least = -(-ways * (shots + queries) // fewest)
-    counts = np.array(data.draw(st.lists(st.lists(st.integers(least, least + 5), min_size=ways, max_size=ways),
-                                         min_size=1, max_size=6)))
+    counts = np.array(
+        data.draw(
+            st.lists(st.lists(st.integers(least, least + 5), min_size=ways, max_size=ways), min_size=1, max_size=6)
+        )
+    )
     rng = CounterRNG(data.draw(st.integers(0, 99)), "train", np.arange(len(counts)))
     (label, nth), (asked, nth_asked) = varied(rng, counts, fewest, ways * shots, ways * queries)
     assert label.shape == nth.shape == (len(counts), ways * shots)
@@ -73,13 +76,15 @@ def test_within_takes_classes_of_one_alphabet_turned_alike():
     homes = alphabets(t, t.batch("train", 0, 60))
     assert all(len(home) == 1 for home in homes)
     assert len(set.union(*homes)) == 12  # three alphabets in four turns, and all of them come
-    mixed = alphabets(t := tasks(ways=5, within=0.5), t.batch("train", 0, 200))
+    t = tasks(ways=5, within=0.5)
+    mixed = alphabets(t, t.batch("train", 0, 200))
     assert 70 < sum(len(home) == 1 for home in mixed) < 130
-    assert set.union(*mixed) == set.union(*alphabets(t := tasks(ways=5), t.batch("train", 0, 200)))
+    t = tasks(ways=5)
+    assert set.union(*mixed) == set.union(*alphabets(t, t.batch("train", 0, 200)))
 
 
 def test_within_needs_a_group_that_is_large_enough():
-    with pytest.raises(UsageError, match="within: no group of classes of .* has 26, the largest has 25"):
+    with pytest.raises(UsageError, match=r"within: no group of classes of .* has 26, the largest has 25"):
         tasks(ways=26, within=1, queries=1, val_classes=50).batch("train", 0, 1)
 
 

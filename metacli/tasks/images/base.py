@@ -121,7 +121,11 @@ class Images(Tasks):
             if len(few) == 1:
                 who = f"class {names[few[0]]} has {counts.min()} images"
             found.append(f"{split}: {c.shots} shots + {c.queries} queries, but {who}")
-        room = int(np.sort(self.image_set.counts[pool % len(names)])[: c.ways].sum())
+        several = np.sort(self.image_set.counts[pool % len(names)])
+        room, fewest = int(several[: c.ways].sum()), int(several[: c.fewest_ways].sum())
+        if c.protocol == "k-shot" and c.fewest_ways and not found and fewest < c.ways * need:
+            few_have = f"so few classes may have only {fewest} images between them"
+            found.append(f"{split}: fewest_ways {c.fewest_ways}, but {few_have}, and a task has {c.ways * need}")
         if c.protocol == "stream" and not found and c.length > room:
             found.append(f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them")
         return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from metacli.config.base import BaseConfig
@@ -70,3 +70,9 @@ class ImageConfig(BaseConfig):
     stretch: float = Field(1.0, ge=1, le=4)
     slant: float = Field(0.0, ge=0, le=60)
     augment: Literal["train", "all"] = "train"
+
+    @model_validator(mode="after")
+    def _fewest(self) -> ImageConfig:
+        if self.fewest_ways > self.ways:
+            raise ValueError(f"fewest_ways {self.fewest_ways} is more than ways {self.ways}")
+        return self
