@@ -236,6 +236,21 @@ def inspect_memory(
         print(f"wrote   {path}", file=sys.stderr)
 
 
+@app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")
+def draw(
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", "-c", help="A name, a .pt file, or a run directory.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+    threads: ThreadCount = "auto",
+) -> None:
+    """Draw new classes on a page of this machine, then ask: the answer comes while you draw."""
+    from metacli.web.server import serve
+
+    serve(checkpoint, port, open_page, threads)
+
+
 @app.command("recipes")
 def list_recipes(as_json: AsJson = False) -> None:
     """List the recipes that ship, by name and purpose."""

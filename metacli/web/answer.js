@@ -1,0 +1,134 @@
+/* Asking the server, and showing what it said: probabilities, and which drawings were looked at. */
+import { drawn, facts, post, question } from "./state.js";
+
+const $ = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const percent = (p) => `${Math.round(100 * p)} %`;
+export function make(tag, attributes = {}, ...inner) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...inner);
+  return node;
+}
+
+let asking = false, next = null, shown = null, spoken = "";
+
+/* Ask about a state; while an answer is on its way, only the latest of further questions is kept. `settled`: nothing
+   is being drawn just now, so the answer is also spoken. */
+export async function ask(state, settled) {
+  next = { state, settled };
+  if (asking) return;
+  asking = true;
+  while (next) {
+    const { state, settled } = next;
+    next = null;
+    await answer(state, settled);
+  }
+  asking = false;
+}
+
+async function answer(state, settled) {
+  const classes = drawn(state);
+  if (classes.length < 2 || !state.query.strokes.length) return empty(classes, state);
+  if (new Set(classes.map((c) => c.name)).size < classes.length) return empty(classes, state);
+  try {
+    const began = performance.now();
+    const told = await (await post("answer", question(state))).json();
+    const took = performance.now() - began;
+    if (next && next.settled) return; // there is something newer to ask
+    $("trouble").textContent = "";
+    shown = { state, classes, ...told.answers[0], took, model: told.milliseconds };
+    show();
+    if (settled) speak();
+  } catch (error) {
+    empty(classes, state);
+    $("trouble").textContent = error instanceof TypeError ? "metacli draw has ended: start it again." : error.message;
+  }
+}
+
+/* No answer yet: what is missing. */
+function empty(classes, state) {
+  shown = null;
+  const missing = Math.max(0, 2 - classes.length), twice = new Set(classes.map((c) => c.name)).size < classes.length;
+  const words = twice ? "Two classes have the same name." : missing === 2 ? "Draw two classes or more, then ask."
+    : missing ? "One more class, then ask." : "Now draw one of them again, above.";
+  $("verdict").replaceChildren(words);
+  $("answer").classList.add("waiting");
+  $("odds").replaceChildren();
+  $("looked-note").textContent = $("time").textContent = "";
+  $("keep").hidden = true;
+  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
+  threads();
+}
+
+function glow(sheet, share) {
+  sheet.style.setProperty("--share", share ?? 0);
+  sheet.classList.toggle("looked", share !== null);
+  sheet.querySelector(".share").textContent = share === null ? "" : percent(share);
+}
+
+function show() {
+  const { classes, probabilities, looked, took, model } = shown, best = probabilities.indexOf(Math.max(...probabilities));
+  $("answer").classList.remove("waiting");
+  $("verdict").replaceChildren("It says ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
+  const rows = new Map([...$("odds").children].map((row) => [row.dataset.id, row]));
+  $("odds").replaceChildren(...classes.map((c, i) => {
+    const row = rows.get(c.id) ?? make("li", { "data-id": c.id }, make("span", { class: "name" }),
+      make("span", { class: "track" }, make("i")), make("span", { class: "number" }));
+    row.className = `hue-${c.hue}${i === best ? " best" : ""}`;
+    row.children[0].textContent = c.name;
+    row.children[2].textContent = percent(probabilities[i]);
+    return row;
+  }));
+  $("odds").offsetWidth; // rows that are new start from nothing
+  probabilities.forEach((p, i) => $("odds").children[i].querySelector("i").style.setProperty("transform", `scaleX(${p})`));
+  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
+  if (looked) {
+    classes.forEach((c, i) => c.drawings.forEach((d, j) => {
+      const sheet = document.querySelector(`[data-sheet="${d.id}"]`);
+      if (sheet) glow(sheet, looked[i][j]);
+    }));
+  }
+  $("looked-note").textContent = looked ? most() : "This model does not tell where it looked.";
+  $("time").replaceChildren("answered in ", make("b", {}, `${Math.max(1, Math.round(took))} ms`));
+  $("time").title = `${took.toFixed(1)} ms from the page and back, of which ${model} ms in the model`;
+  $("keep").hidden = false;
+  threads();
+}
+
+/* Which drawing was looked at most, in words. */
+function most() {
+  const { classes, looked } = shown;
+  const all = looked.flatMap((shares, i) => shares.map((share, j) => ({ share, i, j })));
+  const { share, i, j } = all.reduce((a, b) => (b.share > a.share ? b : a));
+  const which = classes[i].drawings.length > 1 ? `drawing ${j + 1} of ${classes[i].name}` : `your ${classes[i].name}`;
+  return `It looked most at ${which}: ${percent(share)}.`;
+}
+
+function speak() {
+  const { classes, probabilities, looked } = shown, best = probabilities.indexOf(Math.max(...probabilities));
+  const words = `${classes[best].name}, ${percent(probabilities[best])}. ${looked ? most() : ""}`;
+  if (words !== spoken) $("spoken").textContent = spoken = words;
+}
+
+/* Lines from the drawings that were looked at to the query, as broad as their shares. */
+export function threads() {
+  const lines = [], frame = $("threads").getBoundingClientRect();
+  if (shown?.looked && frame.width) {
+    const target = document.querySelector("#query .sheet").getBoundingClientRect();
+    const end = [target.left - frame.left, target.top + target.height / 2 - frame.top];
+    shown.classes.forEach((c, i) => c.drawings.forEach((d, j) => {
+      const from = document.querySelector(`[data-sheet="${d.id}"]`)?.getBoundingClientRect(), share = shown.looked[i][j];
+      if (!from || share < 0.01) return;
+      const start = [from.right - frame.left, from.top + from.height / 2 - frame.top], middle = (start[0] + end[0]) / 2;
+      const line = document.createElementNS(SVG, "path");
+      line.setAttribute("d", `M${start} C${middle},${start[1]} ${middle},${end[1]} ${end}`);
+      line.setAttribute("class", `hue-${c.hue}`);
+      line.setAttribute("stroke-width", 1 + 11 * share);
+      line.setAttribute("opacity", 0.2 + 0.55 * share);
+      lines.push(line);
+    }));
+  }
+  $("threads").replaceChildren(...lines);
+}
+$("model").textContent = `The model is ${facts.model}.`;
