@@ -54,7 +54,7 @@ class Browser:
         kind, about = message.get("method"), message.get("params", {})
         if kind == "Runtime.exceptionThrown":
             self.errors.append(str(about["exceptionDetails"]))
-        elif kind == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
+        elif kind == "Log.entryAdded" and about["entry"]["level"] == "error":
             self.errors.append(f"{about['entry']['text']} {about['entry'].get('url', '')}")
         elif kind == "Network.requestWillBeSent":
             self.asked.append(about["request"]["url"])
@@ -124,7 +124,11 @@ class Browser:
         for name in names:
             about: dict[str, Any] = {"key": name, "modifiers": 8 * shift + 2 * control}
             about |= {"windowsVirtualKeyCode": CODES.get(name, ord(name[0].upper()))}
-            typed = {"text": "\r" if name == "Enter" else name} if (len(name) == 1 and not control) or name == "Enter" else {}
+            typed = (
+                {"text": "\r" if name == "Enter" else name}
+                if (len(name) == 1 and not control) or name == "Enter"
+                else {}
+            )
             self("Input.dispatchKeyEvent", type="keyDown", **about, **typed)
             self("Input.dispatchKeyEvent", type="keyUp", **about)
 

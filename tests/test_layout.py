@@ -6,7 +6,20 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "metacli"
-ORDER = ["errors", "registry", "episode", "machine", "config", "tasks", "models", "training", "show", "inspect", "web", "cli"]
+ORDER = [
+    "errors",
+    "registry",
+    "episode",
+    "machine",
+    "config",
+    "tasks",
+    "models",
+    "training",
+    "show",
+    "inspect",
+    "web",
+    "cli",
+]
 APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
 
 

@@ -59,6 +59,7 @@ def served(learner: Stub) -> Iterator[int]:
     """The page in a thread: its port."""
     server = uvicorn.Server(uvicorn.Config(lambda: None, port=0, log_level="critical", lifespan="off", ws="none"))
     listener = server.config.bind_socket()
+    listener.listen()
     port = listener.getsockname()[1]
     server.config.app = build(learner, TOKEN, port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

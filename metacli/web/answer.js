@@ -1,4 +1,5 @@
 /* Asking the server, and showing what it said: probabilities, and which drawings were looked at. */
+import { ink } from "./pad.js";
 import { drawn, facts, post, question } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
@@ -55,6 +56,7 @@ function empty(classes, state) {
   $("verdict").replaceChildren(words);
   $("answer").classList.add("waiting");
   $("odds").replaceChildren();
+  $("looked").replaceChildren();
   $("looked-note").textContent = $("time").textContent = "";
   $("keep").hidden = true;
   for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
@@ -90,10 +92,25 @@ function show() {
     }));
   }
   $("looked-note").textContent = looked ? most() : "This model does not tell where it looked.";
-  $("time").replaceChildren("answered in ", make("b", {}, `${Math.max(1, Math.round(took))} ms`));
+  gallery();
+  $("time").replaceChildren("in ", make("b", {}, `${Math.max(1, Math.round(took))} ms`));
   $("time").title = `${took.toFixed(1)} ms from the page and back, of which ${model} ms in the model`;
   $("keep").hidden = false;
   threads();
+}
+
+/* The drawings that were looked at most, small, for screens where the sheets themselves are out of sight. */
+const SMALL = 52, FEW = 5;
+function gallery() {
+  const { classes, looked } = shown;
+  const all = (looked ?? []).flatMap((shares, i) => shares.map((share, j) => ({ share, c: classes[i], d: classes[i].drawings[j] })));
+  $("looked").replaceChildren(...all.sort((a, b) => b.share - a.share).slice(0, FEW).map(({ share, c, d }) => {
+    const dots = SMALL * devicePixelRatio, canvas = make("canvas", { width: dots, height: dots });
+    ink(canvas.getContext("2d"), d.strokes, dots, getComputedStyle($("looked")).color);
+    const item = make("li", { class: `hue-${c.hue}` }, canvas, percent(share));
+    item.style.setProperty("--share", share);
+    return item;
+  }));
 }
 
 /* Which drawing was looked at most, in words. */
@@ -111,24 +128,37 @@ function speak() {
   if (words !== spoken) $("spoken").textContent = spoken = words;
 }
 
-/* Lines from the drawings that were looked at to the query, as broad as their shares. */
+/* Lines from the drawings through phi to the query, as broad as the shares of what was looked at; dotted before that. */
 export function threads() {
-  const lines = [], frame = $("threads").getBoundingClientRect();
-  if (shown?.looked && frame.width) {
-    const target = document.querySelector("#query .sheet").getBoundingClientRect();
-    const end = [target.left - frame.left, target.top + target.height / 2 - frame.top];
-    shown.classes.forEach((c, i) => c.drawings.forEach((d, j) => {
-      const from = document.querySelector(`[data-sheet="${d.id}"]`)?.getBoundingClientRect(), share = shown.looked[i][j];
-      if (!from || share < 0.01) return;
-      const start = [from.right - frame.left, from.top + from.height / 2 - frame.top], middle = (start[0] + end[0]) / 2;
-      const line = document.createElementNS(SVG, "path");
-      line.setAttribute("d", `M${start} C${middle},${start[1]} ${middle},${end[1]} ${end}`);
-      line.setAttribute("class", `hue-${c.hue}`);
-      line.setAttribute("stroke-width", 1 + 11 * share);
-      line.setAttribute("opacity", 0.2 + 0.55 * share);
-      lines.push(line);
-    }));
+  const frame = $("threads").getBoundingClientRect(), target = document.querySelector("#query .sheet");
+  if (!frame.width || !target) return;
+  const box = target.getBoundingClientRect(), y = box.top + box.height / 2 - frame.top, end = box.left - frame.left;
+  const node = [end - 46, y], lines = [];
+  const add = (id, hue, share, from, to) => {
+    const middle = (from[0] + to[0]) / 2;
+    const path = document.getElementById(id) ?? document.createElementNS(SVG, "path");
+    const about = { id, d: `M${from} C${middle},${from[1]} ${middle},${to[1]} ${to}`, class: share === null ? "" : `hue-${hue}`,
+      "stroke-width": share === null ? 1.5 : 1 + 10 * share, opacity: share === null ? 0.9 : 0.25 + 0.6 * share };
+    for (const [key, value] of Object.entries(about)) path.setAttribute(key, value);
+    lines.push(path);
+  };
+  const shares = new Map(shown?.looked
+    ? shown.classes.flatMap((c, i) => c.drawings.map((d, j) => [d.id, [c.hue, shown.looked[i][j]]])) : []);
+  for (const row of document.querySelectorAll("#classes li")) {
+    const sheets = [...row.querySelectorAll(".sheet")];
+    for (const sheet of shares.size ? sheets : sheets.slice(-1)) {
+      const [hue, share] = shares.get(sheet.dataset.sheet) ?? [0, null], from = sheet.getBoundingClientRect();
+      if (shares.size && (share ?? 0) < 0.005) continue;
+      add(`thread-${sheet.dataset.sheet}`, hue, share, [from.right - frame.left, from.top + from.height / 2 - frame.top], node);
+    }
   }
-  $("threads").replaceChildren(...lines);
+  if (shown) {
+    const p = Math.max(...shown.probabilities);
+    add("thread-phi", shown.classes[shown.probabilities.indexOf(p)].hue, p, node, [end + 2, y]);
+  } else add("thread-phi", 0, null, node, [end + 2, y]);
+  $("phi").setAttribute("transform", `translate(${node})`);
+  const old = [...$("lines").children];
+  for (const line of old) if (!lines.includes(line)) line.remove();
+  for (const line of lines) if (!line.parentNode) $("lines").append(line);
 }
-$("model").textContent = `The model is ${facts.model}.`;
+$("model").textContent = facts.model;

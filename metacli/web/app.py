@@ -84,7 +84,9 @@ class Answers:
                 self._learner.fit(images, [c.name for c in question.classes for _ in c.drawings])
                 self._read = question.classes
             place = {str(name): i for i, name in enumerate(self._learner.classes_)}
-            probabilities = np.asarray(self._learner.predict_proba(queries))[:, [place[c.name] for c in question.classes]]
+            probabilities = np.asarray(self._learner.predict_proba(queries))[
+                :, [place[c.name] for c in question.classes]
+            ]
             looked = self._learner.looked_at(queries)
         ends = np.cumsum([len(c.drawings) for c in question.classes])[:-1]
         return {
@@ -113,7 +115,13 @@ def build(learner: Learner, token: str, port: int) -> Guard:
     """
     answers = Answers(learner)
     texts = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in FILES}
-    facts = {"model": learner.name, "classes": min(CLASSES, learner.ways), "drawings": DRAWINGS, "side": SIDE, "name": NAME}
+    facts = {
+        "model": learner.name,
+        "classes": min(CLASSES, learner.ways),
+        "drawings": DRAWINGS,
+        "side": SIDE,
+        "name": NAME,
+    }
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
     page = page.replace("__FACTS__", html.escape(json.dumps(facts))).replace("__NAME__", str(NAME))
 

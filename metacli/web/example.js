@@ -6,7 +6,7 @@ import { amend, change, newClass, withStrokes } from "./state.js";
 const CHARACTERS = {
   Kesh: [[[260, 240], [420, 170], [620, 190], [740, 290], [690, 430], [520, 500], [400, 600], [420, 760], [570, 840], [730, 780]],
     [[200, 540], [420, 520], [640, 560], [810, 540]]],
-  Oru: [[[520, 170], [340, 230], [240, 400], [290, 590], [460, 680], [650, 620], [730, 440], [660, 260], [510, 180]],
+  Oru: [[[570, 175], [410, 190], [275, 290], [230, 450], [300, 610], [460, 680], [640, 615], [720, 450], [670, 285], [540, 185], [430, 175]],
     [[470, 430], [600, 560], [700, 710], [820, 840]]],
   Tavi: [[[250, 180], [250, 400], [300, 560], [470, 620], [650, 570], [720, 420], [730, 190]],
     [[490, 200], [490, 480], [485, 680], [490, 860]]],
@@ -33,12 +33,18 @@ function strokes(name, hand) {
       }
     }
     points.push(knots.at(-1));
-    return points.map(([x, y], i) => {
+    return evened(evened(points)).map(([x, y], i) => {
       const wave = 9 * Math.sin(i / 9 + 2 * n + 3 * hand);
       return [a * x + c * y + e + wave, b * x + d * y + f - wave, 1.08 + 0.2 * Math.sin(i / 11 + n)];
     });
   });
 }
+
+/* Each point the mean of those around it. */
+const evened = (points, reach = 4) => points.map((_, i) => {
+  const r = Math.min(reach, i, points.length - 1 - i), some = points.slice(i - r, i + r + 1);
+  return [0, 1].map((axis) => some.reduce((sum, p) => sum + p[axis], 0) / some.length);
+});
 
 export const playing = () => run !== null;
 /* What is being drawn is there at once, whole. */
@@ -64,6 +70,7 @@ export async function playExample(sheet) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return mine.finish();
   const parts = [...whole.classes.map((c) => c.drawings[0]), whole.query];
   for (const part of parts) {
+    if (part.id === "query") document.getElementById("ask").scrollIntoView({ block: "nearest", behavior: "smooth" });
     await draw(mine, sheet(part.id), part);
     if (run !== mine) return;
     amend(withStrokes(part.id, part.strokes));

@@ -1,7 +1,7 @@
 /* A sheet to draw on: by pointer (mouse, finger, pen) and by keyboard. */
 import { facts } from "./state.js";
 
-const PEN = 0.034; // of the sheet's width
+const PEN = 0.031; // of the sheet's width
 const FOLLOW = 0.6, NEAR = 4; // how fast the ink follows the hand; units between two points, at least
 const STEP = 40, FINE = 10; // of the keyboard's pen, in units
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

@@ -30,9 +30,10 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         from metacli.web.app import build
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("uvicorn", "starlette"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("uvicorn", "starlette"):
             raise
-        raise MetacliError(f"draw needs {error.name}", "pip install 'metacli[web]'") from error
+        raise MetacliError(f"draw needs {missing}, which is not installed", "pip install 'metacli[web]'") from error
     from metacli.machine.threads import choose, parse
     from metacli.web.drawings import picture
 
@@ -57,7 +58,12 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{taken}/{token}/"
         settings = uvicorn.Config(
-            build(learner, token, taken), log_level="warning", access_log=False, lifespan="off", ws="none", server_header=False
+            build(learner, token, taken),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
         )
         listener.listen()  # before the browser asks
         print(address, flush=True)
