@@ -24,6 +24,7 @@ from web_stub import TOKEN, Stub, served
 
 from metacli.tasks.images.folder import Folder
 from metacli.web import drawings
+from metacli.web.app import FILES, Answers
 from metacli.web.drawings import PIXELS, Drawn, picture
 
 ROOT = Path(__file__).parent.parent
@@ -74,12 +75,14 @@ def test_the_answer_is_in_the_order_of_the_question_and_says_where_it_looked(ask
     status, _, body = ask()
     told = json.loads(body)
     assert status == 200
-    (answer,) = told["answers"]
-    assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-3)
-    assert answer["probabilities"][1] > 0.9, "a vertical line is an alpha, which the learner sorts first"
-    assert [len(shares) for shares in answer["looked"]] == [2, 1]
-    assert sum(map(sum, answer["looked"])) == pytest.approx(1, abs=1e-3)
-    assert answer["looked"][1][0] == pytest.approx(answer["probabilities"][1], abs=1e-3)
+    (odds,) = told["probabilities"]
+    assert sum(odds) == pytest.approx(1, abs=1e-3)
+    assert odds[1] > 0.9, "a vertical line is an alpha, which the learner sorts first"
+    (looked,) = json.loads(ask(path=f"/{TOKEN}/look")[2])["looked"]
+    assert [len(shares) for shares in looked] == [2, 1]
+    assert sum(map(sum, looked)) == pytest.approx(1, abs=1e-3)
+    assert (told["model"], told["doubts"]) == ("stub", "two classes are few")
+    assert looked[1][0] == pytest.approx(odds[1], abs=1e-3)
 
 
 def test_drawings_that_stay_the_same_are_read_once(ask, learner):
@@ -92,15 +95,11 @@ def test_drawings_that_stay_the_same_are_read_once(ask, learner):
 
 
 def test_a_model_that_cannot_tell_where_it_looked():
-    from metacli.web.app import Answers
-
-    answer = Answers(Stub(looks=False))(drawings.Question.model_validate_json(json.dumps(QUESTION)))
-    assert answer["answers"][0]["looked"] is None
+    question = drawings.Question.model_validate_json(json.dumps(QUESTION))
+    assert Answers(Stub(looks=False)).look(question) == {"looked": None}
 
 
-@pytest.mark.parametrize(
-    "name", ["", "draw.css", "draw.js", "state.js", "pad.js", "answer.js", "example.js", "icon.svg"]
-)
+@pytest.mark.parametrize("name", ["", *FILES])
 def test_the_page_and_its_files_name_no_other_place_and_carry_the_policy(ask, name):
     status, headers, body = ask("GET", f"/{TOKEN}/{name}")
     assert status == 200

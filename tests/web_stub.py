@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,6 +32,8 @@ class Stub:
         if "refuse me" in labels:
             raise ValueError("this name is refused")
         self.fits += 1
+        if len(set(labels)) == 2:
+            warnings.warn("two classes are few", stacklevel=1)
         self.classes_ = np.unique(labels)
         self._x, self._y = self._features(images), np.array(labels)
         return self

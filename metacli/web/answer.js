@@ -1,6 +1,6 @@
 /* Asking the server, and showing what it said: probabilities, and which drawings were looked at. */
 import { ink } from "./pad.js";
-import { drawn, facts, post, question } from "./state.js";
+import { drawn, facts, lesson, post, question } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -12,7 +12,8 @@ export function make(tag, attributes = {}, ...inner) {
   return node;
 }
 
-let asking = false, next = null, shown = null, spoken = "";
+const PATIENCE = 250; // milliseconds after which the lines follow a pen that never rests
+let asking = false, next = null, shown = null, spoken = "", lookedLast = 0;
 
 /* Ask about a state; while an answer is on its way, only the latest of further questions is kept. `settled`: nothing
    is being drawn just now, so the answer is also spoken. */
@@ -28,27 +29,34 @@ export async function ask(state, settled) {
   asking = false;
 }
 
+/* In colours that have changed. */
+export const redraw = () => shown?.looked && gallery();
+
 async function answer(state, settled) {
-  const classes = drawn(state);
-  if (classes.length < 2 || !state.query.strokes.length) return empty(classes, state);
-  if (new Set(classes.map((c) => c.name)).size < classes.length) return empty(classes, state);
+  const classes = drawn(state), names = new Set(classes.map((c) => c.name));
+  if (classes.length < 2 || names.size < classes.length || !state.query.strokes.length) return empty(classes);
   try {
-    const began = performance.now();
-    const told = await (await post("answer", question(state))).json();
-    const took = performance.now() - began;
-    if (next && next.settled) return; // there is something newer to ask
+    const asked = question(state), began = performance.now();
+    const told = await (await post("answer", asked)).json();
+    const took = performance.now() - began, before = shown;
     $("trouble").textContent = "";
-    shown = { state, classes, ...told.answers[0], took, model: told.milliseconds };
+    shown = { classes, probabilities: told.probabilities[0], told, took };
+    const same = before && JSON.stringify(lesson(before.classes)) === JSON.stringify(asked.classes);
+    if (same) shown.looked = before.looked; // until the new one is here
     show();
+    if (next && performance.now() - lookedLast < PATIENCE) return;
+    shown.looked = (await (await post("look", asked)).json()).looked?.[0] ?? null;
+    lookedLast = performance.now();
+    showLook();
     if (settled) speak();
   } catch (error) {
-    empty(classes, state);
+    empty(classes);
     $("trouble").textContent = error instanceof TypeError ? "metacli draw has ended: start it again." : error.message;
   }
 }
 
 /* No answer yet: what is missing. */
-function empty(classes, state) {
+function empty(classes) {
   shown = null;
   const missing = Math.max(0, 2 - classes.length), twice = new Set(classes.map((c) => c.name)).size < classes.length;
   const words = twice ? "Two classes have the same name." : missing === 2 ? "Draw two classes or more, then ask."
@@ -57,7 +65,7 @@ function empty(classes, state) {
   $("answer").classList.add("waiting");
   $("odds").replaceChildren();
   $("looked").replaceChildren();
-  $("looked-note").textContent = $("time").textContent = "";
+  $("looked-note").textContent = $("time").textContent = $("doubts").textContent = "";
   $("keep").hidden = true;
   for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
   threads();
@@ -70,7 +78,7 @@ function glow(sheet, share) {
 }
 
 function show() {
-  const { classes, probabilities, looked, took, model } = shown, best = probabilities.indexOf(Math.max(...probabilities));
+  const { classes, probabilities, told, took } = shown, best = probabilities.indexOf(Math.max(...probabilities));
   $("answer").classList.remove("waiting");
   $("verdict").replaceChildren("It says ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
   const rows = new Map([...$("odds").children].map((row) => [row.dataset.id, row]));
@@ -84,18 +92,23 @@ function show() {
   }));
   $("odds").offsetWidth; // rows that are new start from nothing
   probabilities.forEach((p, i) => $("odds").children[i].querySelector("i").style.setProperty("transform", `scaleX(${p})`));
-  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
-  if (looked) {
-    classes.forEach((c, i) => c.drawings.forEach((d, j) => {
-      const sheet = document.querySelector(`[data-sheet="${d.id}"]`);
-      if (sheet) glow(sheet, looked[i][j]);
-    }));
-  }
-  $("looked-note").textContent = looked ? most() : "This model does not tell where it looked.";
-  gallery();
   $("time").replaceChildren("in ", make("b", {}, `${Math.max(1, Math.round(took))} ms`));
-  $("time").title = `${took.toFixed(1)} ms from the page and back, of which ${model} ms in the model`;
+  $("time").title = `${took.toFixed(1)} ms from the page and back, of which ${told.milliseconds} ms in the model`;
+  $("model").textContent = told.model;
+  $("doubts").textContent = told.doubts;
   $("keep").hidden = false;
+  showLook();
+}
+
+function showLook() {
+  const { classes, looked } = shown;
+  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
+  looked && classes.forEach((c, i) => c.drawings.forEach((d, j) => {
+    const sheet = document.querySelector(`[data-sheet="${d.id}"]`);
+    if (sheet) glow(sheet, looked[i][j]);
+  }));
+  $("looked-note").textContent = looked ? most() : looked === null ? "This model does not tell where it looked." : "";
+  gallery();
   threads();
 }
 

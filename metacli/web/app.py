@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import time
+import warnings
+from collections.abc import Callable
 from importlib import resources
 from threading import Lock
 from typing import Any, Protocol, TypeVar
@@ -63,42 +65,58 @@ class Answers:
         self._learner = learner
         self._lock = Lock()
         self._read: object = None
+        self._doubts = ""
 
-    def __call__(self, question: Question) -> dict[str, Any]:
-        """For each query, in the order of the question.
+    def answer(self, question: Question) -> dict[str, Any]:
+        """What the model says.
 
         Returns:
-            `answers`: [{`probabilities`: of each class, `looked`: of each class, the share of each drawing in what the
-            model looked at, or null}], and `milliseconds`.
+            `probabilities`: of each query those of the classes, both in the order of the question; `model`: its name;
+            `doubts`: what it warned of when it read D_train, or ""; `milliseconds`: how long it took.
 
         Raises:
             ValueError: the model cannot learn this.
-            MetacliError: likewise.
         """
         began = time.perf_counter()
         queries = [picture(drawing) for drawing in question.queries]
         with self._lock:
-            if self._read != question.classes:
-                self._read = None
-                images = [picture(drawing) for c in question.classes for drawing in c.drawings]
-                self._learner.fit(images, [c.name for c in question.classes for _ in c.drawings])
-                self._read = question.classes
+            self._learn(question)
             place = {str(name): i for i, name in enumerate(self._learner.classes_)}
-            probabilities = np.asarray(self._learner.predict_proba(queries))[
-                :, [place[c.name] for c in question.classes]
-            ]
-            looked = self._learner.looked_at(queries)
-        ends = np.cumsum([len(c.drawings) for c in question.classes])[:-1]
+            columns = [place[c.name] for c in question.classes]
+            found = np.asarray(self._learner.predict_proba(queries))[:, columns]
+            told = {"model": self._learner.name, "doubts": self._doubts}
         return {
-            "answers": [
-                {
-                    "probabilities": _rounded(row),
-                    "looked": None if looked is None else [_rounded(part) for part in np.split(looked[q], ends)],
-                }
-                for q, row in enumerate(probabilities)
-            ],
+            "probabilities": [_rounded(row) for row in found],
+            **told,
             "milliseconds": round(1000 * (time.perf_counter() - began), 1),
         }
+
+    def look(self, question: Question) -> dict[str, Any]:
+        """Where the model looked, which takes longer than its answer: a request of its own.
+
+        Returns:
+            `looked`: of each query, of each class, the share of each drawing; null where a model has no such thing.
+
+        Raises:
+            ValueError: the model cannot learn this.
+        """
+        queries = [picture(drawing) for drawing in question.queries]
+        with self._lock:
+            self._learn(question)
+            found = self._learner.looked_at(queries)
+        ends = np.cumsum([len(c.drawings) for c in question.classes])[:-1]
+        return {"looked": found if found is None else [[_rounded(c) for c in np.split(row, ends)] for row in found]}
+
+    def _learn(self, question: Question) -> None:
+        if self._read == question.classes:
+            return
+        self._read = None
+        images = [picture(drawing) for c in question.classes for drawing in c.drawings]
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            self._learner.fit(images, [c.name for c in question.classes for _ in c.drawings])
+        self._read = question.classes
+        self._doubts = "; ".join(str(w.message) for w in warned if w.category is UserWarning)
 
 
 def _rounded(row: np.ndarray) -> list[float]:
@@ -123,7 +141,7 @@ def build(learner: Learner, token: str, port: int) -> Guard:
         "name": NAME,
     }
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    page = page.replace("__FACTS__", html.escape(json.dumps(facts))).replace("__NAME__", str(NAME))
+    page = page.replace("__FACTS__", html.escape(json.dumps(facts)))
 
     async def show(request: Request) -> Response:
         return Response(page, media_type="text/html")
@@ -135,13 +153,10 @@ def build(learner: Learner, token: str, port: int) -> Guard:
         return Response(texts[name], media_type=FILES[name])
 
     async def answer(request: Request) -> Response:
-        question = await _received(request, Question)
-        try:
-            return JSONResponse(await run_in_threadpool(answers, question))
-        except MetacliError as error:
-            raise HTTPException(422, error.message) from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+        return await _told(answers.answer, request)
+
+    async def look(request: Request) -> Response:
+        return await _told(answers.look, request)
 
     async def download(request: Request) -> Response:
         packed = await run_in_threadpool(folder, await _received(request, Drawn))
@@ -150,10 +165,21 @@ def build(learner: Learner, token: str, port: int) -> Guard:
     routes = [
         Route("/", show),
         Route("/answer", answer, methods=["POST"]),
+        Route("/look", look, methods=["POST"]),
         Route("/folder.zip", download, methods=["POST"]),
         Route("/{name}", file),
     ]
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken}), token, port)
+
+
+async def _told(answer: Callable[[Question], dict[str, Any]], request: Request) -> Response:
+    question = await _received(request, Question)
+    try:
+        return JSONResponse(await run_in_threadpool(answer, question))
+    except MetacliError as error:
+        raise HTTPException(422, error.message) from error
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 async def _received(request: Request, kind: type[D]) -> D:

@@ -1,5 +1,5 @@
 /* The page: the classes and their sheets, the query, the actions. */
-import { ask, make, threads } from "./answer.js";
+import { ask, make, redraw, threads } from "./answer.js";
 import { playing, playExample, stopExample } from "./example.js";
 import { Pad } from "./pad.js";
 import * as state from "./state.js";
@@ -97,7 +97,7 @@ function show(now) {
   place($("keep"), [$("keep").firstElementChild, ...now.classes
     .filter((c) => c.drawings.length < facts.drawings || c.drawings.some((d) => !d.strokes.length))
     .map((c) => {
-      const button = make("button", { type: "button", class: `hue-${c.hue}` }, make("i"), c.name);
+      const button = make("button", { type: "button", class: `hue-${c.hue}` }, make("i"), make("b", {}, c.name));
       button.addEventListener("click", () => keep(c.id));
       return button;
     })]);
@@ -136,6 +136,9 @@ document.addEventListener("keydown", (event) => {
 }, true);
 addEventListener("resize", threads);
 new ResizeObserver(threads).observe(document.querySelector("main"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pads.forEach((pad) => pad.draw()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  pads.forEach((pad) => pad.draw());
+  redraw();
+});
 state.listen(show);
 show(state.now);

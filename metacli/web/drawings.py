@@ -104,7 +104,7 @@ def picture(drawing: Drawing) -> Image.Image:
 
 
 def folder(drawn: Drawn, name: str = "metacli-drawings") -> bytes:
-    """A zip file that the task `folder` can read once unpacked: name/test/<class>/<number>.png, all of them held out."""
+    """A zip file that, unpacked, the task `folder` can read, all classes held out: name/test/<class>/<number>.png."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(_entry(f"{name}/README.txt"), README.format(folder=name, ways=len(drawn.classes)))
