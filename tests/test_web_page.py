@@ -269,7 +269,7 @@ def test_the_example_draws_itself_and_is_one_step_to_undo(page, motion):
     page.click("#example")
     says(page, "Oru")
     page.until("!!document.getElementById('spoken').textContent", 20)
-    assert page.js("document.querySelectorAll('#classes li').length") == 4
+    assert page.js("document.querySelectorAll('#classes li').length") == 5
     page.click("#undo")
     page.until(f"{VERDICT} === 'Draw two classes or more, then ask.'")
     assert page.js("document.getElementById('undo').disabled")
@@ -278,10 +278,10 @@ def test_the_example_draws_itself_and_is_one_step_to_undo(page, motion):
 def test_an_example_that_is_interrupted_is_whole_at_once(page):
     page.screen(1280, 800, prefers_color_scheme="light", prefers_reduced_motion="no-preference")
     page.click("#example")
-    page.until("document.querySelectorAll('#classes li').length === 4")
+    page.until("document.querySelectorAll('#classes li').length === 5")
     page.click("#mark")
     says(page, "Oru")
-    assert page.js("document.querySelectorAll('#classes .sheet:not(.empty)').length") == 4
+    assert page.js("document.querySelectorAll('#classes .sheet:not(.empty)').length") == 5
 
 
 def test_the_download_holds_what_was_drawn(page, tmp_path):

@@ -12,6 +12,7 @@ import uvicorn
 from PIL import Image, ImageFilter
 
 from metacli.web.app import build
+from metacli.web.server import listening
 
 TOKEN = "a-token"
 
@@ -60,11 +61,10 @@ class Stub:
 @contextlib.contextmanager
 def served(learner: Stub) -> Iterator[int]:
     """The page in a thread: its port."""
-    server = uvicorn.Server(uvicorn.Config(lambda: None, port=0, log_level="critical", lifespan="off", ws="none"))
-    listener = server.config.bind_socket()
-    listener.listen()
+    listener = listening(0)
     port = listener.getsockname()[1]
-    server.config.app = build(learner, TOKEN, port)
+    app = build(learner, TOKEN, port)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -1,6 +1,6 @@
-/* An example that draws itself: four invented characters, then one of them again in another hand. */
+/* An example that draws itself: invented characters, then one of them again in another hand. */
 import { ask } from "./answer.js";
-import { amend, change, newClass, withStrokes } from "./state.js";
+import { amend, change, facts, newClass, withStrokes } from "./state.js";
 
 /* Knots of each stroke; a smooth curve goes through them. */
 const CHARACTERS = {
@@ -12,10 +12,13 @@ const CHARACTERS = {
     [[490, 200], [490, 480], [485, 680], [490, 860]]],
   Lumo: [[[220, 260], [480, 240], [780, 250]], [[770, 255], [560, 460], [330, 650], [230, 790]],
     [[235, 785], [500, 770], [690, 790], [800, 720]]],
+  Nim: [[[240, 800], [235, 520], [330, 290], [500, 210], [670, 290], [765, 520], [750, 680], [660, 780], [560, 700], [600, 590]],
+    [[400, 430], [440, 520], [420, 640]]],
 };
+const NAMES = Object.keys(CHARACTERS).slice(0, facts.classes);
 const HANDS = [[1, 0, 0, 1, 0, 0], [0.93, 0.09, -0.07, 0.96, 40, -20], [1.02, -0.1, 0.08, 0.9, -30, 60]];
-const ORDER = ["Oru", "Kesh", "Lumo", "Tavi"];
-const PAUSE = 220, SPEED = 2.6; // milliseconds between drawings; units a millisecond
+const ORDER = ["Oru", "Kesh", "Nim", "Lumo", "Tavi"].filter((name) => NAMES.includes(name));
+const PAUSE = 180, SPEED = 3; // milliseconds between drawings; units a millisecond
 let turn = 0, run = null;
 
 /* Catmull-Rom through the knots, moved by a hand, with a little wave. */
@@ -55,7 +58,7 @@ export function stopExample() {
 export async function playExample(sheet) {
   stopExample();
   const classes = [];
-  for (const name of Object.keys(CHARACTERS)) classes.push(newClass(classes, name));
+  for (const name of NAMES) classes.push(newClass(classes, name));
   const query = strokes(ORDER[turn++ % ORDER.length], 1 + (turn % 2));
   const whole = {
     classes: classes.map((c) => ({ ...c, drawings: [{ ...c.drawings[0], strokes: strokes(c.name, 0) }] })),

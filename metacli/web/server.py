@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 import threading
+import warnings
 import webbrowser
 
 import metacli
@@ -38,12 +39,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
     from metacli.web.drawings import picture
 
     wanted = parse(threads)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MetacliError(f"port {port}: {error.strerror}", "leave out --port to take one that is free") from error
+    with listening(port) as listener:
         learner = metacli.load(checkpoint)  # type: ignore[attr-defined]
 
         first, second = picture((((300, 500), (700, 500)),)), picture((((500, 300), (500, 700)),))
@@ -53,8 +49,9 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             learner.predict_proba([first])
             learner.looked_at([first])
 
-        trial()  # loads and compiles what the first answer would wait for
-        print(f"model   {learner.name}\nthreads {choose(wanted, trial)}", file=sys.stderr)
+        with warnings.catch_warnings(action="ignore"):  # that two examples are few
+            trial()  # loads and compiles what the first answer would wait for
+            print(f"model   {learner.name}\nthreads {choose(wanted, trial)}", file=sys.stderr)
         token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{taken}/{token}/"
         settings = uvicorn.Config(
@@ -65,10 +62,27 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             ws="none",
             server_header=False,
         )
-        listener.listen()  # before the browser asks
         print(address, flush=True)
         print("Ctrl-C ends it", file=sys.stderr)
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(settings).run(sockets=[listener])
+
+
+def listening(port: int) -> socket.socket:
+    """A socket of this machine alone at which requests may wait; port 0 for any that is free.
+
+    Raises:
+        MetacliError: the port is taken.
+    """
+    # named as TCP, or asyncio leaves Nagle's algorithm on, which keeps every answer back for 40 ms
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise MetacliError(f"port {port}: {error.strerror}", "leave out --port to take one that is free") from error
+    return listener
