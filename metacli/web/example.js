@@ -18,6 +18,7 @@ const CHARACTERS = {
 const NAMES = Object.keys(CHARACTERS).slice(0, facts.classes);
 const HANDS = [[1, 0, 0, 1, 0, 0], [0.93, 0.09, -0.07, 0.96, 40, -20], [1.02, -0.1, 0.08, 0.9, -30, 60]];
 const ORDER = ["Oru", "Kesh", "Nim", "Lumo", "Tavi"].filter((name) => NAMES.includes(name));
+const NARROW = "(max-width: 800px)"; // as in draw.css: the query lies below the classes
 const PAUSE = 180, SPEED = 3; // milliseconds between drawings; units a millisecond
 let turn = 0, run = null;
 
@@ -73,7 +74,9 @@ export async function playExample(sheet) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return mine.finish();
   const parts = [...whole.classes.map((c) => c.drawings[0]), whole.query];
   for (const part of parts) {
-    if (part.id === "query") document.getElementById("ask").scrollIntoView({ block: "nearest", behavior: "smooth" });
+    if (part.id === "query" && matchMedia(NARROW).matches) {
+      document.getElementById("ask").scrollIntoView({ block: "start", behavior: "smooth" });
+    }
     await draw(mine, sheet(part.id), part);
     if (run !== mine) return;
     amend(withStrokes(part.id, part.strokes));
