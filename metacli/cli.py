@@ -258,6 +258,21 @@ def predict(
     raise typer.Exit(0 if found.questions else 1)
 
 
+@app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")
+def draw(
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Default: the shipped one that suits.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+    threads: ThreadCount = "auto",
+) -> None:
+    """Draw new classes on a page of this machine, then ask: the answer comes while you draw."""
+    from metacli.web.server import serve
+
+    serve(checkpoint, port, open_page, threads)
+
+
 @app.command(
     "recipes",
     epilog="Examples: metacli recipes stream mann | metacli recipes copy_ntm | metacli recipes copy_ntm --copy my.yaml "

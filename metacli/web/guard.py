@@ -1,0 +1,65 @@
+"""Who may talk to the page: this machine's browser, from the page itself, with the address that was printed."""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Refuses what does not come from the page, and takes the token out of the path of what does.
+
+    The Host must name this machine and port: a foreign name that was made to lead here (DNS rebinding) is refused. An
+    Origin, which a browser sends with every POST, must be that of the page. The first part of the path must be the
+    token.
+
+    Args:
+        app: what is guarded.
+        token: the first part of every path.
+        port: where it is served.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, port: int):
+        self._app = app
+        self._token = token.encode()
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} here")
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        token, _, rest = scope["path"][1:].partition("/")
+        if reason := self._refusal(Headers(scope=scope), scope["method"], token):
+            await JSONResponse({"error": reason}, 403)(scope, receive, sent)
+            return
+        await self._app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, sent)
+
+    def _refusal(self, headers: Headers, method: str, token: str) -> str:
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return "this page has another address"
+        if (origins or method not in ("GET", "HEAD")) and origins != [f"http://{hosts[0]}"]:
+            return "this request does not come from the page"
+        if not secrets.compare_digest(token.encode(errors="surrogateescape"), self._token):
+            return "open the address that metacli draw printed, all of it"
+        return ""
