@@ -43,9 +43,8 @@ def main() -> None:
     if o.what == "digits":
         return digits_table(console, o)
     tasks = list(alphabets.runs(o.runs, o.ways, o.shots, o.seed))
-    table = Table(
-        "orders", "error", "seconds a run", title=f"{o.ways}-way {o.shots}-shot within one alphabet, {o.runs} runs"
-    )
+    title = f"{o.ways}-way {o.shots}-shot within one alphabet, {o.runs} runs"
+    table = Table("orders", "error", "seconds a run", title=title)
     for orders in o.orders:
         begin = time.perf_counter()
         wrong = errors(o.checkpoint, orders, tasks)
@@ -55,9 +54,8 @@ def main() -> None:
 
 def digits_table(console: Console, o: argparse.Namespace) -> None:
     """Prepared as always, and with every picture only resized."""
-    table = Table(
-        "drawn", "error, prepared", "error, resized only", title=f"10 digits, one example each, {o.runs} runs"
-    )
+    title = f"10 digits, one example each, {o.runs} runs"
+    table = Table("drawn", "error, prepared", "error, resized only", title=title)
     as_it_is, plain = prepare.characters, prepare.fitted
     for way in digits.WAYS:
         tasks = digits.runs(o.runs, way, o.seed)

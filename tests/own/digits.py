@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -16,7 +18,7 @@ def arc(x: float, y: float, across: float, down: float, start: float, stop: floa
 
 def line(*points: tuple[float, float]) -> np.ndarray:
     """Points of straight lines from point to point, close enough to be bent."""
-    legs = [np.linspace(a, b, 12) for a, b in zip(points, points[1:], strict=False)]
+    legs = [np.linspace(a, b, 12) for a, b in pairwise(points)]
     return np.concatenate(legs)
 
 
@@ -58,21 +60,20 @@ def runs(count: int, way: str, seed: int = 0) -> list[Run]:
 
 
 def drawn(random: np.random.Generator, strokes: list[np.ndarray], share: float, pen: int, off: float) -> Image.Image:
-    """A digit, dark on white: leant, stretched and bent at random, its middle up to `off` of the sheet from the sheet's."""
+    """A digit, dark on white: leant, stretched and bent at random, up to `off` of the sheet away from its middle."""
     angle, lean = random.normal(0, 0.09), random.normal(0, 0.15)
     across, down = np.exp(random.normal(0, 0.1, 2))
-    frame = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.array(
-        [[across, lean], [0, down]]
-    )
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    frame = turn @ np.array([[across, lean], [0, down]])
     waves, phase = random.normal(0, 0.025, (2, 2, 2)), random.uniform(0, 2 * np.pi, (2, 2, 2))
     place = SIZE * (0.5 + off * random.uniform(-1, 1, 2))
     page = Image.new("L", (4 * SIZE, 4 * SIZE), 255)
     ink = ImageDraw.Draw(page)
     for stroke in strokes:
         centred = stroke - 0.5
-        bend = sum(
-            waves[k, i] * np.sin((4 + 4 * k) * centred[:, i : i + 1] + phase[k, i]) for k in (0, 1) for i in (0, 1)
-        )
+        bend = np.zeros_like(centred)
+        for k, i in np.ndindex(2, 2):
+            bend += waves[k, i] * np.sin(4 * (k + 1) * centred[:, i : i + 1] + phase[k, i])
         points = 4 * (place + SIZE * share * ((centred + bend) @ frame.T))
         ink.line([tuple(p) for p in points], 0, 4 * pen, joint="curve")
         for x, y in points:
