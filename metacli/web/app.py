@@ -40,15 +40,9 @@ D = TypeVar("D", bound=Drawn)
 class Learner(Protocol):
     """What the page asks of a model; see `metacli.learner`."""
 
+    name: str
+    ways: int
     classes_: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def ways(self) -> int:
-        """The most classes that it tells apart."""
 
     def fit(self, images: list[Image.Image], labels: list[str]) -> Any:
         """Read D_train."""
