@@ -119,7 +119,7 @@ class Learner:
         """The most classes that the model tells apart."""
         if self.checkpoint is None:
             return max(weights.task_of(name).ways for name in weights.names())
-        return self._trained(0).ways
+        return self.model_for(0).ways
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments that it was made with."""
@@ -161,7 +161,7 @@ class Learner:
         classes = known + [name for name in distinct(names) if name not in known]
         if len(classes) < 2:
             raise ValueError(f"the examples show {len(classes)} class{'es' * (not classes)}; two or more are needed")
-        model = self.lesson_.trained if goes_on else self._trained(len(classes))
+        model = self.lesson_.trained if goes_on else self.model_for(len(classes))
         if len(classes) > model.ways:
             able = [name for name in weights.names() if weights.task_of(name).ways >= len(classes)]
             most = f"{len(classes)} classes are more than {model.path.stem} can tell apart, which is {model.ways}"
@@ -182,8 +182,12 @@ class Learner:
             warnings.warn(f"{model.path.stem}: {doubts}", stacklevel=3)
         return self
 
-    def _trained(self, classes: int) -> Trained:
-        """The model; of the shipped ones, where none was asked for, the one that suits so many classes."""
+    def model_for(self, classes: int) -> Trained:
+        """The model; of the shipped ones, where none was asked for, the one that suits so many classes.
+
+        Raises:
+            ValueError: none does, or it cannot be read.
+        """
         try:
             return trained(weights.find(self.checkpoint if self.checkpoint is not None else weights.fitting(classes)))
         except MetacliError as error:

@@ -17,6 +17,7 @@ from metacli.errors import MetacliError, UsageError
 from metacli.learner import Learner
 from metacli.tasks.images.folder import SUFFIXES
 from metacli.tasks.images.pictures import opened
+from metacli.teaching import Trained
 
 
 class Shown(NamedTuple):
@@ -98,29 +99,24 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         UsageError: no such folder, fewer than two classes, a class without a readable picture, more classes than the
             model can tell apart, no questions.
     """
-    by_class, notes = read_support(support)
-    names = [name for name, pictures in by_class.items() for _ in pictures]
-    pictures = [picture for pictures in by_class.values() for picture in pictures]
-    asked, errors = read(files(queries))
+    folders = class_folders(support)
     try:
+        model = learner.model_for(len(folders))
+        examples, notes = read_support(support, folders, model)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            learner.fit([image for _, image in pictures], names)
+            learner.fit([shown.image for _, shown in examples], [name for name, _ in examples])
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise UsageError(f"{support}: {message}", hint) from None
-    notes += [str(warning.message) for warning in caught]
-    model = learner.lesson_.trained
-    seen, faults = look(model, pictures)
-    assert not faults  # fit has read them
-    questions, faults = look(model, asked)
-    errors += faults
+    questions, errors = look(model, files(queries))
     probabilities, looked_at = learner.answers([q.image for q in questions])
+    notes += [str(warning.message) for warning in caught]
     return Prediction(
         learner.name,
         learner.orders,
         learner.classes_.tolist(),
-        list(zip(names, seen, strict=True)),
+        examples,
         questions,
         probabilities,
         looked_at,
@@ -129,27 +125,34 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
     )
 
 
-def read_support(root: Path) -> tuple[dict[str, list[tuple[Path, Image.Image]]], list[str]]:
-    """The pictures of each class, in the order of their names, and notes on those that could not be read.
-
-    Raises:
-        UsageError: see `predict`.
-    """
+def class_folders(root: Path) -> list[Path]:
+    """The directory of each class, in the order of their names; raises a UsageError for fewer than two."""
     if not root.is_dir():
         raise UsageError(f"--support {root} is not a folder", "give a folder with one directory of pictures per class")
-    classes, notes, empty = {}, [], []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        classes[folder.name], faults = read(files([folder]))
-        notes += [f"left out {path}: {message}" for path, message in faults]
-        if not classes[folder.name]:
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) < 2:
+        message = f"{root} holds {len(folders)} director{'y' if len(folders) == 1 else 'ies'} of pictures; two or more"
+        raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
+    return folders
+
+
+def read_support(root: Path, folders: list[Path], model: Trained) -> tuple[list[tuple[str, Shown]], list[str]]:
+    """The examples, each with its class, and notes on pictures that show nothing.
+
+    Raises:
+        UsageError: a class without a readable picture; all of these are named.
+    """
+    examples, notes, empty = [], [], []
+    for folder in folders:
+        shown, faults = look(model, files([folder]))
+        examples += [(folder.name, example) for example in shown]
+        notes += [f"left out: {message}" for _, message in faults]
+        if not shown:
             empty.append(folder.name)
     if empty:
         hint = f"put a picture ({', '.join(SUFFIXES)}) into it, or take it away"
         raise UsageError(f"{root}: no readable picture in {', '.join(empty)}", "\n".join([hint, *notes[:10]]))
-    if len(classes) < 2:
-        message = f"{root} holds {len(classes)} director{'y' if len(classes) == 1 else 'ies'} of pictures; two or more"
-        raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
-    return classes, notes
+    return examples, notes
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
@@ -165,23 +168,15 @@ def files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read(paths: list[Path]) -> tuple[list[tuple[Path, Image.Image]], list[tuple[Path, str]]]:
-    """The files that are pictures, and what is wrong with the others."""
+def look(model: Trained, paths: list[Path]) -> tuple[list[Shown], list[tuple[Path, str]]]:
+    """Pictures as a model sees them, and what is wrong with files that are none or show nothing."""
     good, bad = [], []
     for path in paths:
         try:
-            good.append((path, opened(path, str(path))))
+            image = opened(path, str(path))
+            good.append(Shown(path, image, model.seen([image])[0].numpy()))
         except ValueError as error:
             bad.append((path, str(error)))
-    return good, bad
-
-
-def look(model: Any, pictures: list[tuple[Path, Image.Image]]) -> tuple[list[Shown], list[tuple[Path, str]]]:
-    """Pictures as a model sees them, and what is wrong with those that show nothing."""
-    good, bad = [], []
-    for path, image in pictures:
-        try:
-            good.append(Shown(path, image, model.seen([image])[0].numpy()))
         except MetacliError as error:
             bad.append((path, f"{path}: {error.message}"))
     return good, bad

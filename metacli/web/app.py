@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Callable
 from importlib import resources
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from metacli.errors import MetacliError
+from metacli.learner import Learner
 from metacli.web.drawings import BYTES, CLASSES, DRAWINGS, NAME, SIDE, Drawn, Question, folder, picture
 from metacli.web.guard import Guard
 
@@ -35,23 +35,6 @@ FILES = {
     "icon.svg": "image/svg+xml",
 }
 D = TypeVar("D", bound=Drawn)
-
-
-class Learner(Protocol):
-    """What the page asks of a model; see `metacli.learner`."""
-
-    name: str
-    ways: int
-    classes_: np.ndarray
-
-    def fit(self, images: list[Image.Image], labels: list[str]) -> Any:
-        """Read D_train."""
-
-    def predict_proba(self, queries: list[Image.Image]) -> np.ndarray:
-        """(Q, classes)."""
-
-    def looked_at(self, queries: list[Image.Image]) -> np.ndarray | None:
-        """(Q, S), rows sum to 1; None where a model has no such thing."""
 
 
 class Answers:
