@@ -52,17 +52,18 @@ def add(registry: Registry, name: str, cls: type[Any]) -> None:
     A class that is defined again, as by a notebook's cell that is run twice, takes the place of what it was.
 
     Raises:
-        ValueError: the name is taken, or is none: letters, digits, - and _, a letter first, 64 at most.
+        ValueError: the class has another name already; the name is taken, or is none: letters, digits, - and _, a
+            letter first, 64 at most.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: letters, digits, - and _, a letter first, 64 at most")
-    for known_ones in (MODELS, TASKS, ENCODERS):
-        holder = known_ones.get(name)
-        if holder is None or (known_ones is registry and not isinstance(holder, str) and _place(holder) == _place(cls)):
-            continue
-        raise ValueError(
-            f"the name {name!r} is taken by {holder if isinstance(holder, str) else ':'.join(_place(holder))}"
-        )
+    for table in (MODELS, TASKS, ENCODERS):
+        for taken, holder in table.items():
+            again = table is registry and not isinstance(holder, str) and _home(holder) == _home(cls)
+            if taken == name and not again:
+                raise ValueError(f"the name {name!r} is taken by {_home(holder)}")
+            if taken != name and (holder is cls or holder == _home(cls)):
+                raise ValueError(f"{_home(cls)} has the name {taken!r} already: extend it, and register that")
     if name in _RESERVED:
         raise ValueError(f"the name {name!r} is taken by metacli itself")
     registry[name], ORIGINS[name] = cls, plugins.origin(cls)
@@ -107,5 +108,5 @@ def did_you_mean(word: str, known: Any) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
-def _place(cls: type[Any]) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
+def _home(cls: str | type[Any]) -> str:
+    return cls if isinstance(cls, str) else f"{cls.__module__}:{cls.__qualname__}"

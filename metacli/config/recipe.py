@@ -231,7 +231,9 @@ def _named(tree: dict[str, Any], section: str, registry: Registry, errors: list[
         return None, None
     if not isinstance(part["name"], str) or not known(registry, part["name"]):
         near = did_you_mean(part["name"], registry)
-        errors.append(f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)})")
+        errors.append(
+            f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)}; yours: --plugin)"
+        )
         return None, None
     cls = resolve(registry, part["name"], section)
     return cls, _section(cls.Config, part, section, errors)
