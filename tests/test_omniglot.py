@@ -23,7 +23,7 @@ needs_data = pytest.mark.skipif(
 )
 
 
-def stand_in(size: int) -> dict[str, np.ndarray]:
+def stand_in(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
     """1,623 classes in 30 + 20 alphabets of different sizes, blank images."""
     names = [f"A{i % 30:02d}/character{i // 30:02d}" for i in range(BACKGROUND)]
     names = sorted(names) + sorted(f"E{i % 20:02d}/character{i // 20:02d}" for i in range(659))
