@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metacli import __version__
+from metacli import __version__, cli_own
 from metacli.errors import MetacliError, UsageError
+from metacli.options import (
+    AsJson,
+    CheckpointPath,
+    Device,
+    Overrides,
+    Plugins,
+    SplitName,
+    ThreadCount,
+    check_split,
+    print_result,
+)
 from metacli.registry import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
-
-    from metacli.tasks.base import Split
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,32 +36,6 @@ app = typer.Typer(
     help=f"Train, evaluate and look inside model-based meta-learners: {', '.join(MODELS)}.",
     epilog="Start with: metacli train strokes_ntm, then: metacli eval --checkpoint RUN_DIR",
 )
-
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
-]
-CHECKPOINT = "A .pt file, a run directory, or a shipped name."
-CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help=CHECKPOINT)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-ThreadCount = Annotated[str, typer.Option("--threads", help="A number, or auto: as many as help.")]
-SplitName = Annotated[str, typer.Option(help="train, val or test.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
-
-
-def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] | None:
-    """Imports them while options are parsed, before a verb asks for a name; not to complete a word in a shell."""
-    if not ctx.resilient_parsing:
-        from metacli import plugins
-
-        for source in sources or []:
-            plugins.load(source)
-    return sources
-
-
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", callback=_import_plugins, help="A file or module of yours to import; repeatable."),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -108,9 +88,9 @@ def train(
         from metacli.training.dryrun import rehearse
 
         found = rehearse(plan, run_dir, chosen, progress, wanted)
-        return _show(as_json, found, lambda console: print_rehearsal(console, found))
+        return print_result(as_json, found, lambda console: print_rehearsal(console, found))
     outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
-    _show(as_json, outcome.as_dict(), lambda _: print(outcome))
+    print_result(as_json, outcome.as_dict(), lambda _: print(outcome))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
@@ -134,7 +114,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
-    part = _check_split(split)
+    part = check_split(split)
     from tqdm import tqdm
 
     from metacli.machine.runtime import choose_device, prepare
@@ -160,7 +140,7 @@ def evaluate(
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
-    _show(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
+    print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
     if not overrides and (reason := keep_evaluation(saved.path, result)):
         print(f"note: not kept: {reason}", file=sys.stderr)
 
@@ -177,7 +157,7 @@ def sample_tasks(
     as_json: AsJson = False,
 ) -> None:
     """Show a few tasks: D_train, which the model reads, and D_test, which it is asked about."""
-    part = _check_split(split)
+    part = check_split(split)
     from metacli.config import recipe as recipes
     from metacli.registry import TASKS, build
     from metacli.show import picture
@@ -190,7 +170,7 @@ def sample_tasks(
         picture.save_samples(png, samples)
     if npz:
         sample.save_npz(npz, samples)
-    _show(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
+    print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
 
 
 @app.command(
@@ -213,7 +193,7 @@ def inspect_memory(
     as_json: AsJson = False,
 ) -> None:
     """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
-    part = _check_split(split)
+    part = check_split(split)
     from tqdm import tqdm
 
     from metacli.inspect import command
@@ -239,61 +219,11 @@ def inspect_memory(
     if tasks:
         with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
             summary = command.many_tasks(model, distribution, part, tasks, bar.update)
-        return _show(as_json, summary, lambda console: print_usage(console, summary))
+        return print_result(as_json, summary, lambda console: print_usage(console, summary))
     trace = command.one_task(model, distribution, part, task, head or [])
-    _show(as_json, command.as_json(trace), lambda console: print_trace(console, trace, head or []))
+    print_result(as_json, command.as_json(trace), lambda console: print_trace(console, trace, head or []))
     for path in command.save(out, trace, wanted, head or []) if out else []:
         print(f"wrote   {path}", file=sys.stderr)
-
-
-@app.command(
-    epilog="Examples: metacli predict --support my-classes --query a.png b.png | "
-    "metacli predict --support my-classes --query folder --png sheet.png | "
-    "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
-)
-def predict(
-    support: Annotated[Path, typer.Option(help="A folder: one directory for each new class, a picture or more in it.")],
-    query: Annotated[list[Path], typer.Option(help="A picture or a folder of them; more may follow.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[QUERY]...", help="Further ones.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Default: what suits.")
-    ] = None,
-    orders: Annotated[int | None, typer.Option(min=1, max=1000, help="Orders of the examples to average over.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Also draw a contact sheet into this picture.")] = None,
-    threads: ThreadCount = "1",
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-) -> None:
-    """Recognise new classes from a few pictures of each: no training, one look at the examples."""
-    from metacli.learner import ORDERS, load
-    from metacli.machine.threads import choose, parse
-    from metacli.predict import command
-    from metacli.predict.sheet import save_sheet
-    from metacli.predict.table import print_prediction
-
-    choose(parse(threads))
-    found = command.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
-    command.say(found)
-    if png:
-        save_sheet(png, found)
-    _show(as_json, found.as_json(), lambda console: print_prediction(console, found))
-    raise typer.Exit(0 if found.questions else 1)
-
-
-@app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")
-def draw(
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Default: the shipped one that suits.")
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
-    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
-    threads: ThreadCount = "auto",
-    plugin: Plugins = None,
-) -> None:
-    """Draw new classes on a page of this machine, then ask: the answer comes while you draw."""
-    from metacli.web.server import serve
-
-    serve(checkpoint, port, open_page, threads)
 
 
 @app.command(
@@ -312,23 +242,15 @@ def list_recipes(
     from metacli.show.recipes import answer
 
     found = answer(words or [], keys, copy)
-    _show(as_json, found.plain, found.draw)
+    print_result(as_json, found.plain, found.draw)
 
 
-def _check_split(split: str) -> Split:
-    if split not in ("train", "val", "test"):
-        raise UsageError(f"unknown split {split!r}", "one of train, val, test")
-    return cast("Split", split)
-
-
-def _show(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
-    """The result on stdout: as JSON alone, or drawn."""
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    from rich.console import Console
-
-    draw(Console())
+app.command(
+    epilog="Examples: metacli predict --support my-classes --query a.png b.png | "
+    "metacli predict --support my-classes --query folder --png sheet.png | "
+    "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
+)(cli_own.predict)
+app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")(cli_own.draw)
 
 
 def main() -> None:

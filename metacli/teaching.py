@@ -28,7 +28,7 @@ from metacli.training import checkpoint
 
 AT_ONCE = 512  # questions times orders in one pass
 MOST = 1000  # examples of a lesson: attention takes memory by their square
-VIEW = 0.5  # how far pictures are moved from order to order, as a share of what training did
+VIEW = 1.0  # how far pictures are moved from order to order, as a share of what training did
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ def test_names_say_what_is_inside(path):
             assert (recipe.task.protocol, recipe.task.ways) == ("stream", int(words[1].removeprefix("stream") or 5))
         else:
             assert (recipe.task.ways, recipe.task.shots) == ((int(shape[1]), int(shape[2])) if shape else (5, 1))
+    elif words[0] == "glyphs":  # for a person's own classes: whole alphabets held out, any number of ways
+        assert (recipe.task.name, recipe.task.split, recipe.task.prepare) == ("omniglot", "lake", True)
+        assert recipe.task.fewest_ways == 2
     else:
         assert path.stem.startswith(recipe.task.name.replace("-", "_"))
     assert recipe.model.name in words
