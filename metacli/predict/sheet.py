@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from metacli.show.fonts import draw_text, text_width
 _INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
 _TRAIN, _TEST, _BAR, _LOOK = "#0b6e4f", "#1f4e9c", "#9db8e8", "#0b6e4f"
 _TILE, _GAP, _MARGIN = 64, 8, 28
+_ACROSS = 6  # classes in a row, at most
+_BETWEEN = 24
 _BARS = 3  # classes of a question that have a bar
 _WIDTH = 960
 
@@ -24,7 +27,9 @@ def save_sheet(path: Path, prediction: Prediction) -> None:
     Raises:
         MetacliError: the file cannot be written.
     """
-    examples = _stacked([_class_row(prediction, name) for name in prediction.classes], 2)
+    most = max(Counter(name for name, _ in prediction.examples).values())
+    across = max(1, min(_ACROSS, (_WIDTH - 2 * _MARGIN + _BETWEEN) // (most * (2 * _TILE + _GAP) + _BETWEEN)))
+    examples = _stacked([_class_row(prediction, name, across) for name in prediction.classes], across)
     questions = _stacked([_question(prediction, q) for q in range(len(prediction.questions))], 2)
     parts = [
         _title(f"{len(prediction.classes)} new classes, read as examples: a picture, and as the model sees it", _TRAIN),
@@ -47,10 +52,10 @@ def _title(text: str, colour: str) -> Image.Image:
     return strip
 
 
-def _class_row(prediction: Prediction, name: str) -> Image.Image:
+def _class_row(prediction: Prediction, name: str, across: int) -> Image.Image:
     """The name of a class above its examples, as many as there is room for."""
     shown = [example for own, example in prediction.examples if own == name]
-    width = (_WIDTH - 2 * _MARGIN - 24) // 2
+    width = (_WIDTH - 2 * _MARGIN - (across - 1) * _BETWEEN) // across
     room = min(len(shown), max(1, width // (2 * _TILE + _GAP)))
     row = Image.new("RGB", (width, _TILE + 22), "white")
     more = f"   ({len(shown) - room} more)" if len(shown) > room else ""
@@ -62,7 +67,7 @@ def _class_row(prediction: Prediction, name: str) -> Image.Image:
 
 def _question(prediction: Prediction, q: int) -> Image.Image:
     """A question, its most probable classes, and the example that was looked at most."""
-    width = (_WIDTH - 2 * _MARGIN - 24) // 2
+    width = (_WIDTH - 2 * _MARGIN - _BETWEEN) // 2
     cell = Image.new("RGB", (width, _TILE + 26), "white")
     draw = ImageDraw.Draw(cell)
     cell.paste(_pair(prediction.questions[q]), (0, 0))
@@ -117,7 +122,7 @@ def _stacked(cells: list[Image.Image], across: int) -> Image.Image:
         return Image.new("RGB", (1, 1), "white")
     width, height = cells[0].size
     rows = -(-len(cells) // across)
-    page = Image.new("RGB", (across * width + (across - 1) * 24, rows * (height + _GAP)), "white")
+    page = Image.new("RGB", (across * width + (across - 1) * _BETWEEN, rows * (height + _GAP)), "white")
     for i, cell in enumerate(cells):
-        page.paste(cell, (i % across * (width + 24), i // across * (height + _GAP)))
+        page.paste(cell, (i % across * (width + _BETWEEN), i // across * (height + _GAP)))
     return page

@@ -34,19 +34,22 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def fitting(classes: int) -> str:
-    """The shipped model for so many new classes: of those that can tell as many apart, the one for the fewest.
+    """The shipped model for so many new classes.
+
+    Of those that can tell as many apart: one that was taught any number of classes, of prepared pictures; then the one
+    for the fewest.
 
     Raises:
         UsageError: there is none.
     """
-    able = [(ways, name) for name in names() if (ways := task_of(name).ways) >= classes]
+    able = [name for name in names() if task_of(name).ways >= classes]
     if not able:
         most = max((task_of(name).ways for name in names()), default=0)
         raise UsageError(
             f"{classes} classes are more than any shipped model tells apart, which is {most}",
             f"train one for as many, as by: metacli train glyphs_transformer task.ways={classes}",
         )
-    return min(able)[1]
+    return min(able, key=lambda name: (not task_of(name).prepare, not task_of(name).fewest_ways, task_of(name).ways))
 
 
 @lru_cache

@@ -1,0 +1,84 @@
+"""The models that ship: named, whole, trained by the recipe of their name, and good on characters never seen."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import metacli
+from metacli.config.recipe import load as load_recipe
+from metacli.errors import UsageError
+from metacli.tasks.images.pen import inked, written
+from metacli.tasks.images.script import characters
+from metacli.training import checkpoint, weights
+
+NAMES = weights.names()
+FEW_MB = 4e6
+
+
+def drawings(classes: int, each: int) -> list[list[Image.Image]]:
+    """Invented characters of one alphabet that no model was trained on: by class, dark ink on white."""
+    numbers = np.arange(classes) + 55_000
+    lines, owner = written(0, numbers, characters(0, numbers), each)
+    page = owner[:, None] * each + np.arange(each)
+    pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), classes * each)
+    return [[Image.fromarray(255 - p) for p in some] for some in pages.reshape(classes, each, *pages.shape[1:])]
+
+
+def test_some_ship():
+    assert "glyphs_transformer" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_was_trained_by_the_recipe_of_its_name(name):
+    path = weights.find(name)
+    assert path.stat().st_size < FEW_MB
+    saved = checkpoint.load(path)
+    shipped = load_recipe(name).as_dict()
+    assert {k: v for k, v in saved.recipe.as_dict().items() if k in shipped} == shipped
+    assert saved.optimizer is None
+    assert saved.provenance is not None
+    assert not set(saved.provenance.classes["train"]) & set(saved.provenance.classes["test"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_tells_new_characters_apart(name):
+    ways = min(5, weights.task_of(name).ways)
+    shown = drawings(ways, 6)
+    learner = metacli.load(name).fit([c[0] for c in shown], [str(i) for i in range(ways)])
+    asked = [(picture, str(i)) for i, c in enumerate(shown) for picture in c[1:]]
+    assert learner.score([p for p, _ in asked], [name for _, name in asked]) > 0.7
+
+
+def test_the_one_that_suits_is_chosen_and_named():
+    shown = drawings(20, 2)
+    learner = metacli.load().fit([c[0] for c in shown], range(20))
+    assert learner.name == "glyphs_transformer"
+    assert learner.score([c[1] for c in shown], range(20)) > 0.6
+    assert metacli.load().fit([c[0] for c in shown[:3]], "abc").name in NAMES
+    with pytest.raises(
+        ValueError, match=r"21 classes are more than any shipped model.*glyphs_transformer task.ways=21"
+    ):
+        metacli.load().fit([c[0] for c in drawings(21, 1)], range(21))
+    with pytest.raises(UsageError, match="did you mean 'glyphs_transformer'"):
+        metacli.load("glyphs_transformr")
+
+
+def test_the_command_line_takes_the_name(cli, tmp_path):
+    shown = drawings(3, 2)
+    for i, (one, other) in enumerate(shown):
+        (tmp_path / "s" / f"c{i}").mkdir(parents=True)
+        one.save(tmp_path / "s" / f"c{i}" / "1.png")
+        (tmp_path / "q").mkdir(exist_ok=True)
+        other.save(tmp_path / "q" / f"{i}.png")
+    done = cli("predict", "--support", "s", "--query", "q", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    learner = metacli.load().fit([c[0] for c in shown], ["c0", "c1", "c2"])
+    shares = [list(p["probabilities"].values()) for p in found["predictions"]]
+    np.testing.assert_allclose(shares, learner.predict_proba([c[1] for c in shown]), atol=1e-6)
+    assert found["checkpoint"] in NAMES
+    assert found["checkpoint"] in done.stderr
