@@ -147,3 +147,21 @@ class TestContract:
         assert {t.dtype for t in found if t.is_floating_point()} <= {torch.float64}
         assert {len(t) for t in found} == {B}
         assert model.predict(phi, x_test, y_previous).device.type == device.type
+
+
+@pytest.mark.parametrize(("name", "mode"), [case for case in cases() if case[1] == "independent"])
+def test_phi_of_the_beginning_is_extended_to_phi_of_all(name, mode):
+    model, (x_train, y_train, x_test, _) = make(name, mode), data(mode)
+    if not model.continues:
+        with pytest.raises(NotImplementedError):
+            model.extend(model.adapt(x_train, y_train), x_train, y_train)
+        return
+    with torch.no_grad():
+        phi = model.adapt(x_train[:, :2], y_train[:, :2])
+        before = [t.clone() for t in tensors(phi)]
+        longer = model.extend(phi, x_train[:, 2:], y_train[:, 2:])
+        whole = model.adapt(x_train, y_train)
+    for one, other in zip(tensors(longer), tensors(whole), strict=True):
+        torch.testing.assert_close(one, other)
+    assert all(torch.equal(one, other) for one, other in zip(before, tensors(phi), strict=True)), "phi is a value"
+    torch.testing.assert_close(model.predict(longer, x_test), model.predict(whole, x_test))

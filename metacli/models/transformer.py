@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
+from metacli.models.attention import attention, last_real, rotated, smeared
 from metacli.models.base import MetaLearner
 from metacli.models.causal import causal_mask
 from metacli.models.encoder import EncoderConfig
@@ -141,6 +141,16 @@ class Transformer(MetaLearner):
         if c.init == "content":
             by_content(self.embed, self.blocks, self.output, spec.y_size)
 
+    @classmethod
+    def check_compatible(cls, config: Any, spec: Spec) -> str | None:
+        """See `MetaLearner.check_compatible`; `init: content` keeps room for a label in every head."""
+        if config.init == "content" and not 0 < spec.y_size < config.width // config.heads:
+            room = config.width // config.heads - 1
+            return (
+                f"init: content needs labels of 1 to {room} numbers, width / heads - 1; these tasks have {spec.y_size}"
+            )
+        return super().check_compatible(config, spec)
+
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
         """phi: the keys and values of D_train, read in order, in parallel over time; padding stands at the end."""
         phi = self._nothing(x_train.shape[0])
@@ -237,44 +247,3 @@ class Transformer(MetaLearner):
         c, like = self.config, self.output.weight
         empty = like.new_zeros(batch, c.layers, c.heads, 0, c.width // c.heads)
         return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool), empty.sum(3))
-
-
-def smeared(alpha: Tensor, key: Tensor, last: Tensor, parallel: bool) -> Tensor:
-    """sigmoid(alpha) k_t + (1 - sigmoid(alpha)) k_(t-1) (Olsson et al. 2022).
-
-    Args:
-        alpha: (heads, 1, 1).
-        key: (B, heads, T, D).
-        last: (B, heads, D), k_(t-1) of the first item, or (`parallel`) of each.
-    """
-    own, first = alpha.sigmoid(), last.unsqueeze(2)
-    before = first if parallel else torch.cat([first, key[:, :, :-1]], 2)
-    return own * key + (1 - own) * before
-
-
-def last_real(key: Tensor, real: Tensor) -> Tensor:
-    """Of keys (B, heads, T, D) that of each task's last real item, real (B, T): (B, heads, D), zero without one."""
-    count = real.sum(1)[:, None, None, None]
-    place = (count - 1).clamp_min(0).expand(-1, key.shape[1], 1, key.shape[3])
-    return (key.gather(2, place) * (count > 0)).squeeze(2)
-
-
-def rotated(x: Tensor, turn: Tensor) -> Tensor:
-    """Queries or keys x (B, heads, T, D), each pair of numbers turned by `turn` (B, T, D / 2), as complex numbers."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    return torch.view_as_real(pairs * turn.unsqueeze(1)).flatten(-2)
-
-
-def attention(query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) over what is visible, the weights that PyTorch's attention takes and does not return.
-
-    Args:
-        query: (B, heads, T, D).
-        key: (B, heads, S + T, D).
-        visible: (B, T, S + T) bool.
-
-    Returns:
-        (B, heads, T, S + T), rows that sum to 1.
-    """
-    scores = query @ key.mT / math.sqrt(query.shape[-1])
-    return scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
