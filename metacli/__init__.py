@@ -9,21 +9,74 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metacli.api import build_model as build_model
+    from metacli.api import build_tasks as build_tasks
+    from metacli.api import evaluate as evaluate
+    from metacli.api import list_recipes as list_recipes
+    from metacli.api import load_model as load_model
+    from metacli.api import load_recipe as load_recipe
+    from metacli.api import trace as trace
+    from metacli.api import train as train
+    from metacli.config.base import BaseConfig as Config  # noqa: F401
+    from metacli.config.recipe import Recipe as Recipe
+    from metacli.episode import Episode as Episode
+    from metacli.episode import Spec as Spec
+    from metacli.errors import MetacliError as MetacliError
+    from metacli.extend import register as register
+    from metacli.inspect.trace import MemoryTrace as MemoryTrace
     from metacli.learner import Learner as Learner
     from metacli.learner import load as load
+    from metacli.models.base import MetaLearner as MetaLearner
+    from metacli.models.encoder import EncoderConfig as EncoderConfig
+    from metacli.models.recurrent import Recurrent as Recurrent
+    from metacli.plugins import load as load_plugin  # noqa: F401
+    from metacli.tasks.answers import Bits as Bits
+    from metacli.tasks.answers import Reals as Reals
+    from metacli.tasks.answers import Symbols as Symbols
+    from metacli.tasks.base import Tasks as Tasks
+    from metacli.tasks.rng import CounterRNG as CounterRNG
+    from metacli.training.evaluation import Scores as Scores
+    from metacli.training.loop import Outcome as Outcome
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Learner": "metacli.learner",
-    "load": "metacli.learner",
+    "Bits": "metacli.tasks.answers:Bits",
+    "Config": "metacli.config.base:BaseConfig",
+    "CounterRNG": "metacli.tasks.rng:CounterRNG",
+    "EncoderConfig": "metacli.models.encoder:EncoderConfig",
+    "Episode": "metacli.episode:Episode",
+    "Learner": "metacli.learner:Learner",
+    "MemoryTrace": "metacli.inspect.trace:MemoryTrace",
+    "MetaLearner": "metacli.models.base:MetaLearner",
+    "MetacliError": "metacli.errors:MetacliError",
+    "Outcome": "metacli.training.loop:Outcome",
+    "Reals": "metacli.tasks.answers:Reals",
+    "Recipe": "metacli.config.recipe:Recipe",
+    "Recurrent": "metacli.models.recurrent:Recurrent",
+    "Scores": "metacli.training.evaluation:Scores",
+    "Spec": "metacli.episode:Spec",
+    "Symbols": "metacli.tasks.answers:Symbols",
+    "Tasks": "metacli.tasks.base:Tasks",
+    "build_model": "metacli.api:build_model",
+    "build_tasks": "metacli.api:build_tasks",
+    "evaluate": "metacli.api:evaluate",
+    "list_recipes": "metacli.api:list_recipes",
+    "load": "metacli.learner:load",
+    "load_model": "metacli.api:load_model",
+    "load_plugin": "metacli.plugins:load",
+    "load_recipe": "metacli.api:load_recipe",
+    "register": "metacli.extend:register",
+    "trace": "metacli.api:trace",
+    "train": "metacli.api:train",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'metacli' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    module, _, attribute = _HOME[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

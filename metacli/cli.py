@@ -42,6 +42,22 @@ SplitName = Annotated[str, typer.Option(help="train, val or test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
 
 
+def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] | None:
+    """Imports them while options are parsed, before a verb asks for a name; not to complete a word in a shell."""
+    if not ctx.resilient_parsing:
+        from metacli import plugins
+
+        for source in sources or []:
+            plugins.load(source)
+    return sources
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", callback=_import_plugins, help="A file or module of yours to import; repeatable."),
+]
+
+
 @app.callback(invoke_without_command=True)
 def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -61,6 +77,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
@@ -94,10 +111,11 @@ def train(
         return _show(as_json, found, lambda console: print_rehearsal(console, found))
     outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
     _show(as_json, outcome.as_dict(), lambda _: print(outcome))
+    needed = "".join(f" --plugin {source}" for source in plugin or [])
     if outcome.code:
-        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}")
+        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
         raise typer.Exit(outcome.code)
-    progress.say(f"next: metacli eval --checkpoint {outcome.run}")
+    progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 
 @app.command(
@@ -112,6 +130,7 @@ def evaluate(
     show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
@@ -154,6 +173,7 @@ def sample_tasks(
     split: SplitName = "train",
     png: Annotated[Path | None, typer.Option(help="Also draw them into this picture.")] = None,
     npz: Annotated[Path | None, typer.Option(help="Also write their arrays to this file.")] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a few tasks: D_train, which the model reads, and D_test, which it is asked about."""
@@ -189,6 +209,7 @@ def inspect_memory(
     head: Annotated[list[str] | None, typer.Option(help="Show this head (as in read0), or all; repeatable.")] = None,
     device: Device = "auto",
     threads: ThreadCount = "auto",
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Look into the memory: what each step wrote where, what each question read, and why it was right or wrong."""
@@ -240,6 +261,7 @@ def predict(
     orders: Annotated[int | None, typer.Option(min=1, max=1000, help="Orders of the examples to average over.")] = None,
     png: Annotated[Path | None, typer.Option(help="Also draw a contact sheet into this picture.")] = None,
     threads: ThreadCount = "1",
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Recognise new classes from a few pictures of each: no training, one look at the examples."""
@@ -266,6 +288,7 @@ def draw(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     threads: ThreadCount = "auto",
+    plugin: Plugins = None,
 ) -> None:
     """Draw new classes on a page of this machine, then ask: the answer comes while you draw."""
     from metacli.web.server import serve
@@ -282,6 +305,7 @@ def list_recipes(
     words: Annotated[list[str] | None, typer.Argument(help="A recipe to explain, or words to search for.")] = None,
     keys: Annotated[str | None, typer.Option(help="Explain the keys of: train, or a task or model.")] = None,
     copy: Annotated[Path | None, typer.Option(help="Copy the recipe to this new file, to start your own.")] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """List the recipes that ship, by task; explain one, key by key; copy one."""

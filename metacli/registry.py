@@ -1,17 +1,23 @@
-"""The names of all models and tasks. A new one is one file and one line here.
+"""The names of all models, tasks and encoders. A new one of the package is one file and one line here.
 
-A class is imported when it is built, so that listing names stays free of torch.
+A class is imported when it is built, so that listing names stays free of torch. Classes of one's own are added by
+`metacli.register`, here by `add`; installed plugins are imported where a name is none of the others.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from metacli import plugins
 from metacli.errors import UsageError
 
-MODELS = {
+Registry = dict[str, str | type[Any]]  # name to "module:Class", or to a class that was added
+
+MODELS: Registry = {
     "lstm": "metacli.models.lstm:LSTM",
     "ntm": "metacli.models.memory.ntm:NTM",
     "mann": "metacli.models.memory.mann:MANN",
@@ -20,7 +26,7 @@ MODELS = {
     "transformer": "metacli.models.transformer:Transformer",
 }
 
-TASKS = {
+TASKS: Registry = {
     "omniglot": "metacli.tasks.images.omniglot:Omniglot",
     "strokes": "metacli.tasks.images.strokes:Strokes",
     "folder": "metacli.tasks.images.folder:Folder",
@@ -33,21 +39,64 @@ TASKS = {
     "priority-sort": "metacli.tasks.sequences.sort:PrioritySort",
 }
 
+ENCODERS: Registry = {}  # values of `encoder.kind` beside those of EncoderConfig
 
-def resolve(registry: dict[str, str], name: str, kind: str) -> Any:
+ORIGINS: dict[str, str] = {}  # of every added name, the plugin that it comes from
+_RESERVED = ("train", "flat", "conv")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def add(registry: Registry, name: str, cls: type[Any]) -> None:
+    """Add a class by a name that no model, task or encoder has.
+
+    A class that is defined again, as by a notebook's cell that is run twice, takes the place of what it was.
+
+    Raises:
+        ValueError: the name is taken, or is none: letters, digits, - and _, a letter first, 64 at most.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name: letters, digits, - and _, a letter first, 64 at most")
+    for known_ones in (MODELS, TASKS, ENCODERS):
+        holder = known_ones.get(name)
+        if holder is None or (known_ones is registry and not isinstance(holder, str) and _place(holder) == _place(cls)):
+            continue
+        raise ValueError(
+            f"the name {name!r} is taken by {holder if isinstance(holder, str) else ':'.join(_place(holder))}"
+        )
+    if name in _RESERVED:
+        raise ValueError(f"the name {name!r} is taken by metacli itself")
+    registry[name], ORIGINS[name] = cls, plugins.origin(cls)
+
+
+def known(registry: Registry, name: str) -> bool:
+    """Whether a class has this name; installed plugins are imported where it is none of the others."""
+    if name not in registry:
+        plugins.load_installed()
+    return name in registry
+
+
+def origins(names: Iterable[str]) -> dict[str, str]:
+    """Of these names, those that are not the package's own, and the plugin that each comes from."""
+    return {name: ORIGINS[name] for name in names if name in ORIGINS}
+
+
+def resolve(registry: Registry, name: str, kind: str) -> Any:
     """The class registered as `name`.
 
     Raises:
         UsageError: the name is unknown; the message lists the known ones.
     """
-    if name not in registry:
+    if not known(registry, name):
         near = did_you_mean(name, registry)
         raise UsageError(f"unknown {kind} {name!r}{near}", f"known: {', '.join(registry)}")
-    module, _, cls = registry[name].partition(":")
+    home = registry[name]
+    if not isinstance(home, str):
+        return home
+    module, _, cls = home.partition(":")
     return getattr(importlib.import_module(module), cls)
 
 
-def build(registry: dict[str, str], config: Any, *args: Any) -> Any:
+def build(registry: Registry, config: Any, *args: Any) -> Any:
     """An instance of the class that `config.name` names, from its config and what else it takes."""
     return resolve(registry, config.name, "name")(config, *args)
 
@@ -56,3 +105,7 @@ def did_you_mean(word: str, known: Any) -> str:
     """', did you mean X?' where a known word is near, else the empty string."""
     near = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f", did you mean {near[0]!r}?" if near else ""
+
+
+def _place(cls: type[Any]) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__

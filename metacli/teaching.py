@@ -22,6 +22,7 @@ from metacli.models.trace import Trace
 from metacli.registry import TASKS, resolve
 from metacli.tasks.answers import Symbols
 from metacli.tasks.images import augment
+from metacli.tasks.images.config import ImageConfig
 from metacli.tasks.rng import CounterRNG
 from metacli.training import checkpoint
 
@@ -61,13 +62,13 @@ class Trained:
 
     def doubts(self, counts: np.ndarray) -> str:
         """Why the model's accuracy with so many examples (classes,) of each class is unproven, or ''."""
-        t, most = self.task, int(counts.max())
-        shots, fewest = getattr(t, "shots", 1), getattr(t, "fewest_ways", 0) or t.ways
+        t, most, ways = self.task, int(counts.max()), self.ways
+        shots, fewest = getattr(t, "shots", 1), getattr(t, "fewest_ways", 0) or ways
         found = []
         if len(counts) < fewest:
-            found.append(f"{len(counts)} classes (trained on {fewest}{f' to {t.ways}' * (fewest < t.ways)})")
-        if counts.sum() > t.ways * shots or (fewest == t.ways and most > shots):
-            found.append(f"{counts.sum()} examples, up to {most} of a class (trained on {t.ways * shots} in all)")
+            found.append(f"{len(counts)} classes (trained on {fewest}{f' to {ways}' * (fewest < ways)})")
+        if counts.sum() > ways * shots or (fewest == ways and most > shots):
+            found.append(f"{counts.sum()} examples, up to {most} of a class (trained on {ways * shots} in all)")
         return f"accuracy is unproven with {' and '.join(found)}" if found else ""
 
 
@@ -88,11 +89,17 @@ def _trained(path: Path, stamp: object) -> Trained:
     saved = checkpoint.load(path)
     model: Any = saved.build_model()
     spec = model.spec
-    answer = resolve(TASKS, saved.recipe.task.name, "task").answer_of(saved.recipe.task)
+    tasks = resolve(TASKS, saved.recipe.task.name, "task")
+    answer = tasks.answer_of(saved.recipe.task)
     if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.label_size != spec.out_size:
         raise UsageError(
             f"{path}: trained on {saved.recipe.task.name} asked as {spec.mode!r}, which teaches no classes",
             "take a model of N-way K-shot tasks with labels: one-hot",
+        )
+    if len(spec.x_shape) == 3 and not hasattr(tasks, "seen"):
+        raise UsageError(
+            f"{path}: {saved.recipe.task.name} does not say how it shows a person's own picture",
+            "give the class a method as ImageTasks.seen in metacli/tasks/images/base.py",
         )
     return Trained(path, model, saved.recipe.task)
 
@@ -125,7 +132,7 @@ class View(NamedTuple):
     def draw(cls, rng: CounterRNG, trained: Trained) -> View | None:
         """At random; None for a model that was not trained on moved pictures."""
         t = trained.task
-        if not trained.shows_images or not (t.rotation or t.shift or t.stretch > 1 or t.slant):
+        if not isinstance(t, ImageConfig) or not (t.rotation or t.shift or t.stretch > 1 or t.slant):
             return None
         draw = VIEW * (2 * rng.uniform(6) - 1)
         draw[0] = 0

@@ -38,6 +38,25 @@ def _denormals():
 
 
 @pytest.fixture
+def registries():
+    """Names that a test adds are gone after it, and installed plugins are looked for anew."""
+    from metacli import plugins, registry
+
+    tables = registry.MODELS, registry.TASKS, registry.ENCODERS, registry.ORIGINS
+    before, modules, path = [dict(table) for table in tables], set(sys.modules), list(sys.path)
+    plugins._looked = False
+    yield
+    plugins._looked = False
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
+    for name in set(sys.modules) - modules:
+        if name.startswith("metacli_plugin_"):
+            del sys.modules[name]
+    sys.path[:] = path
+
+
+@pytest.fixture
 def tiny_tree() -> dict:
     """A recipe that trains in a moment, as plain values."""
     return {k: dict(v) if isinstance(v, dict) else v for k, v in TINY.items()}

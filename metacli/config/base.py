@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -15,3 +17,12 @@ class BaseConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def variant(cls, values: Any) -> type[BaseConfig]:
+        """The Config that `values` are of: this one, or one that extends it by keys of its own."""
+        return cls
+
+    def plain(self) -> dict[str, Any]:
+        """Every key with its value, as plain values; those within a key with all that its Config has."""
+        return self.model_dump(serialize_as_any=True)

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from metacli.config.base import BaseConfig
 from metacli.config.recipe import SEEDS, Recipe, TrainConfig
 from metacli.errors import UsageError
-from metacli.registry import MODELS, TASKS, did_you_mean, resolve
+from metacli.registry import ENCODERS, MODELS, TASKS, did_you_mean, known, resolve
 
 _ENTRY = re.compile(r"( +)(\w+): +(.*)")
 _TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
@@ -45,26 +45,29 @@ class Key:
 
 
 def section_of(name: str) -> tuple[str, type[BaseConfig]]:
-    """The section of a recipe that `name` belongs to, and its Config: `train`, a registered task or model.
+    """The section of a recipe that `name` belongs to, and its Config: `train`, a registered task, model or encoder.
 
     Raises:
         UsageError: it is none of them; suggests a near one.
     """
     if name == "train":
         return "train", TrainConfig
-    for section, registry in (("task", TASKS), ("model", MODELS)):
-        if name in registry:
+    for section, registry in (("task", TASKS), ("model", MODELS), ("model.encoder", ENCODERS)):
+        if known(registry, name):
             return section, resolve(registry, name, section).Config
-    known = ["train", *TASKS, *MODELS]
-    raise UsageError(f"no keys of {name!r}{did_you_mean(name, known)}", f"one of {', '.join(known)}")
+    parts = ["train", *TASKS, *MODELS, *ENCODERS]
+    raise UsageError(f"no keys of {name!r}{did_you_mean(name, parts)}", f"one of {', '.join(parts)}")
 
 
-def keys_of(config: type[BaseConfig], default: BaseConfig | None = None, prefix: str = "") -> list[Key]:
+def keys_of(
+    config: type[BaseConfig], default: BaseConfig | None = None, prefix: str = "", given: BaseConfig | None = None
+) -> list[Key]:
     """Every key of a Config in the order of its fields, `name` first; those within a key follow it, dotted.
 
     Args:
         default: an instance whose values are the defaults, where the Config is that of a key within another.
         prefix: of the names.
+        given: an instance whose values say which keys there are within a key that has variants.
     """
     told, keys = meanings(config), []
     for name, field in sorted(config.model_fields.items(), key=lambda item: item[0] != "name"):
@@ -73,7 +76,8 @@ def keys_of(config: type[BaseConfig], default: BaseConfig | None = None, prefix:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseConfig):
             keys += [Key(prefix + name, "keys", "", None, False, meaning)]
-            keys += keys_of(inner, None if required else value, f"{prefix}{name}.")
+            chosen = inner if given is None else type(getattr(given, name))
+            keys += keys_of(chosen, value if chosen is inner and not required else None, f"{prefix}{name}.")
             continue
         bounds = _range(field.metadata)
         if inner is str and bounds == "at least 1":
@@ -118,7 +122,7 @@ def _attributes(doc: str) -> dict[str, str]:
         if entry and (not indent or entry[1] == indent):
             indent, name = entry[1], entry[2]
             found[name] = entry[3]
-        elif line.strip():
+        elif line.strip() and name:
             found[name] += f" {line.strip()}"
     return found
 
@@ -133,7 +137,7 @@ def _type(annotation: Any) -> str:
         return f"one of {', '.join(words)}" if len(words) > 1 else f"always {words[0]}"
     if NoneType in get_args(annotation):
         return " or ".join("none" if part is NoneType else _type(part) for part in get_args(annotation))
-    return _TYPES[annotation]
+    return _TYPES.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def _range(metadata: Any) -> str:

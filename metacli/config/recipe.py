@@ -13,8 +13,9 @@ from pydantic import Field, ValidationError
 from metacli.config import yamlfile
 from metacli.config.base import BaseConfig
 from metacli.config.migrations import FORMAT, migrated
+from metacli.config.plugged import check_plugins
 from metacli.errors import UsageError
-from metacli.registry import MODELS, TASKS, did_you_mean, resolve
+from metacli.registry import MODELS, TASKS, Registry, did_you_mean, known, origins, resolve
 
 SEEDS = 2**31  # a seed is a whole number below
 
@@ -86,38 +87,47 @@ class Recipe:
     train: TrainConfig
 
     def as_dict(self) -> dict[str, Any]:
-        """Every key with its value, defaults included; `from_dict` reads it back."""
-        task, model = ({"name": part.name, **part.model_dump()} for part in (self.task, self.model))
+        """Every key with its value, defaults included; `from_dict` reads it back.
+
+        Where a name is not metacli's own, `plugins` tells the plugin that it comes from.
+        """
+        task, model = ({"name": part.name, **part.plain()} for part in (self.task, self.model))
+        own = origins((self.task.name, self.model.name, self.model.encoder.kind))
         return {
             "format": FORMAT,
             "name": self.name,
             "seed": self.seed,
+            **({"plugins": own} if own else {}),
             "task": task,
             "model": model,
-            "train": self.train.model_dump(),
+            "train": self.train.plain(),
         }
 
 
-def load(source: str, overrides: list[str] | None = None) -> Recipe:
+def load(source: str | dict[str, Any], overrides: list[str] | None = None) -> Recipe:
     """The recipe at a path, or of a bare name among those that ship with metacli, with overrides applied.
 
     Args:
-        source: `recipes/omniglot_ntm.yaml` or `omniglot_ntm`.
+        source: `recipes/omniglot_ntm.yaml` or `omniglot_ntm`; or what such a file holds, as plain values.
         overrides: KEY=VALUE, dotted keys, values by the same YAML rules as the file.
 
     Raises:
         UsageError: no such recipe, not YAML, or wrong keys or values, all of them in one message.
     """
-    path = find(source)
-    try:
-        tree = yamlfile.parse(path.read_text(encoding="utf-8"), source)
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"cannot read recipe {source}: {e}") from None
+    if isinstance(source, dict):
+        name, tree, source = "recipe", source, "recipe"
+    else:
+        path = find(source)
+        name = path.stem
+        try:
+            tree = yamlfile.parse(path.read_text(encoding="utf-8"), source)
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"cannot read recipe {source}: {e}") from None
     if not isinstance(tree, dict):
         raise UsageError(f"{source}: a recipe is a mapping with the keys seed, task, model and train")
     tree, notes = migrated(tree, source)
     tell(notes)
-    return from_dict({"name": path.stem, **override(tree, overrides or []), "format": FORMAT}, source)
+    return from_dict({"name": name, **override(tree, overrides or []), "format": FORMAT}, source)
 
 
 def find(source: str) -> Path:
@@ -192,8 +202,8 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     """
     errors: list[str] = []
     tree = migrated(tree, source)[0]
-    known = ("name", "seed", "task", "model", "train")
-    errors += [f"{key}: unknown key{did_you_mean(key, known)}" for key in tree if key not in known]
+    check_plugins(tree, source)
+    errors += [f"{key}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {seed!r}")
@@ -211,12 +221,15 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     return Recipe(str(tree.get("name", "recipe")), seed, task, model, train)
 
 
-def _named(tree: dict[str, Any], section: str, registry: dict[str, str], errors: list[str]) -> tuple[Any, Any]:
+_KEYS = ("name", "seed", "plugins", "task", "model", "train")
+
+
+def _named(tree: dict[str, Any], section: str, registry: Registry, errors: list[str]) -> tuple[Any, Any]:
     part = tree.get(section)
     if not isinstance(part, dict) or "name" not in part:
         errors.append(f"{section}.name: missing; one of {', '.join(registry)}")
         return None, None
-    if not isinstance(part["name"], str) or part["name"] not in registry:
+    if not isinstance(part["name"], str) or not known(registry, part["name"]):
         near = did_you_mean(part["name"], registry)
         errors.append(f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)})")
         return None, None
@@ -231,16 +244,17 @@ def _section(config: type[BaseConfig], values: Any, prefix: str, errors: list[st
     try:
         return config.model_validate(values)
     except ValidationError as e:
-        errors += [_explain(config, problem, prefix) for problem in e.errors(include_url=False)]
+        errors += [_explain(config, values, problem, prefix) for problem in e.errors(include_url=False)]
         return None
 
 
-def _explain(config: type[BaseConfig], problem: Any, prefix: str) -> str:
+def _explain(config: type[BaseConfig], values: Any, problem: Any, prefix: str) -> str:
     path = ".".join([prefix, *(str(p) for p in problem["loc"])])
     if problem["type"] == "extra_forbidden":
         fields: Any = config
         for part in problem["loc"][:-1]:
-            fields = fields.model_fields[part].annotation
+            values = values[part]
+            fields = fields.model_fields[part].annotation.variant(values)
         near = did_you_mean(problem["loc"][-1], fields.model_fields)
         return f"{path}: unknown key{near or ' (known: ' + ', '.join(fields.model_fields) + ')'}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")

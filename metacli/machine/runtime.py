@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import platform
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,6 +69,24 @@ def keep_freed_memory() -> None:
     mallopt(m_top_pad, 2**26)
 
 
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Puts back at its end what training and evaluation set for the whole process: seed, threads and denormals."""
+    threads, flushes = torch.get_num_threads(), flushes_denormals()
+    try:
+        gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(gpus):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushes)
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread takes denormal numbers for zero; PyTorch tells only by doing so."""
+    return bool(torch.tensor(1e-40) * 1 == 0)
+
+
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
     """What a result may depend on: versions, device, instructions, threads, precision and scan."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -90,6 +111,8 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
 class StopSignal:
     """Turns SIGINT and SIGTERM into a wish to stop after the step in hand; a second one stops at once.
 
+    Signals are the main thread's: in another one it leaves them as they are.
+
     Attributes:
         code: 0 while nobody asked, else the exit status, 130 (SIGINT) or 143 (SIGTERM).
     """
@@ -98,7 +121,8 @@ class StopSignal:
         self.code = 0
 
     def __enter__(self) -> StopSignal:
-        self._before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {s: signal.signal(s, self._on_signal) for s in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,26 +1,30 @@
-"""From an input item to a feature vector: flat pixels or the usual four convolution blocks."""
+"""From an input item to a feature vector: flat pixels, the usual four convolution blocks, or a network of one's own."""
 
 from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor, nn
 
 from metacli.config.base import BaseConfig
+from metacli.errors import MetacliError
 from metacli.machine.processor import training_precision
 from metacli.models.conv_block import conv_block
+from metacli.registry import ENCODERS, did_you_mean, known, resolve
+
+KINDS = ("flat", "conv")  # the package's own
 
 
 class EncoderConfig(BaseConfig):
-    """How a model sees its inputs.
+    """How a model sees its inputs. The Config of a registered encoder extends this one.
 
     Attributes:
         kind: `flat` passes the numbers on as they are; `conv` is four blocks of 3x3 convolution, batch norm,
-            ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only.
+            ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only; or a registered encoder.
         channels: filters of each block.
         size: width of the feature vector, a linear layer after the blocks; 0 for none.
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
@@ -35,6 +39,23 @@ class EncoderConfig(BaseConfig):
     size: int = Field(0, ge=0, le=4096)
     normalise: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @classmethod
+    def variant(cls, values: Any) -> type[BaseConfig]:
+        """The Config of the registered encoder that `values` name, or this one; raises a ValueError for no encoder."""
+        kind = values.get("kind") if isinstance(values, dict) else None
+        if cls is not EncoderConfig or not isinstance(kind, str) or kind in KINDS:
+            return cls
+        if not known(ENCODERS, kind):
+            kinds = (*KINDS, *ENCODERS)
+            raise ValueError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})")
+        return resolve(ENCODERS, kind, "encoder").Config
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, values: Any, handler: ModelWrapValidatorHandler[EncoderConfig]) -> Any:
+        found = cls.variant(values)
+        return handler(values) if found is cls else found.model_validate(values)
 
 
 class Encoder(nn.Module):
@@ -52,12 +73,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.x_dim = len(x_shape)
         self.pooled = 0  # how many of the blocks, the first ones, have something to pool
+        layers: list[nn.Module] = []
         if config.kind == "flat":
             self.size = math.prod(x_shape)
-            layers: list[nn.Module] = []
+        elif config.kind not in KINDS:
+            layers = [resolve(ENCODERS, config.kind, "encoder")(config, x_shape)]
+            self.size = width_of(layers[0], config.kind, x_shape)
         else:
             channels, height, width = x_shape
-            layers = []
             for _ in range(4):
                 layers += [nn.Conv2d(channels, config.channels, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(config.channels)]
@@ -75,8 +98,10 @@ class Encoder(nn.Module):
         if config.normalise:
             layers += [nn.BatchNorm1d(self.size, affine=False)]
         self.layers = nn.Sequential(*layers)
-        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions
-        self.convolves = config.kind == "conv"
+        self.channels_last = config.kind in KINDS  # faster convolutions; one's own network may count on the usual order
+        if self.channels_last:
+            self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in self.layers.modules())
         self.precision = config.precision
 
     def training_precision(self, device: torch.device) -> tuple[torch.dtype, str] | None:
@@ -87,7 +112,7 @@ class Encoder(nn.Module):
         """(..., *x_shape) to (..., size)."""
         lead = x.shape[: x.dim() - self.x_dim]
         items = x.flatten(0, len(lead) - 1)
-        if items.dim() == 4:
+        if items.dim() == 4 and self.channels_last:
             items = items.contiguous(memory_format=torch.channels_last)
         precision = self.training_precision(x.device) if self.training else None
         low = precision is not None and precision[0] is torch.bfloat16
@@ -101,3 +126,18 @@ class Encoder(nn.Module):
             conv, norm = self.layers[block], self.layers[block + 1]
             items = conv_block(items, conv, norm)  # type: ignore[arg-type]  # a Sequential forgets their classes
         return self.layers[4 * self.pooled :](items)
+
+
+@torch.no_grad()
+def width_of(network: nn.Module, kind: str, x_shape: tuple[int, ...]) -> int:
+    """How many numbers a registered encoder makes of an item.
+
+    Raises:
+        MetacliError: it does not map (M, *x_shape) to (M, ...).
+    """
+    features = network.eval()(torch.zeros(2, *x_shape))
+    network.train()
+    if not isinstance(features, Tensor) or features.dim() < 2 or len(features) != 2:
+        what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise MetacliError(f"encoder {kind!r}: made {what} of items {(2, *x_shape)}, not (2, features)")
+    return features[0].numel()

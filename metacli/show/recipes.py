@@ -93,7 +93,7 @@ def _explained(path: Path) -> Answer:
     header = catalogue.header(path.read_text(encoding="utf-8"))
     parts = [Part("", [keys.seed_key()], {"seed": plan.seed})]
     for section, config in {"task": plan.task, "model": plan.model, "train": plan.train}.items():
-        parts.append(Part(section, keys.keys_of(type(config)), keys.flat(config.model_dump())))
+        parts.append(Part(section, keys.keys_of(type(config), given=config), keys.flat(config.plain())))
     rows = [
         asdict(key) | {"name": f"{title}.{key.name}".lstrip("."), "value": values.get(key.name)}
         for title, listed, values in parts

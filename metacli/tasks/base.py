@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -52,6 +54,24 @@ class Tasks(ABC):
     @abstractmethod
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, its number)."""
+
+    def episodes(
+        self, split: Split = "train", batch: int = 1, first: int = 0, count: int | None = None
+    ) -> Iterator[Episode]:
+        """The tasks of a split in order, `batch` of them at a time: the same ones at every call.
+
+        Args:
+            split: train, val or test.
+            batch: B, tasks in an Episode, 1 or more; the last Episode may have fewer.
+            first: the number of the first task.
+            count: how many tasks in all; None: without end.
+        """
+        if split not in SPLITS or batch < 1 or first < 0:
+            raise ValueError(f"split {split!r}, batch {batch}, first {first}: one of {SPLITS}, from 1 on, from 0 on")
+        stop = math.inf if count is None else first + count
+        while first < stop:
+            yield self.batch(split, first, int(min(batch, stop - first)))
+            first += batch
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

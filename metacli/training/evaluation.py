@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,9 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.registry import TASKS, build, resolve
 from metacli.tasks.base import Split, Tasks
+from metacli.tasks.metrics import Metric
 from metacli.training.checkpoint import Checkpoint
+from metacli.training.interval import mean_ci95
 from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance, check_held_out
 
 CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
@@ -30,11 +33,23 @@ class Scores:
         index: (n,) episode numbers.
         classes: names of the classes of each task, in the order of their labels; empty without classes.
         values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
+        metric: the headline among them.
     """
 
     index: np.ndarray
     classes: list[list[str]]
     values: dict[str, np.ndarray]
+    metric: Metric
+
+    @property
+    def mean(self) -> float:
+        """The mean over tasks of the headline score; a share is from 0 to 1."""
+        return mean_ci95(self.values[self.metric.name])[0]
+
+    @property
+    def ci95(self) -> float:
+        """Half the width of the 95 % interval of the mean over tasks, by Student's t; NaN for a single task."""
+        return mean_ci95(self.values[self.metric.name])[1]
 
     def means(self) -> dict[str, float]:
         """The mean over tasks of every score that is one number."""
@@ -43,6 +58,11 @@ class Scores:
     def __len__(self) -> int:
         """n, the number of tasks."""
         return len(self.index)
+
+    def __str__(self) -> str:
+        """As in `accuracy 96.12 % ± 0.31 over 500 tasks`."""
+        mean, half = (None if math.isnan(value) else value for value in (self.mean, self.ci95))
+        return f"{self.metric.label} {self.metric.spread({'mean': mean, 'ci95': half})} over {len(self):,} tasks"
 
 
 @torch.no_grad()
@@ -69,7 +89,7 @@ def evaluate(
         if episode.classes is not None:
             classes += [tasks.class_names(row) for row in episode.classes.cpu()]
         advance(len(episode))
-    return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()})
+    return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()}, tasks.metrics[0])
 
 
 def answer(model: Any, episode: Episode) -> Tensor:
@@ -108,13 +128,18 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
         tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
     recipe = from_dict(override(tree, overrides), "eval")
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
-    check_compatible(checkpoint.recipe, tasks)
-    if recipe.task.name == checkpoint.recipe.task.name:  # other tasks have other classes, and may not be here at all
-        check_held_out(trained_classes(checkpoint), tasks, split)
+    check_answerable(checkpoint, tasks, split)
     if checkpoint.provenance and not overrides:
         for change in checkpoint.provenance.changes(Provenance.of(tasks)):
             print(f"note: the data have changed since training: {change}", file=sys.stderr)
     return recipe, tasks
+
+
+def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
+    """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
+    check_compatible(checkpoint.recipe, tasks)
+    if tasks.config.name == checkpoint.recipe.task.name:  # other tasks have other classes, and may not be here at all
+        check_held_out(trained_classes(checkpoint), tasks, split)
 
 
 def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
@@ -132,10 +157,14 @@ def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:
     """Raise a UsageError where a model that was trained by a recipe cannot answer these tasks."""
     cls = resolve(TASKS, trained.task.name, "task")
-    before: Spec = cls.spec_of(trained.task)
+    check_spec(cls.spec_of(trained.task), tasks)
+    if reason := tasks.answer.serves(cls.answer_of(trained.task)):
+        raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")
+
+
+def check_spec(before: Spec, tasks: Tasks) -> None:
+    """Raise a UsageError where a model that was made for tasks of this spec reads others than these."""
     if before.mode != tasks.spec.mode:
         raise UsageError(f"the model was trained to be asked as {before.mode!r}, not {tasks.spec.mode!r}")
     if before.x_shape != tasks.spec.x_shape:
         raise UsageError(f"the model reads inputs of shape {before.x_shape}, these tasks have {tasks.spec.x_shape}")
-    if reason := tasks.answer.serves(cls.answer_of(trained.task)):
-        raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")

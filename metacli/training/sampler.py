@@ -11,6 +11,7 @@ import torch
 
 from metacli.episode import Episode
 from metacli.machine import processor
+from metacli.machine.runtime import flushes_denormals
 from metacli.tasks.base import Tasks
 
 AHEAD = 3  # batches that are ready or in the making: one would do, but for the steps that are shorter than others
@@ -74,7 +75,7 @@ class Sampler:
     def __init__(self, make: Callable[[int], Episode], numbers: range):
         self._ready: queue.SimpleQueue[Episode | BaseException] = queue.SimpleQueue()
         self._room, self._set_up, self._ended = threading.Semaphore(AHEAD), threading.Event(), False
-        flushes = bool(torch.tensor(1e-40) * 1 == 0)
+        flushes = flushes_denormals()
         work = threading.Thread(target=self._run, args=(make, numbers, flushes), name="sampler", daemon=True)
         work.start()
         self._set_up.wait()

@@ -1,0 +1,1 @@
+"""How well shipped models tell a person's own classes apart: `python -m tests.own`."""

@@ -1,0 +1,87 @@
+"""`python -m tests.own`: errors of a model that is taught new classes, from the top of a clone."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import metacli
+from metacli.tasks.images import prepare
+from metacli.training.interval import mean_ci95
+from tests.own import alphabets, digits
+from tests.own.alphabets import Run
+
+EXAMPLES = """examples:
+  python -m tests.own alphabets --runs 200 --orders 1 10 50     20-way one-shot within one alphabet, by orders
+  python -m tests.own alphabets --ways 5 --shots 3              other numbers
+  python -m tests.own digits                                    digits drawn in many ways, prepared and not
+"""
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["alphabets", "digits"])
+    parser.add_argument("-c", "--checkpoint", default="glyphs_transformer")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--orders", type=int, nargs="+", default=[10])
+    parser.add_argument("--ways", type=int, default=20)
+    parser.add_argument("--shots", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    o = parser.parse_args()
+    torch.set_num_threads(1)
+    console = Console()
+    if o.what == "digits":
+        return digits_table(console, o)
+    tasks = list(alphabets.runs(o.runs, o.ways, o.shots, o.seed))
+    title = f"{o.ways}-way {o.shots}-shot within one alphabet, {o.runs} runs"
+    table = Table("orders", "error", "seconds a run", title=title)
+    for orders in o.orders:
+        begin = time.perf_counter()
+        wrong = errors(o.checkpoint, orders, tasks)
+        table.add_row(str(orders), said(wrong), f"{(time.perf_counter() - begin) / len(tasks):.2f}")
+    console.print(table)
+
+
+def digits_table(console: Console, o: argparse.Namespace) -> None:
+    """Prepared as always, and with every picture only resized."""
+    title = f"10 digits, one example each, {o.runs} runs"
+    table = Table("drawn", "error, prepared", "error, resized only", title=title)
+    as_it_is, plain = prepare.characters, prepare.fitted
+    for way in digits.WAYS:
+        tasks = digits.runs(o.runs, way, o.seed)
+        cells = []
+        for characters in (as_it_is, plain):
+            prepare.characters = characters
+            cells.append(said(errors(o.checkpoint, o.orders[0], tasks)))
+        table.add_row(way, *cells)
+    prepare.characters = as_it_is
+    console.print(table)
+
+
+def errors(checkpoint: str, orders: int, tasks: Iterable[Run]) -> list[float]:
+    """The share of wrong answers in each task."""
+    wrong: list[Any] = []
+    for run in tasks:
+        learner = metacli.load(checkpoint, orders=orders).fit(run.support, run.labels)
+        wrong.append(np.mean(learner.predict(run.queries) != np.array(run.answers)))
+    return wrong
+
+
+def said(wrong: list[float]) -> str:
+    """The mean with its 95 % interval over runs."""
+    mean, half = mean_ci95(np.array(wrong))
+    return f"{100 * mean:.2f} ± {100 * half:.2f} %"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""docs/python.md is true: its examples are run, in order, in an empty folder, and give what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from metacli.config.recipe import from_dict
+from metacli.registry import MODELS, TASKS, build, resolve
+from metacli.training import checkpoint, weights
+from metacli.training.provenance import NO_CLASSES
+
+PAGE = Path(__file__).parent.parent / "docs" / "python.md"
+_FENCE = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SAID = re.compile(r"# -> (.*)$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the file it belongs to, its text, and the number of its first line."""
+
+    language: str
+    file: str
+    text: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    found = _FENCE.finditer(page)
+    return [Block(m[1], m[2] or "", m[3], page.count("\n", 0, m.start()) + 2) for m in found]
+
+
+def stand_in(folder: Path) -> Path:
+    """A folder of the weights that ship; glyphs_transformer, where it does not, is a matching network, untrained."""
+    folder.mkdir()
+    for path in weights.FOLDER.glob("*.pt"):
+        (folder / path.name).symlink_to(path)
+    path = folder / "glyphs_transformer.pt"
+    if not path.exists():
+        task = {"name": "strokes", "ways": 20, "prepare": True, "instances": 12}
+        model = {"name": "transformer", "width": 256, "layers": 1, "positions": "none", "init": "content"}
+        recipe = from_dict({"name": "stand-in", "task": task, "model": model}, "stand-in")
+        torch.manual_seed(0)
+        spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
+        checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), NO_CLASSES)
+    return folder
+
+
+def run_python(block: Block, namespace: dict) -> None:
+    """Run a block; what it prints on the lines that say what they print is that."""
+    code = compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, namespace)
+    printed, said = iter(out.getvalue().splitlines()), _SAID.findall(block.text)
+    for line in said:
+        assert line in printed, f"line {block.line}: {line!r} was not printed, or not in this order:\n{out.getvalue()}"
+
+
+def run_console(block: Block, cli) -> None:
+    """Run each command; the lines below one are what it tells on stderr."""
+    for text in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, told = text.partition("\n")
+        command, _, note = command.partition(" # ")
+        words = shlex.split(command)
+        assert words[0] == "metacli"
+        done = cli(*words[1:])
+        status = int(note.rpartition(" ")[2]) if "exit status" in note else 0
+        assert done.returncode == status, f"line {block.line}: {command}\n{done.stderr}"
+        assert told.strip() in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*accuracy is unproven:UserWarning")
+def test_every_example_runs_and_says_what_it_does(tmp_path, monkeypatch, cli, registries):
+    pytest.importorskip("sklearn")
+    found = blocks(PAGE.read_text(encoding="utf-8"))
+    assert {"python", "console", "yaml", "toml"} == {block.language for block in found}
+    monkeypatch.setattr(weights, "FOLDER", stand_in(tmp_path / "weights"))
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "notebook"}
+    for block in found:
+        if block.file:
+            with open(block.file, "a", encoding="utf-8") as file:
+                file.write(block.text + "\n\n")
+        if block.language == "python":
+            run_python(block, namespace)
+        elif block.language == "console":
+            run_console(block, cli)
