@@ -15,7 +15,7 @@ from metacli.training.interval import mean_ci95
 
 
 def summary(scores: Scores, recipe: Recipe, tasks: Tasks, checkpoint: str, step: int, split: str) -> dict[str, Any]:
-    """The result of `eval` as plain values; its keys are part of the interface and documented in the README.
+    """The result of `eval` as plain values; its keys are part of the interface and documented in docs/cli.md.
 
     Every interval (`ci95`) is half the width of the 95 % interval of the mean over tasks, null for a single task.
     """
