@@ -71,7 +71,7 @@ def test_json_table_and_sheet(cli, model, tmp_path):
 def test_questions_that_are_none_are_reported_and_the_others_answered(cli, model, tmp_path):
     (tmp_path / "query" / "broken.png").write_bytes(b"no picture at all")
     Image.new("L", (30, 30), 255).save(tmp_path / "blank.png")
-    asked = ["query", "gone.png", "blank.png", "support"]
+    asked = ["query", "gone.png", "blank.png"]
     done = cli("predict", "-c", model, "--support", "support", "--query", *asked, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -110,6 +110,9 @@ def test_wrong_support(cli, model, tmp_path):
         return done.stderr
 
     assert "nowhere is not a folder" in failed("--support", "nowhere")
+    nothing = cli("predict", "-c", model, "--support", "support", "--query", "support")  # holds folders alone
+    assert nothing.returncode == 2
+    assert "hold no pictures" in nothing.stderr
     (tmp_path / "empty").mkdir()
     assert "holds 0 directories" in failed("--support", "empty")
     (tmp_path / "empty" / "a").mkdir()
@@ -134,7 +137,7 @@ def test_the_sheet_holds_any_number_of_pictures(model, tmp_path):
         (tmp_path / f"s/{'a very long class name ' * 6}{c}").mkdir(parents=True)
         for k in range(5):
             Image.fromarray(pictures(20, c)[k]).save(tmp_path / f"s/{'a very long class name ' * 6}{c}/{k}.png")
-    found = predict(Learner(model, orders=2), tmp_path / "s", [])
+    found = predict(Learner(model, orders=2), tmp_path / "s", [tmp_path / "gone.png"])
     save_sheet(tmp_path / "none.png", found)
     found = predict(Learner(model, orders=2), tmp_path / "s", sorted((tmp_path / "s").glob("*/*.png")))
     save_sheet(tmp_path / "all.png", found)

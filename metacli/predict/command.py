@@ -109,7 +109,12 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise UsageError(f"{support}: {message}", hint) from None
-    questions, errors = look(model, files(queries))
+    asked = files(queries)
+    if not asked:
+        raise UsageError(
+            "the folders of --query hold no pictures", f"name files, or folders with {', '.join(SUFFIXES)}"
+        )
+    questions, errors = look(model, asked)
     probabilities, looked_at = learner.answers([q.image for q in questions])
     notes += [str(warning.message) for warning in caught]
     return Prediction(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metacli.errors import MetacliError
 from metacli.tasks.images.archive import read_image
@@ -32,7 +32,7 @@ def picture(source: Any, name: str) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         within_bounds(*source.size, name)
-        return source
+        return ImageOps.exif_transpose(source)
     if isinstance(source, str | os.PathLike | bytes):
         return opened(source, name)
     try:
