@@ -58,7 +58,7 @@ def test_the_one_that_suits_is_chosen_and_named():
     learner = metacli.load().fit([c[0] for c in shown], range(20))
     assert learner.name == "glyphs_transformer"
     assert learner.score([c[1] for c in shown], range(20)) > 0.6
-    assert metacli.load().fit([c[0] for c in shown[:3]], "abc").name in NAMES
+    assert metacli.load().fit([c[0] for c in shown[:3]], "abc").name == "glyphs_transformer"
     with pytest.raises(
         ValueError, match=r"21 classes are more than any shipped model.*glyphs_transformer task.ways=21"
     ):

@@ -37,7 +37,7 @@ def fitting(classes: int) -> str:
     """The shipped model for so many new classes.
 
     Of those that can tell as many apart: one that was taught any number of classes, of prepared pictures; then the one
-    for the fewest.
+    for the most, as it has learnt the harder tasks.
 
     Raises:
         UsageError: there is none.
@@ -49,7 +49,7 @@ def fitting(classes: int) -> str:
             f"{classes} classes are more than any shipped model tells apart, which is {most}",
             f"train one for as many, as by: metacli train glyphs_transformer task.ways={classes}",
         )
-    return min(able, key=lambda name: (not task_of(name).prepare, not task_of(name).fewest_ways, task_of(name).ways))
+    return min(able, key=lambda name: (not task_of(name).prepare, not task_of(name).fewest_ways, -task_of(name).ways))
 
 
 @lru_cache
