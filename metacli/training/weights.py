@@ -47,7 +47,7 @@ def fitting(classes: int) -> str:
         most = max((task_of(name).ways for name in names()), default=0)
         raise UsageError(
             f"{classes} classes are more than any shipped model tells apart, which is {most}",
-            f"train one for as many, as by: metacli train glyphs_transformer task.ways={classes}",
+            "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
         )
     return min(able, key=lambda name: (not task_of(name).prepare, not task_of(name).fewest_ways, -task_of(name).ways))
 
