@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metacli.machine import jit
+from metacli.tasks.rng import CounterRNG
 
 AT_ONCE = 128  # images; few enough for their grid to stay in the processor's cache
 
@@ -37,6 +38,11 @@ def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
         (M, C, H, W) float32 in [0, 1].
     """
     return table.index_select(0, torch.from_numpy(row)).to(torch.float32).div_(255).view(-1, *shape)
+
+
+def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
+    """Three numbers in [-1, 1) for each image of the parts (B, T) of some episodes: (M, 3)."""
+    return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in parts if part.size]) - 1
 
 
 def turns(angle: np.ndarray) -> np.ndarray:

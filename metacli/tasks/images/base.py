@@ -26,11 +26,6 @@ INSTANCES = 10  # of a class in a stream, scored one by one
 LISTED = 10  # classes with too few images that an error names
 
 
-def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
-    """Three numbers in [-1, 1) for each image of the parts (B, T) of some episodes: (M, 3)."""
-    return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in parts if part.size]) - 1
-
-
 class Images(Tasks):
     """p(T) over classes of images: a subclass loads the images and divides the classes.
 
@@ -195,21 +190,8 @@ class Images(Tasks):
 
     @cached_property
     def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
-        """Of each split: the places of its pool, group by group, and (G, 2) where in them a group starts, its size.
-
-        Raises:
-            UsageError: no group of a split has as many classes as a task.
-        """
-        names, groups = self.image_set.names, {}
-        for split, pool in self.pools.items():
-            home = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
-            _, which, size = np.unique(home, return_inverse=True, return_counts=True)
-            spans = np.stack([size.cumsum() - size, size], 1)[size >= self.config.ways]
-            if len(pool) and not len(spans):
-                message = f"within: no group of classes of {split} has {self.config.ways}, the largest has {size.max()}"
-                raise UsageError(message, "lower ways, or leave within out")
-            groups[split] = which.argsort(kind="stable"), spans
-        return groups
+        """The groups of each split's pool, see `order.groups`; raises a UsageError where none is large enough."""
+        return {s: order.groups(self.image_set.names, p, self.config.ways, s) for s, p in self.pools.items()}
 
     def _pixels(self, at: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
         """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `rng` is given.
@@ -219,10 +201,10 @@ class Images(Tasks):
         c, shape = self.config, self.spec.x_shape
         row, loops = np.concatenate([part.ravel() for part in at]), augment.quickest()
         if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
-            draw = amounts(rng, at)
+            draw = augment.amounts(rng, at)
             origin, shift = augment.turns(np.radians(c.rotation) * draw[:, 0]), c.shift * draw[:, 1:]
             if c.stretch > 1 or c.slant:
-                draw = amounts(rng, at)
+                draw = augment.amounts(rng, at)
                 origin = augment.leans(c.stretch ** draw[:, 1:], np.radians(c.slant) * draw[:, 0]) @ origin
             x = loops.moved(self._table, row, shape, origin, shift)
         else:

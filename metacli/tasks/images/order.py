@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from metacli.errors import UsageError
 from metacli.tasks.rng import CounterRNG
 
 
@@ -63,3 +64,27 @@ def instances(rng: CounterRNG, counts: np.ndarray, most: int) -> np.ndarray:
         return keys.argsort(-1)
     keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
     return keys.argsort(-1, kind="stable")
+
+
+def groups(names: list[str], pool: np.ndarray, ways: int, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Classes by the group that they belong to, an alphabet or a directory, those turned alike together.
+
+    Args:
+        names: of the classes loaded, GROUP/CLASS.
+        pool: (P,) class ids of a split, see `Images`.
+        ways: N, how many classes a group must have to count.
+        split: what an error calls it.
+
+    Returns:
+        (P,) the places of the pool, group by group, and (G, 2) where among them a group starts, and its size.
+
+    Raises:
+        UsageError: no group is large enough.
+    """
+    home = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
+    _, which, size = np.unique(home, return_inverse=True, return_counts=True)
+    spans = np.stack([size.cumsum() - size, size], 1)[size >= ways]
+    if len(pool) and not len(spans):
+        message = f"within: no group of classes of {split} has {ways}, the largest has {size.max()}"
+        raise UsageError(message, "lower ways, or leave within out")
+    return which.argsort(kind="stable"), spans
