@@ -65,6 +65,10 @@ def train(
 
     if resume and (run_dir or dry_run):
         raise UsageError("--resume goes on in its own run directory; leave out --run-dir and --dry-run")
+    if resume and recipe and "=" in recipe:
+        raise UsageError(
+            f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
+        )
     if recipe is None:
         if resume is None:
             raise UsageError("no recipe", "`metacli recipes` lists those that ship")

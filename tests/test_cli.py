@@ -66,7 +66,7 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
     assert all(len(line) <= 80 for line in sampled.stdout.splitlines())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
     command = [sys.executable, "-m", "metacli.cli", "train", str(tiny_file), "train.steps=1000000", "--run-dir", "r"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -83,6 +83,32 @@ def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
     from metacli.training import checkpoint
 
     assert checkpoint.load(tmp_path / "r" / "last.pt").step > 3
+
+
+def test_a_run_that_ignores_hangups_goes_on(tiny_file, tmp_path):
+    script = 'nohup "$0" -m metacli.cli train tiny.yaml train.steps=60 --run-dir r & sleep 2; kill -HUP $!; wait $!'
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], cwd=tmp_path, env=env, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_keys_cannot_change_a_run_that_is_resumed(monkeypatch, capsys):
+    code, _, err = inside(monkeypatch, capsys, "train", "--resume", "r", "train.steps=200")
+    assert code == 2
+    assert "goes on by the run's own recipe" in err
+
+
+@pytest.mark.parametrize("name", ["../../../x", "a/b", "x" * 101, "a\\b", ".hidden", "", "con:", "a\x1b[2J", 7, "end."])
+def test_a_name_that_leads_elsewhere_is_refused(tiny_file, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    written = f"name={json.dumps(name)}"
+    code, _, err = inside(monkeypatch, capsys, "train", tiny_file, written)
+    assert code == 2
+    assert "names no folder" in err
+    assert "\x1b" not in err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_help_is_quick_because_torch_stays_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from importlib import resources
@@ -204,6 +205,9 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     tree = migrated(tree, source)[0]
     check_plugins(tree, source)
     errors += [f"{key}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
+    name = tree.get("name", "recipe")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or _NO_NAME.search(name):
+        errors.append(f"name: {str(name)[:40]!r} names no folder: no path, at most {LONGEST_NAME} characters")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {seed!r}")
@@ -218,9 +222,13 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
         errors += [f"model: {reason}"] if reason else []
     if errors:
         raise UsageError("\n".join(f"{source}: {e}" for e in errors))
-    return Recipe(str(tree.get("name", "recipe")), seed, task, model, train)
+    return Recipe(name, seed, task, model, train)
 
 
+LONGEST_NAME = 100  # characters of a recipe's name, which becomes a folder's
+_NO_NAME = re.compile(
+    r'[\x00-\x1f\x7f<>:"/\\|?*]|^\.|[. ]$'
+)  # what leads elsewhere, or no folder may be called on Windows
 _KEYS = ("name", "seed", "plugins", "task", "model", "train")
 
 

@@ -109,19 +109,22 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
 
 
 class StopSignal:
-    """Turns SIGINT and SIGTERM into a wish to stop after the step in hand; a second one stops at once.
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop after the step in hand; a second one stops at once.
+
+    A lost connection sends SIGHUP; where that is ignored, as under nohup, it stays so. Windows has none.
 
     Signals are the main thread's: in another one it leaves them as they are.
 
     Attributes:
-        code: 0 while nobody asked, else the exit status, 130 (SIGINT) or 143 (SIGTERM).
+        code: 0 while nobody asked, else the exit status, 130 (SIGINT), 143 (SIGTERM) or
+            129 (SIGHUP).
     """
 
     def __init__(self) -> None:
         self.code = 0
 
     def __enter__(self) -> StopSignal:
-        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        numbers = stopping() if threading.current_thread() is threading.main_thread() else []
         self._before = {s: signal.signal(s, self._on_signal) for s in numbers}
         return self
 
@@ -133,3 +136,11 @@ class StopSignal:
         if self.code:
             raise KeyboardInterrupt
         self.code = 128 + number
+
+
+def stopping() -> list[signal.Signals]:
+    """The signals that ask a run to stop, of those that there are here."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    return asked
