@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.pictures import pictures
+from metacli.examples import UnteachableError, distinct, in_order, paired, seen
 from metacli.teaching import MOST, Lesson, Trained, trained
 from metacli.training import weights
 
@@ -61,7 +60,12 @@ class Learner:
             ValueError: too few or too many classes, images and labels of different length, a picture that is none.
             TypeError: images or labels of a wrong kind.
         """
-        return self._learn(images, labels, [])
+        given, names = paired(images, labels)
+        return self._learn(names, [], lambda model: seen(model, given, "image"))
+
+    def fit_seen(self, x: Tensor, labels: list[Any]) -> Learner:
+        """`fit` with pictures as the model sees them, (S, *x_shape), see `model_for` and `Trained.seen`."""
+        return self._learn(labels, [], lambda model: x)
 
     def partial_fit(
         self, images: Iterable[Any], labels: Iterable[Any], classes: Iterable[Any] | None = None
@@ -74,7 +78,8 @@ class Learner:
             classes: class names that will come, at the first call, as scikit-learn wants it; not needed.
         """
         known = list(self._classes) if hasattr(self, "lesson_") else list(classes) if classes is not None else []
-        return self._learn(images, labels, known)
+        given, names = paired(images, labels)
+        return self._learn(names, known, lambda model: seen(model, given, "image"))
 
     def predict(self, images: Iterable[Any]) -> np.ndarray:
         """The most probable class of each picture, (Q,) of `classes_`."""
@@ -98,7 +103,11 @@ class Learner:
 
     def answers(self, images: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
         """`predict_proba` and `looked_at` from one pass."""
-        found = self._lesson().ask(self._asked(images), look=True)
+        return self.answers_seen(self._asked(images))
+
+    def answers_seen(self, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """`answers` to pictures as the model sees them, (Q, *x_shape)."""
+        found = self._lesson().ask(x, look=True)
         return self._in_order(found.probabilities), found.looked_at
 
     def score(self, images: Iterable[Any], labels: Iterable[Any]) -> float:
@@ -150,36 +159,37 @@ class Learner:
             input_tags=InputTags(two_d_array=True, three_d_array=True),
         )
 
-    def _learn(self, images: Iterable[Any], labels: Iterable[Any], known: list[Any]) -> Learner:
-        """Read examples: `known` classes have their numbers already; without any, the lesson begins anew."""
-        if not isinstance(images, Iterable):
-            raise TypeError(f"images are a list or an array of pictures, not {type(images).__name__}")
-        names, given = list(labels), list(images)
-        if len(given) != len(names):
-            raise ValueError(f"{len(given)} images, but {len(names)} labels")
+    def _learn(self, names: list[Any], known: list[Any], see: Callable[[Trained], Tensor]) -> Learner:
+        """Read examples of these names: `known` classes have their numbers already; without any, it begins anew.
+
+        Args:
+            see: the examples as a model sees them, (S, *x_shape).
+        """
         goes_on = bool(known) and hasattr(self, "lesson_")
         classes = known + [name for name in distinct(names) if name not in known]
         if len(classes) < 2:
             raise ValueError(f"the examples show {len(classes)} class{'es' * (not classes)}; two or more are needed")
         model = self.lesson_.trained if goes_on else self.model_for(len(classes))
+        called = model.path.stem if self.checkpoint is None else str(self.checkpoint)
         if len(classes) > model.ways:
             able = [name for name in weights.names() if weights.task_of(name).ways >= len(classes)]
-            most = f"{len(classes)} classes are more than {model.path.stem} can tell apart, which is {model.ways}"
-            raise ValueError(f"{most}; of the shipped models {', '.join(able) or 'none'} can")
+            raise UnteachableError(
+                f"{len(classes)} classes are more than {called} can tell apart, which is {model.ways}",
+                f"of the shipped models {', '.join(able) or 'none'} can",
+            )
         if not isinstance(self.orders, int | np.integer) or self.orders < 1:
             raise ValueError(f"orders is {self.orders!r}: a whole number from 1 on")
         lesson = self.lesson_ if goes_on else Lesson.start(model, int(self.orders), int(self.seed))
         if len(lesson.y) + len(names) > MOST:
             raise ValueError(f"{len(lesson.y) + len(names)} examples; {MOST} at most")
-        y = np.array([classes.index(name) for name in names], np.int64)
         try:
-            lesson = lesson.read(seen(model, given, "image"), y)
+            lesson = lesson.read(see(model), np.array([classes.index(name) for name in names], np.int64))
         except MetacliError as error:
-            raise ValueError(f"{error.message}; {error.hint}") from None
+            raise UnteachableError(error.message, error.hint) from None
         self.lesson_, self._classes = lesson, classes
         self.classes_, self._sorted = in_order(classes)
         if doubts := model.doubts(np.bincount(lesson.y, minlength=len(classes))):
-            warnings.warn(f"{model.path.stem}: {doubts}", stacklevel=3)
+            warnings.warn(f"{called}: {doubts}", stacklevel=3)
         return self
 
     def model_for(self, classes: int) -> Trained:
@@ -191,7 +201,7 @@ class Learner:
         try:
             return trained(weights.find(self.checkpoint if self.checkpoint is not None else weights.fitting(classes)))
         except MetacliError as error:
-            raise ValueError(f"{error.message}; {error.hint}") from error
+            raise UnteachableError(error.message, error.hint) from error
 
     def _lesson(self) -> Lesson:
         if not hasattr(self, "lesson_"):
@@ -199,12 +209,11 @@ class Learner:
         return self.lesson_
 
     def _asked(self, images: Iterable[Any]) -> Tensor:
-        return seen(self._lesson().trained, images, "query")
+        lesson = self._lesson()
+        return seen(lesson.trained, list(images) if isinstance(images, Iterator) else images, "query")
 
     def _in_order(self, probabilities: np.ndarray) -> np.ndarray:
-        whole = np.zeros((len(probabilities), len(self._classes)))
-        whole[:, : probabilities.shape[1]] = probabilities
-        return whole[:, self._sorted]
+        return probabilities[:, self._sorted]
 
 
 def load(name: str | Path | None = None, **params: Any) -> Learner:
@@ -220,49 +229,3 @@ def load(name: str | Path | None = None, **params: Any) -> Learner:
     if name is not None:
         trained(weights.find(name))
     return Learner(name, **params)
-
-
-def seen(model: Trained, images: Any, what: str) -> Tensor:
-    """Pictures or vectors as the model reads them, (n, *x_shape) float32.
-
-    Raises:
-        ValueError: a picture that is none or shows nothing, vectors of another width, NaN.
-        TypeError: of a wrong kind.
-    """
-    if model.shows_images:
-        found = pictures(images, what)
-        if not found:
-            return torch.zeros(0, *model.model.spec.x_shape)
-        try:
-            return model.seen(found)
-        except MetacliError as error:
-            raise ValueError(f"{error.message}; {error.hint}") from None
-    vectors = np.asarray(images, np.float32)
-    if vectors.shape[1:] != model.model.spec.x_shape or not np.isfinite(vectors).all():
-        raise ValueError(
-            f"{what}s of shape {vectors.shape}: {model.model.spec.x_shape[0]} finite numbers each are read"
-        )
-    return torch.from_numpy(vectors)
-
-
-def distinct(names: list[Any]) -> list[Any]:
-    """Each name once, in the order in which they came; raises a TypeError where one cannot be a name."""
-    try:
-        return list(dict.fromkeys(names))
-    except TypeError as error:
-        raise TypeError(f"labels are names, one for each image: {error}") from None
-
-
-def in_order(classes: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Class names sorted where they can be compared, and the number that each had: both (classes,)."""
-    try:
-        order = sorted(range(len(classes)), key=classes.__getitem__)
-    except TypeError:  # names of several kinds
-        order = list(range(len(classes)))
-    kinds = {type(name) for name in classes}
-    array = np.empty(len(classes), object)
-    array[:] = [classes[i] for i in order]
-    return (np.array(array.tolist()) if len(kinds) == 1 and kinds <= PLAIN else array), np.array(order)
-
-
-PLAIN = {str, int, float, bool, np.str_, np.int64, np.int32, np.float64, np.bool_}

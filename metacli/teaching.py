@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,7 @@ class Answers(NamedTuple):
     """What a model says of Q questions.
 
     Attributes:
-        probabilities: (Q, classes) float64, rows that sum to 1.
+        probabilities: (Q, N) float64, rows that sum to 1; 0 for a class that was not shown.
         looked_at: (Q, S) float64, the share of the model's look on each example, the mean over its reading heads; rows
             sum to 1. None where it was not asked for, or the model has no memory to look at.
     """
@@ -187,10 +188,12 @@ class Lesson:
             x: (n, *x_shape).
             y: (n,) int64, numbers of classes below N.
         """
-        order = self.rng.permutation(len(y))  # (M, n)
+        rng = deepcopy(self.rng)  # drawing moves it on, and this lesson stays as it is
+        order = rng.permutation(len(y))  # (M, n)
         new, model = moved(self.views[0], x[torch.from_numpy(order)]), self.trained.model
         whole = replace(
             self,
+            rng=rng,
             order=np.concatenate([self.order, order + len(self.y)], 1),
             x=torch.cat([self.x, new], 1),
             y=np.concatenate([self.y, y]),
@@ -213,22 +216,23 @@ class Lesson:
             look: also find what the model looked at, which takes about as long again.
         """
         if not len(x):
-            return Answers(np.zeros((0, int(self.y.max()) + 1)), None)
+            return Answers(np.zeros((0, self.trained.ways)), None)
         step = max(1, AT_ONCE // len(self.slots))
         parts = [self._ask(part, look) for part in x.split(step)]
         looked = [part.looked_at for part in parts if part.looked_at is not None]
         return Answers(np.concatenate([p.probabilities for p in parts]), np.concatenate(looked) if looked else None)
 
     def _ask(self, x: Tensor, look: bool) -> Answers:
-        orders, classes, model = len(self.slots), int(self.y.max()) + 1, self.trained.model
+        orders, classes, model = len(self.slots), np.unique(self.y), self.trained.model
         asked = moved(self.views[1], x.expand(orders, *x.shape))
         trace = None
         if look:
             unknown = torch.zeros(orders, len(x), 1, dtype=torch.int64)
             trace = model.trace(Episode(self.x, self.labels, asked, unknown, torch.arange(orders)))
         logits = model.predict(self.phi, asked) if trace is None else trace.logits
-        used = torch.from_numpy(self.slots[:, None, :classes]).expand(-1, len(x), -1)
-        probabilities = logits.double().gather(2, used).softmax(2).mean(0).numpy()
+        used = torch.from_numpy(self.slots[:, None, classes]).expand(-1, len(x), -1)
+        probabilities = np.zeros((len(x), self.trained.ways))
+        probabilities[:, classes] = logits.double().gather(2, used).softmax(2).mean(0).numpy()
         return Answers(probabilities, None if trace is None else self._looked_at(trace))
 
     def _looked_at(self, trace: Trace) -> np.ndarray | None:

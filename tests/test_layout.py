@@ -19,7 +19,7 @@ ORDER = [
     "show",
     "inspect",
 ]
-ORDER += ["extend", "teaching", "learner", "predict", "api", "web", "options", "cli_own", "cli"]
+ORDER += ["extend", "teaching", "examples", "learner", "predict", "api", "web", "options", "cli_own", "cli"]
 APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
 
 
@@ -72,6 +72,6 @@ def test_no_import_goes_round() -> None:
 def test_files_lie_in_the_folders_of_the_path() -> None:
     assert {p.name for p in PACKAGE.glob("*.py")} == {
         *("__init__.py", "__main__.py", "api.py", "cli.py", "cli_own.py", "options.py", "episode.py", "errors.py"),
-        *("extend.py", "learner.py"),
+        *("examples.py", "extend.py", "learner.py"),
         *("plugins.py", "registry.py", "teaching.py"),
     }

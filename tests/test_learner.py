@@ -180,13 +180,30 @@ def test_class_names_of_any_kind_are_kept(matching, names):
     assert {type(a) for a in learner.classes_.tolist()} == {type(a) for a in names}
 
 
+def test_a_lesson_is_a_value(matching):
+    lesson = Lesson.start(trained(matching), 3, 0).read(torch.rand(2, 1, 12, 12), np.arange(2))
+    x, y = torch.rand(3, 1, 12, 12), np.array([2, 0, 1])
+    one, other = lesson.read(x, y), lesson.read(x, y)
+    assert (one.order == other.order).all()
+    assert len(lesson.y) == 2
+
+
+def test_a_class_that_was_only_announced_has_no_probability(anyone):
+    learner = metacli.load(anyone, orders=2).partial_fit(pictures(3), ["c", "a", "c"], classes=["a", "b", "c"])
+    shares = learner.predict_proba(pictures(3))
+    assert (shares[:, 1] == 0).all()
+    np.testing.assert_allclose(shares.sum(1), 1)
+    learner.partial_fit(pictures(1, seed=4), ["b"])
+    assert (learner.predict_proba(pictures(3))[:, 1] > 0).all()
+
+
 @pytest.mark.parametrize(
     ("images", "names", "kind", "says"),
     [
         (pictures(3), ["a", "b"], ValueError, "3 images, but 2 labels"),
         (pictures(2), ["a", "a"], ValueError, "1 class; two"),
         ([], [], ValueError, "0 classes; two"),
-        (pictures(5), list("abcde"), ValueError, "5 classes are more than matching can tell apart, which is 4"),
+        (pictures(5), list("abcde"), ValueError, "5 classes are more than .*matching.pt can tell apart, which is 4"),
         ([np.full((8, 8), np.nan), *pictures(1)], ["a", "b"], ValueError, "image 0 holds NaN"),
         ([np.zeros((8, 8, 7)), *pictures(1)], ["a", "b"], ValueError, r"image 0 has shape \(8, 8, 7\)"),
         ([np.full((8, 8), 300), *pictures(1)], ["a", "b"], ValueError, "300"),
@@ -196,6 +213,7 @@ def test_class_names_of_any_kind_are_kept(matching, names):
         ([np.zeros((20_000, 20_000), bool), *pictures(1)], ["a", "b"], ValueError, "20000 x 20000"),
         (pictures(2), [["a"], ["b"]], TypeError, "labels are names"),
         (3, ["a", "b"], TypeError, "list or an array"),
+        ("ab", ["a", "b"], TypeError, "list or an array"),
     ],
 )
 def test_what_cannot_be_taught_is_said(matching, images, names, kind, says):

@@ -125,7 +125,7 @@ def test_wrong_support(cli, model, tmp_path):
     for i in range(5):
         (tmp_path / "many" / f"c{i}").mkdir(parents=True)
         Image.fromarray(pictures(5)[i]).save(tmp_path / "many" / f"c{i}" / "1.png")
-    assert "5 classes are more than matching can tell apart, which is 4" in failed("--support", "many")
+    assert "matching.pt can tell apart, which is 4" in failed("--support", "many")
     assert "no checkpoint 'nonesuch'" in cli("predict", "-c", "nonesuch", "--support", "many", "--query", "q").stderr
 
 

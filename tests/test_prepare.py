@@ -70,6 +70,14 @@ def test_ink_is_found_on_any_paper():
         assert likeness(plain, other) > 0.97, other.mode
 
 
+def test_ink_on_a_card_with_clear_corners_is_the_ink_and_not_the_card():
+    corners = Image.new("L", (200, 200), 0)
+    ImageDraw.Draw(corners).rounded_rectangle((0, 0, 199, 199), 40, 255)
+    card = drawing().convert("RGB")
+    card.putalpha(corners)
+    assert likeness(drawing(), card) > 0.97
+
+
 def test_light_from_one_side_and_noise_are_not_ink():
     size = 300
     y, x = np.mgrid[:size, :size] / size

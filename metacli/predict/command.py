@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from metacli.errors import MetacliError, UsageError
 from metacli.learner import Learner
@@ -26,12 +28,12 @@ class Shown(NamedTuple):
     Attributes:
         path: where it was read.
         image: the picture, upright.
-        seen: (C, H, W) float in [0, 1].
+        seen: (C, H, W) float32 in [0, 1].
     """
 
     path: Path
     image: Image.Image
-    seen: np.ndarray
+    seen: Tensor
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,17 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         examples, notes = read_support(support, folders, model)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            learner.fit([shown.image for _, shown in examples], [name for name, _ in examples])
+            learner.fit_seen(stacked([shown for _, shown in examples], model), [name for name, _ in examples])
     except ValueError as error:
-        message, _, hint = str(error).partition("; ")
-        raise UsageError(f"{support}: {message}", hint) from None
+        message = getattr(error, "message", str(error))
+        raise UsageError(f"{support}: {message}", getattr(error, "hint", "")) from None
     asked = files(queries)
     if not asked:
         raise UsageError(
             "the folders of --query hold no pictures", f"name files, or folders with {', '.join(SUFFIXES)}"
         )
     questions, errors = look(model, asked)
-    probabilities, looked_at = learner.answers([q.image for q in questions])
+    probabilities, looked_at = learner.answers_seen(stacked(questions, model))
     notes += [str(warning.message) for warning in caught]
     return Prediction(
         learner.name,
@@ -179,12 +181,17 @@ def look(model: Trained, paths: list[Path]) -> tuple[list[Shown], list[tuple[Pat
     for path in paths:
         try:
             image = opened(path, str(path))
-            good.append(Shown(path, image, model.seen([image])[0].numpy()))
+            good.append(Shown(path, image, model.seen([image])[0]))
         except ValueError as error:
             bad.append((path, str(error)))
         except MetacliError as error:
             bad.append((path, f"{path}: {error.message}"))
     return good, bad
+
+
+def stacked(shown: list[Shown], model: Trained) -> Tensor:
+    """What the model saw of some pictures, (n, C, H, W)."""
+    return torch.stack([s.seen for s in shown]) if shown else torch.zeros(0, *model.model.spec.x_shape)
 
 
 def say(prediction: Prediction) -> None:

@@ -81,7 +81,7 @@ def _question(prediction: Prediction, q: int) -> Image.Image:
         draw_text(draw, (left + 5, top + 2), text, _INK if i == 0 else _FAINT, 14)
     looked = prediction.most_looked_at(q)
     if looked:
-        cell.paste(_tile(looked[1].seen), (width - _TILE, 0))
+        cell.paste(_tile(looked[1].seen.numpy()), (width - _TILE, 0))
         draw_text(draw, (width - _TILE, _TILE + 4), _cut("looked at", 12, _TILE), _LOOK, 12)
     return cell
 
@@ -93,7 +93,7 @@ def _pair(shown: Shown) -> Image.Image:
     picture.thumbnail((_TILE - 2, _TILE - 2), Image.Resampling.BOX)
     mask = picture if picture.mode == "RGBA" else None
     pair.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2), mask)
-    pair.paste(_tile(shown.seen), (_TILE, 0))
+    pair.paste(_tile(shown.seen.numpy()), (_TILE, 0))
     ImageDraw.Draw(pair).rectangle((0, 0, _TILE - 1, _TILE - 1), outline=_FRAME)
     return pair
 

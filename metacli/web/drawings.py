@@ -24,11 +24,14 @@ BYTES = 1_000_000  # of a request, at most
 
 README = """Drawn with `metacli draw`: one directory per class below test/, dark ink on white.
 
-A trained model answers on these classes without training on them. It reads `shots` pictures of each of `ways` classes
-and is asked about `queries` others, so each class needs shots + queries of them:
+A trained model answers on these classes without training on them. To teach it all of them and ask about other pictures:
 
-    metacli eval --checkpoint RUN task.name=folder task.root={folder} task.invert=true \\
-        task.ways={ways} task.shots=1 task.queries=1
+    metacli predict --support {folder}/test --query PICTURES
+
+To measure it on them, where each class has as many drawings as shots + queries:
+
+    metacli eval -c glyphs_transformer task.name=folder task.root={folder} \\
+        task.ways={ways} task.fewest_ways=0 task.within=0 task.shots=1 task.queries=1
 """
 
 

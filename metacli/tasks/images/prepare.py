@@ -19,6 +19,7 @@ PEN = 5  # width of the pen there
 LARGEST = 360  # the longer side of a picture that is looked at; larger ones are made smaller first
 SMALLEST = 0.15  # ink is magnified as if it took at least this share of its picture: a dot stays a small thing
 FAINTEST = 12.0  # difference between ink and paper, of 255, that is still ink
+ONE_COLOUR = 40  # range of brightness of what counts as one colour
 FLAT = 0.8  # share of the edge that is equally bright where the paper needs no surface
 DEGREE = 2  # of the surface that is fitted to the paper's brightness
 COARSE = 64  # pixels across that it is fitted to
@@ -37,7 +38,7 @@ def characters(pictures: list[Image.Image], size: int) -> np.ndarray:
         (M, 1, size, size) uint8, ink 255 on paper 0.
 
     Raises:
-        MetacliError: a picture has no ink; the message tells which by its number.
+        MetacliError: a picture has no ink.
     """
     out = np.empty((len(pictures), 1, size, size), np.uint8)
     for start in range(0, len(pictures), AT_ONCE):
@@ -67,13 +68,19 @@ def grey(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        opaque = picture.getchannel("A")
-        if min(picture.size) and np.asarray(opaque).min() < 128:
-            picture = Image.eval(opaque, lambda a: 255 - a)
+        picture = flattened(picture.convert("RGBA"))
     picture = picture.convert("L")
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
     return np.asarray(picture, np.float32)
+
+
+def flattened(picture: Image.Image) -> Image.Image:
+    """A picture with opacity (RGBA) without it: laid on white, or the opacity itself where that is what was drawn."""
+    opacity, brightness = np.asarray(picture.getchannel("A")), np.asarray(picture.convert("RGB").convert("L"))
+    solid = brightness[opacity >= 128]
+    if 0 < solid.size < opacity.size and np.ptp(np.percentile(solid, (5, 95))) < ONE_COLOUR:
+        return Image.fromarray(255 - opacity)
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
 def ink_of(brightness: np.ndarray) -> np.ndarray:
