@@ -1,0 +1,39 @@
+"""`python -m tests.own`: the command that the documentation's figures come from."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from metacli.tasks.images import prepare
+from tests.own import digits
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_digits_are_told_apart_however_they_are_drawn():
+    command = [sys.executable, "-m", "tests.own", "digits", "--runs", "2", "--orders", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = {
+        way: re.findall(r"([\d.]+) ±", line) for way in digits.WAYS for line in done.stdout.splitlines() if way in line
+    }
+    assert rows.keys() == digits.WAYS.keys()
+    assert all(float(prepared) <= 20 for prepared, _ in rows.values())
+    assert float(rows["small"][1]) > 50, "without preparation small digits are lost"
+
+
+def test_ways_of_drawing_differ_as_they_say():
+    sizes = {way: np.mean([extent(q) for q in digits.runs(1, way)[0].queries]) for way in digits.WAYS}
+    assert sizes["small"] < 0.5 * sizes["as the examples"] < 0.5 * sizes["large"]
+    ink = {way: np.mean([255 - np.asarray(q, float) for q in digits.runs(1, way)[0].queries]) for way in digits.WAYS}
+    assert ink["thin"] < 0.5 * ink["as the examples"] < 0.25 * ink["thick"]
+
+
+def extent(picture) -> float:
+    """The longer side of the ink, in pixels."""
+    ink = prepare.ink_of(prepare.grey(picture)) > 0
+    return float(max(np.ptp(np.flatnonzero(ink.any(axis))) for axis in (0, 1)))
