@@ -7,7 +7,8 @@ from pathlib import Path
 
 from metacli.config import yamlfile
 from metacli.config.recipe import folder
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import UsageError
+from metacli.machine import files
 from metacli.registry import TASKS, did_you_mean
 
 
@@ -87,9 +88,6 @@ def copy(source: Path, target: Path) -> None:
         MetacliError: it cannot be written.
     """
     try:
-        with open(target, "xb") as file:
-            file.write(source.read_bytes())
+        files.write(target, source.read_bytes(), new=True)
     except FileExistsError:
         raise UsageError(f"{target} exists already", "name a new file, as in --copy mine.yaml") from None
-    except OSError as e:
-        raise MetacliError(f"cannot write {target}: {e.strerror or e}", "name a file in a folder that exists") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from metacli.errors import MetacliError
 from metacli.inspect.panels import Panel, memory_panels
 from metacli.inspect.reading import answer_word, step_label
 from metacli.inspect.trace import MemoryTrace
-from metacli.machine.files import atomic_output
+from metacli.machine import files
 from metacli.show.channels import channel_rows
 from metacli.show.fonts import joined, legible, matplotlib_fonts
 
@@ -48,8 +49,9 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     need_matplotlib()
     with matplotlib_fonts(trace.sample.classes):  # also while saving, which makes some labels
         figure = draw(trace, heads)
-        with atomic_output(path) as part:
-            figure.savefig(part, format="png")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+    files.write(path, picture.getbuffer())
 
 
 def draw(trace: MemoryTrace, heads: list[str]) -> Figure:

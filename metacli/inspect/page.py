@@ -16,7 +16,7 @@ from PIL import Image
 from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
 from metacli.inspect.telling import View, in_use, opening, telling
 from metacli.inspect.trace import COMMON, MemoryTrace
-from metacli.machine.files import atomic_output
+from metacli.machine import files
 from metacli.show.channels import channel_rows
 
 _CIVIDIS = [
@@ -40,13 +40,12 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     """
     trace.check()
     data = json.dumps(page_data(trace, heads), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    files = resources.files(__package__)
-    text = {name: files.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
+    own = resources.files(__package__)
+    text = {name: own.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     script = "\n".join(text[name] for name in _SCRIPTS).replace("__MAP__", json.dumps(_CIVIDIS))
     page = text["page.html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
     page = page.replace("__CSS__", text["page.css"]).replace("__JS__", script).replace("__DATA__", data)
-    with atomic_output(path) as part:
-        part.write_text(page, encoding="utf-8")
+    files.write(path, page)
 
 
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:

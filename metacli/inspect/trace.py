@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import torch
 
 from metacli.errors import MetacliError
 from metacli.inspect.sources import sources
-from metacli.machine.files import atomic_output
+from metacli.machine import files
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.tasks.answers import Decoded, verdict
@@ -178,8 +179,9 @@ def save_npz(path: str | Path, trace: MemoryTrace) -> None:
     """
     trace.check()
     arrays, about = _all(trace)
-    with atomic_output(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    files.write(path, packed.getbuffer())
 
 
 def save_json(path: str | Path, trace: MemoryTrace) -> None:
@@ -191,8 +193,7 @@ def save_json(path: str | Path, trace: MemoryTrace) -> None:
     trace.check()
     arrays, about = _all(trace)
     plain = {name: _rounded(values) for name, values in arrays.items()}
-    with atomic_output(path) as part:
-        part.write_text(json.dumps({"about": about, "arrays": plain}, allow_nan=False), encoding="utf-8")
+    files.write(path, json.dumps({"about": about, "arrays": plain}, allow_nan=False))
 
 
 def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

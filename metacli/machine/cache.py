@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from metacli.machine.files import atomic_write
+from metacli.errors import MetacliError
+from metacli.machine import files
 
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
 
@@ -55,10 +56,12 @@ def keep(path: Path, content: bytes | memoryview) -> None:
     """Write a file of the cache, whole; where that fails, warn and go on without."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
-            part.write_bytes(content)
+        files.sweep(path.parent)
+        files.write(path, content)
     except OSError as error:
-        say(f"cannot keep {path} ({error.strerror or error}), going on without")
+        say(f"cannot make the folder {path.parent} ({error.strerror or error}), going on without")
+    except MetacliError as error:
+        say(f"{error.message}; going on without")
 
 
 def say(message: str) -> None:

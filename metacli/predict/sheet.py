@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from metacli.machine.files import atomic_output
 from metacli.predict.command import Prediction, Shown
 from metacli.show.fonts import draw_text, text_width
+from metacli.show.picture import save_png
 
 _INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
 _TRAIN, _TEST, _BAR, _LOOK = "#0b6e4f", "#1f4e9c", "#9db8e8", "#0b6e4f"
@@ -42,8 +42,7 @@ def save_sheet(path: Path, prediction: Prediction) -> None:
     for part in parts:
         page.paste(part, (_MARGIN, top))
         top += part.height + _GAP
-    with atomic_output(path) as file:
-        page.save(file, format="PNG", optimize=True)
+    save_png(path, page)
 
 
 def _title(text: str, colour: str) -> Image.Image:

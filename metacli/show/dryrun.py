@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.config import yamlfile
+from metacli.machine.files import amount
 from metacli.training.progress import duration, labelled
 
 _NAMED = 8  # classes of a split
@@ -75,11 +76,4 @@ def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
 
 def size(count: int | None) -> str:
     """Bytes as people read them, as in `12.3 MB`; `unknown` for None."""
-    if count is None:
-        return "unknown"
-    value, unit = float(count), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{count} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
+    return "unknown" if count is None else amount(count)

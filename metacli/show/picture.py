@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from metacli.machine.files import atomic_output
+from metacli.machine import files
 from metacli.show.channels import channel_rows
 from metacli.show.fonts import draw_text, joined, text_width
 from metacli.show.samples import by_label, curve_points
@@ -44,8 +45,18 @@ def save_samples(path: str | Path, samples: list[Sample]) -> None:
             page.paste(block, (left, top))
             left += block.width + _PANEL_GAP
         top += max(b.height for b in row) + _MARGIN
-    with atomic_output(path) as part:
-        page.save(part, format="PNG", optimize=True)
+    save_png(path, page)
+
+
+def save_png(path: str | Path, page: Image.Image) -> None:
+    """A picture as a PNG.
+
+    Raises:
+        MetacliError: the file cannot be written.
+    """
+    content = io.BytesIO()  # Pillow reports a full disk in words of its own
+    page.save(content, format="PNG", optimize=True)
+    files.write(path, content.getbuffer())
 
 
 def _rows(blocks: list[Image.Image]) -> list[list[Image.Image]]:

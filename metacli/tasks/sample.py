@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Mode
-from metacli.machine.files import atomic_output
+from metacli.machine import files
 from metacli.tasks.answers import Answer
 from metacli.tasks.base import Split, Tasks, View
 
@@ -129,8 +130,9 @@ def save_npz(path: str | Path, samples: list[Sample]) -> None:
     arrays["mask_test"] = _stack([s.scored for s in samples])
     arrays["index"] = np.array([s.index for s in samples])
     arrays["classes"] = np.array([s.classes for s in samples], dtype=str)
-    with atomic_output(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    files.write(path, packed.getbuffer())
 
 
 def as_json(samples: list[Sample]) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metacli import __version__
 from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError
-from metacli.machine.files import atomic_write
+from metacli.machine import files
 from metacli.registry import MODELS, TASKS, build, resolve
 from metacli.training.provenance import Provenance
 
@@ -35,6 +35,7 @@ class Checkpoint:
         optimizer: the optimiser's state_dict, None in a file that is not for resuming.
         provenance: the classes of each split; None in a file of format 1.
         random: the states of PyTorch's random generators by device type, None as `optimizer` is.
+        meter: what was measured since the last line of the log, see `Meter.state`; None if nothing was.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None
     provenance: Provenance | None
     random: dict[str, Any] | None
+    meter: Tensor | None = None
 
     def build_model(self) -> nn.Module:
         """The trained model, on the CPU, in eval mode.
@@ -72,6 +74,7 @@ def save(
     model: nn.Module,
     provenance: Provenance,
     optimizer: torch.optim.Optimizer | None = None,
+    meter: Tensor | None = None,
 ) -> None:
     """Write a checkpoint whole: a crash leaves the old file or the new one.
 
@@ -88,14 +91,11 @@ def save(
         "provenance": provenance.packed(),
         "optimizer": optimizer.state_dict() if optimizer else None,
         "random": random_states() if optimizer else None,
+        "meter": meter,
     }
     buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
     torch.save(content, buffer)
-    try:
-        with atomic_write(path) as part:
-            part.write_bytes(buffer.getbuffer())
-    except OSError as e:
-        raise MetacliError(f"cannot write {path}: {e.strerror}", "free some space, then go on with --resume") from None
+    files.write(path, buffer.getbuffer(), "free some space, then go on with --resume")
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -127,7 +127,7 @@ def load(path: str | Path) -> Checkpoint:
     recipe, packed = from_dict(content["recipe"], str(file)), content["provenance"]
     provenance = None if packed is None else Provenance.unpacked(packed)
     kept = {name: content[name] for name in ("step", "best", "model", "optimizer", "random")}
-    return Checkpoint(path=file, recipe=recipe, provenance=provenance, **kept)
+    return Checkpoint(path=file, recipe=recipe, provenance=provenance, meter=content.get("meter"), **kept)
 
 
 def file_of(path: str | Path) -> Path:

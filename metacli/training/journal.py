@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metacli.episode import Episode
-from metacli.errors import MetacliError
 from metacli.machine.threads import Pace
-from metacli.training import checkpoint
+from metacli.training import checkpoint, events
 from metacli.training.evaluation import evaluate
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
 from metacli.training.parts import Parts, Update
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
+from metacli.training.resume import Start
 from metacli.training.rundir import RunDir
 
 
@@ -26,10 +27,11 @@ class Journal:
 
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
-        best: the best validation score so far, None before the first.
+        start: the step, the best score and the meter's state that the run goes on from.
 
-    Raises:
-        MetacliError: the recipe asks for TensorBoard, which is not installed.
+    Attributes:
+        best: the best validation score so far, None before the first.
+        step: updates of theta so far.
     """
 
     def __init__(
@@ -37,36 +39,36 @@ class Journal:
         parts: Parts,
         provenance: Provenance,
         rundir: RunDir,
-        best: float | None,
+        start: Start,
         device: torch.device,
         progress: Progress,
         pace: Pace,
     ):
-        self.best = best
+        self.step, self.best, self._kept = start.step, start.best, start.step
         self._recipe, self._tasks, self._provenance = parts.recipe, parts.tasks, provenance
         self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
-        self._events = events(rundir) if parts.recipe.train.tensorboard else None
+        self._events = events.writer(rundir.path) if parts.recipe.train.tensorboard else None
         self._headline = parts.tasks.metrics[0]
-        self._meter, self._began = Meter(self._headline.name), time.monotonic()
+        self._meter, self._began = Meter(self._headline.name, start.meter), time.monotonic()
 
-    def note(self, step: int, episode: Episode, done: Update, last: bool) -> None:
+    def note(self, step: int, episode: Episode, done: Update) -> None:
         """Take in what update `step` (from 1) was made of, and do what is due after it.
 
         Args:
             step: updates of theta so far.
             done: the last of them.
-            last: whether the run ends or stops here, so that all is due.
 
         Raises:
             MetacliError: a loss or a gradient is not finite, or a file cannot be written.
         """
-        cfg = self._recipe.train
+        cfg, self.step = self._recipe.train, step
         with torch.no_grad():
             score = self._tasks.score(done.logits, episode)[self._headline.name].mean()
             self._meter.add(done.loss, score, done.norm, cfg.batch)
-        save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
-        line = last or validate or every(cfg.log_every, step)
+        last = step == cfg.steps
+        save, validate = last or every(cfg.checkpoint_every, step), last or every(cfg.eval_every, step)
+        line = validate or every(cfg.log_every, step)
         self._progress.step()
         self._pace.review(self._progress.say)
         if not (line or save or self._progress.due()):
@@ -77,10 +79,24 @@ class Journal:
             means["val"] = self._validate(step)
         if line:
             self._log(step, means)
-        if save:
-            self._save(self._rundir.last, step, self._optimizer)
-        if line:
             self._meter.take()
+        if save:
+            self._keep()
+
+    def stop(self) -> None:
+        """Save the run as it stands, where that was not done.
+
+        Raises:
+            MetacliError: as `note`.
+        """
+        if self.step != self._kept:
+            self._meter.check(self.step)
+            self._keep()
+
+    def _keep(self) -> None:
+        self._rundir.sync()  # the lines before the step that they lead to
+        self._save(self._rundir.last, self.step, self._optimizer, self._meter.state())
+        self._kept = self.step
 
     def _validate(self, step: int) -> dict[str, float]:
         means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
@@ -90,39 +106,19 @@ class Journal:
         self._progress.validated(step, means, self._tasks)
         return means
 
-    def _save(self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer)
+    def _save(
+        self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None, meter: Tensor | None = None
+    ) -> None:
+        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer, meter)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)
         record = {"step": step, "seconds": seconds, "lr": rate, "threads": self._pace.threads.count, **means}
         self._rundir.log(record)
         if self._events:
-            write_events(self._events, record)
+            events.write(self._events, record)
 
 
 def every(period: int, step: int) -> bool:
     """Whether something that happens every `period` steps (0: never) happens at `step`."""
     return period > 0 and step % period == 0
-
-
-def events(rundir: RunDir) -> Any:
-    """A TensorBoard writer into the run directory.
-
-    Raises:
-        MetacliError: the extra is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MetacliError("tensorboard is not installed", "pip install 'metacli[tensorboard]'") from None
-    return SummaryWriter(str(rundir.path))
-
-
-def write_events(writer: Any, record: dict[str, Any]) -> None:
-    """Write one line of the log as scalars, those of a validation as val/NAME."""
-    scalars = {**record, **{f"val/{name}": value for name, value in record.get("val", {}).items()}}
-    for name, value in scalars.items():
-        if isinstance(value, float):
-            writer.add_scalar(name, value, record["step"])
-    writer.flush()

@@ -18,11 +18,14 @@ class Meter:
 
     Args:
         headline: the name of the score.
+        state: of the meter of the run that is resumed; None for a new line of the log.
     """
 
-    def __init__(self, headline: str) -> None:
+    def __init__(self, headline: str, state: Tensor | None = None) -> None:
         self._headline = headline
         self.take()
+        if state is not None:
+            self._before = state
 
     def add(self, loss: Tensor, score: Tensor, norm: Tensor, episodes: int) -> None:
         """Count one step by its loss, mean score and gradient norm, all (), and its number of episodes."""
@@ -36,9 +39,20 @@ class Meter:
             step: updates of theta so far, the last one added included.
 
         Raises:
+            MetacliError: as `check`.
+        """
+        rows = self.check(step)
+        loss, score, _ = rows.mean(0).tolist()
+        speed = round(self._episodes / max(time.monotonic() - self._since, 1e-9), 2)
+        return {"loss": loss, self._headline: score, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
+
+    def check(self, step: int) -> Tensor:
+        """(n, 3) what `state` holds, all of it finite.
+
+        Raises:
             MetacliError: a loss or a gradient since the last line of the log is not finite; names its step.
         """
-        rows = torch.stack(self._rows).cpu().double()
+        rows = self._all().double()
         wrong = (~rows[:, [0, 2]].isfinite()).any(1).nonzero()
         if len(wrong):
             first = int(wrong[0])
@@ -48,12 +62,21 @@ class Meter:
                 "diverged; checkpoints before it are good",
                 "try a smaller train.lr, train.clip_norm=1 or a longer train.warmup",
             )
-        loss, score, _ = rows.mean(0).tolist()
-        speed = round(self._episodes / max(time.monotonic() - self._since, 1e-9), 2)
-        return {"loss": loss, self._headline: score, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
+        return rows
+
+    def state(self) -> Tensor | None:
+        """(n, 3) loss, score and gradient norm of the n steps since the last line of the log, on the CPU; None for 0.
+
+        A run that is resumed with it logs the means over the same steps as one that was never stopped.
+        """
+        return self._all() if self._rows or len(self._before) else None
+
+    def _all(self) -> Tensor:
+        return torch.cat([self._before, torch.stack(self._rows).cpu()]) if self._rows else self._before
 
     def take(self) -> None:
         """Start anew, after a line of the log."""
         self._rows: list[Tensor] = []
+        self._before = torch.empty(0, 3)  # of a run that was stopped between two lines of the log
         self._episodes = 0
         self._since = time.monotonic()

@@ -14,6 +14,7 @@ from metacli.machine.runtime import prepare
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
 from metacli.training.capture import Captured, captures
+from metacli.training.events import need_tensorboard
 from metacli.training.optimiser import make_optimizer
 
 
@@ -56,8 +57,10 @@ def assemble(recipe: Recipe, device: torch.device) -> Parts:
 
     Raises:
         UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
-        MetacliError: the data are absent.
+        MetacliError: the data are absent, or TensorBoard is, which the recipe asks for.
     """
+    if recipe.train.tensorboard:
+        need_tensorboard()
     prepare(recipe.seed)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -10,82 +11,121 @@ from typing import Any
 from metacli.config import yamlfile
 from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.machine.files import atomic_write
+from metacli.machine import files
+from metacli.machine.lock import Lock
+from metacli.training import metrics
+
+_RESUME = "free some space, then go on with --resume"
+_UNFINISHED = (".lock", "env.json")  # what a process leaves that is killed before recipe.yaml makes it a run
 
 
 class RunDir:
-    """The files of one training run.
+    """The files of one training run. Within `with`, this process alone writes them.
 
     Args:
         path: an existing run directory (see `create` and `reopen`).
+        lock: the folder's, where it is held already.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, lock: Lock | None = None):
         self.path = path
         self.last = path / "last.pt"
         self.best = path / "best.pt"
         self._metrics = path / "metrics.jsonl"
+        self._lock = lock
 
     @classmethod
     def create(cls, path: Path | None, recipe: Recipe, environment: dict[str, Any]) -> RunDir:
-        """A new run directory; without a path `runs/<recipe>/<date>-<time>-seed<seed>`.
+        """A new run directory, held; without a path `runs/<recipe>/<date>-<time>-seed<seed>`.
 
         Raises:
-            UsageError: something is there already.
-            MetacliError: it cannot be written.
+            UsageError: something is there already, or another process makes it at this moment.
+            MetacliError: it cannot be written; nothing is left of it.
         """
         if path is None:
-            stamp = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
-            path, twin = stamp, 2
-            while path.exists():
-                path, twin = stamp.with_name(f"{stamp.name}-{twin}"), twin + 1
-        refuse_taken(path)
+            path = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
+            path, made = _claimed(path), True
+        else:
+            refuse_taken(path)
+            made = _make(path)
+        lock = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            for name, text in (
-                ("env.json", json.dumps(environment, indent=2) + "\n"),
-                ("recipe.yaml", yamlfile.dump(recipe.as_dict())),
-            ):
-                with atomic_write(path / name) as part:
-                    part.write_text(text, encoding="utf-8")
-        except OSError as e:
-            raise MetacliError(
-                f"cannot write the run directory {path}: {e.strerror}", "choose one: --run-dir"
-            ) from None
-        return cls(path)
+            lock = _locked(path)
+            refuse_taken(path)  # by another process, before it was locked
+            files.sweep(path)
+            files.write(path / "env.json", json.dumps(environment, indent=2) + "\n", "choose another: --run-dir")
+            files.write(path / "recipe.yaml", yamlfile.dump(recipe.as_dict()), "choose another: --run-dir")
+        except BaseException as error:
+            if lock is not None:
+                if not isinstance(error, UsageError):  # that is of a run that stands there
+                    (path / "env.json").unlink(missing_ok=True)
+                lock.release()
+            if made:
+                with contextlib.suppress(OSError):  # another process has put something there
+                    path.rmdir()
+            raise
+        return cls(path, lock)
 
     @classmethod
     def reopen(cls, path: Path) -> tuple[RunDir, Recipe]:
-        """An existing run directory and its recipe.
+        """An existing run directory, not held, and its recipe.
 
         Raises:
-            UsageError: it is no run directory.
+            UsageError: it is no run directory, or its recipe is damaged.
         """
         file = path / "recipe.yaml"
         if not file.is_file():
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
-        return cls(path), from_dict(yamlfile.parse(file.read_text(encoding="utf-8"), str(file)), str(file))
+        hint = f"bring it back as it was: {path / 'last.pt'} holds the same recipe"
+        try:
+            with open(file, "rb") as stream:
+                text = stream.read(yamlfile.MAX_BYTES + 1).decode()
+        except OSError as e:
+            raise UsageError(f"cannot read {file}: {e.strerror or e}", hint) from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{file}: damaged: not UTF-8", hint) from None
+        tree = yamlfile.parse(text, str(file))
+        if not isinstance(tree, dict):
+            raise UsageError(f"{file}: {'empty' if tree is None else 'damaged: not a mapping of keys'}", hint)
+        return cls(path), from_dict(tree, str(file))
+
+    def __enter__(self) -> RunDir:
+        """Hold it, and remove what a killed process has left.
+
+        Raises:
+            UsageError: another process trains in it.
+            MetacliError: it cannot be written.
+        """
+        if self._lock is None:
+            self._lock = _locked(self.path)
+            files.sweep(self.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def guarded(self) -> bool:
+        """Whether another process is kept out, within `with`."""
+        return self._lock is not None and self._lock.works
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        try:
-            with open(self._metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as e:
-            raise MetacliError(
-                f"cannot write {self._metrics}: {e.strerror}", "free some space, then --resume"
-            ) from None
+        files.append(self._metrics, json.dumps(record) + "\n", _RESUME)
+
+    def sync(self) -> None:
+        """Have the lines of metrics.jsonl on the disk."""
+        files.sync(self._metrics)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a crash cut short is left out."""
-        records = []
-        lines = self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.is_file() else []
-        for line in lines:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
+        """The lines of metrics.jsonl; a last line that a crash cut short is left out.
+
+        Raises:
+            MetacliError: it is damaged otherwise.
+        """
+        return metrics.read(self._metrics)
 
     def threads(self) -> int | None:
         """How many the run computed with lately; None before its first line of metrics.jsonl."""
@@ -95,14 +135,49 @@ class RunDir:
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
-        with atomic_write(self._metrics) as part:
-            part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        files.write(self._metrics, "".join(json.dumps(r) + "\n" for r in kept), _RESUME)
 
 
 def refuse_taken(path: Path) -> None:
-    """Raise a UsageError where something stands at a path, but for an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """Raise a UsageError where something stands at a path, but for a folder that is empty or was never a run."""
+    if path.exists() and (not path.is_dir() or any(_counts(child.name) for child in path.iterdir())):
         raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
+
+
+def _counts(name: str) -> bool:
+    return name not in _UNFINISHED and not files.is_part(name)
+
+
+def _claimed(path: Path) -> Path:
+    """A folder that is made now, at this path or at the first with a number behind it."""
+    place, twin = path, 2
+    while not _make(place):
+        place, twin = path.with_name(f"{path.name}-{twin}"), twin + 1
+    return place
+
+
+def _make(path: Path) -> bool:
+    """Make a folder and those above; whether it was not there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        if path.is_dir():
+            return False
+        raise MetacliError(f"cannot write the run directory {path}: a file is in its way", _ELSEWHERE) from None
+    except OSError as e:
+        raise MetacliError(f"cannot write the run directory {path}: {e.strerror}", _ELSEWHERE) from None
+    return True
+
+
+_ELSEWHERE = "choose another place: --run-dir"
+
+
+def _locked(path: Path) -> Lock:
+    try:
+        return Lock(path)
+    except OSError as e:
+        raise MetacliError(f"cannot write the run directory {path}: {e.strerror}", _ELSEWHERE) from None
 
 
 def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
@@ -127,11 +202,11 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         same = all(before[key] == result[key] for key in ("step", "split", "recipe"))
         if same and Path(before["checkpoint"]).name == "best.pt" and before["n_tasks"] > result["n_tasks"]:
             return f"{path} holds {before['n_tasks']:,} tasks"
-    except (OSError, ValueError, TypeError, KeyError):  # none yet, or one that is of no use
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none yet, or one that is of no use
         pass
+    files.sweep(folder)
     try:
-        with atomic_write(path) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    except OSError as e:
-        return f"cannot write {path}: {e.strerror}"
+        files.write(path, json.dumps(result, indent=2) + "\n")
+    except MetacliError as e:
+        return e.message
     return ""
