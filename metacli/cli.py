@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from metacli import __version__, cli_own
 from metacli.errors import MetacliError, UsageError
+from metacli.machine import stdout
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -144,9 +144,9 @@ def evaluate(
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
-    print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
-    if not overrides and (reason := keep_evaluation(saved.path, result)):
+    if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
         print(f"note: not kept: {reason}", file=sys.stderr)
+    print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
 
 
 @app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1")
@@ -170,11 +170,11 @@ def sample_tasks(
 
     plan = recipes.load(recipe, overrides)
     samples = sample.collect(build(TASKS, plan.task, plan.seed), part, count)
+    print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
     if png:
         picture.save_samples(png, samples)
     if npz:
         sample.save_npz(npz, samples)
-    print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
 
 
 @app.command(
@@ -260,7 +260,8 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
     try:
-        app(prog_name="metacli")
+        with stdout.written():
+            app(prog_name="metacli")
     except MetacliError as e:
         print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
         raise SystemExit(e.code) from None
@@ -268,7 +269,6 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
 
 

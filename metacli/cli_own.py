@@ -33,9 +33,9 @@ def predict(
     choose(parse(threads))
     found = command.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
     command.say(found)
+    print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))
     if png:
         save_sheet(png, found)
-    print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))
     raise typer.Exit(0 if found.questions else 1)
 
 
