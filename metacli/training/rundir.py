@@ -58,7 +58,8 @@ class RunDir:
         except BaseException as error:
             if lock is not None:
                 if not isinstance(error, UsageError):  # that is of a run that stands there
-                    (path / "env.json").unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # read-only by now
+                        (path / "env.json").unlink(missing_ok=True)
                 lock.release()
             if made:
                 with contextlib.suppress(OSError):  # another process has put something there

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.trust.faults import fill
-from tests.trust.kills import RECIPES, digest, lived, memory, prepare
+from tests.trust.kills import digest, lived, memory, prepare
 from tests.trust.nursery import ROOT, Ended, Nursery
 
 MOMENTS = 30  # of each kind, a time
@@ -118,14 +118,19 @@ def _tried(nursery: Nursery, top: Path) -> str:
         assert again.code == 0, again.err
         assert digest(run / "last.pt") == whole["last"]
     nursery.run("eval", "-c", "run", "--tasks", 9)
-    kept = {path: path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+    kept = _content(top)
     filler = fill(top)
     kinds = _refused(nursery, "full")
     filler.unlink()
     mount("-o", "remount,ro", top)
     kinds += _refused(nursery, "read-only")
-    assert {path: path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()} == kept
+    assert _content(top) == kept
+    assert not (top / "new").exists()
     return f"on a real small disk {filled} runs that filled it, and {kinds} refusals by kind of file, nothing lost"
+
+
+def _content(top: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
 
 
 def _refused(nursery: Nursery, fault: str) -> int:
@@ -136,6 +141,7 @@ def _refused(nursery: Nursery, fault: str) -> int:
         assert "Traceback" not in ended.err, ended.err
         assert f"error: cannot write {file}" in ended.err.replace("the folder ", ""), (args, ended.err)
         assert SAID[fault] in ended.err, (args, ended.err)
+        assert fault != "full" or " to write, 0 bytes free" in ended.err, (args, ended.err)
         assert "hint: " in ended.err, (args, ended.err)
     result = nursery.run("eval", "-c", "run", "--tasks", 20, "--json")
     assert result.code == 0, result.err
@@ -156,7 +162,7 @@ KINDS: list[tuple[list[Any], str]] = [
     (["inspect-memory", "-c", "run", "--out", "look", "--format", "html"], "look"),
     (["inspect-memory", "-c", "run", "--out", "look", "--format", "json"], "look"),
     (["recipes", "smoke", "--copy", "mine.yaml"], "mine.yaml"),
-    (["predict", "--support", "pictures/test", "--query", "pictures/val", "--png", "sheet.png"], "sheet.png"),
+    (["predict", "--support", "pictures/test", "--query", "pictures/val/class0", "--png", "sheet.png"], "sheet.png"),
 ]
 
 

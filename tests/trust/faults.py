@@ -20,8 +20,8 @@ class Faults:
     """Counts this process's calls that change a file, and lets the n-th one fail.
 
     Of "killed halfway", in the middle of what is written, only writes count. "filled" really fills the disk of the
-    working directory. With "full" and "read-only" all calls from the n-th on find the file system in that state; what is already open for
-    writing may still be written in a "read-only" one, as the system has it.
+    working directory. With "full" and "read-only" all calls from the n-th on find the file system in that state; what
+    is already open for writing may still be written in a "read-only" one.
 
     Args:
         fault: one of FAULTS, or empty for none.

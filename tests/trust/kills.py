@@ -93,7 +93,9 @@ def lived(nursery: Nursery, name: str, plan: dict[str, Any]) -> dict[str, Any]:
         while True:
             going_on = ["--resume", "run"] if (run / "recipe.yaml").exists() else [f"{name}.yaml", "--run-dir", "run"]
             args = ["train", *going_on] if verb == "train" else ["eval", "-c", "run", "--tasks", 9, "--json"]
-            ended = nursery.run(*args, "--threads", 1, **(_moment(plan, lives[verb]) if kills < plan.get("most", 0) else {}))
+            ended = nursery.run(
+                *args, "--threads", 1, **(_moment(plan, lives[verb]) if kills < plan.get("most", 0) else {})
+            )
             if ended.code == 0:
                 break
             assert ended.code == -9, f"{' '.join(map(str, args))} ended with {ended.code}: {ended.err[-600:]}"
@@ -102,7 +104,9 @@ def lived(nursery: Nursery, name: str, plan: dict[str, Any]) -> dict[str, Any]:
     left = {path.name for path in run.iterdir()}
     wanted = {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt", "eval.json"}
     assert left == wanted, f"the run directory holds {sorted(left ^ wanted)}"
-    rubbish = [path.name for path in (nursery.folder / "cache").glob(".*")] if (nursery.folder / "cache").exists() else []
+    rubbish = (
+        [path.name for path in (nursery.folder / "cache").glob(".*")] if (nursery.folder / "cache").exists() else []
+    )
     assert not rubbish, f"the cache holds {rubbish}"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
