@@ -85,10 +85,13 @@ class RunDir:
             raise UsageError(f"cannot read {file}: {e.strerror or e}", hint) from None
         except UnicodeDecodeError:
             raise UsageError(f"{file}: damaged: not UTF-8", hint) from None
-        tree = yamlfile.parse(text, str(file))
-        if not isinstance(tree, dict):
-            raise UsageError(f"{file}: {'empty' if tree is None else 'damaged: not a mapping of keys'}", hint)
-        return cls(path), from_dict(tree, str(file))
+        try:
+            tree = yamlfile.parse(text, str(file))
+            if not isinstance(tree, dict):
+                raise UsageError(f"{file}: {'empty' if tree is None else 'damaged: not a mapping of keys'}")
+            return cls(path), from_dict(tree, str(file))
+        except UsageError as e:
+            raise UsageError(e.message, e.hint or hint) from None
 
     def __enter__(self) -> RunDir:
         """Hold it, and remove what a killed process has left.

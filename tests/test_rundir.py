@@ -1,0 +1,237 @@
+"""A damaged run directory is told in a line, never gone on with; through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+
+from metacli import cli as command_line
+from metacli.config import yamlfile
+from metacli.errors import MetacliError
+from metacli.training import metrics
+from metacli.training.rundir import RunDir, refuse_taken
+
+
+def called(monkeypatch, capsys, *args: object) -> tuple[int, str]:
+    """The command line's exit status and stderr."""
+    monkeypatch.setattr(sys, "argv", ["metacli", *map(str, args)])
+    with pytest.raises(SystemExit) as e:
+        command_line.main()
+    return int(e.value.code or 0), capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A finished run of the tiny recipe."""
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = {**TINY, "train": {**TINY["train"], "optimizer": "adam"}}
+    (folder / "tiny.yaml").write_text(yamlfile.dump(recipe))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["metacli", *f"train {folder}/tiny.yaml --run-dir {folder}/run --threads 1".split()])
+        with pytest.raises(SystemExit) as e:
+            command_line.main()
+    assert not e.value.code
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch) -> Path:
+    """A copy of it to damage, `run` in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "run")
+    return Path("run")
+
+
+def other_recipe(run: Path) -> None:
+    file = run / "recipe.yaml"
+    file.write_text(file.read_text().replace("hidden: 8", "hidden: 9"))
+
+
+def without_recipe(run: Path) -> None:
+    (run / "recipe.yaml").unlink()
+    (run / "recipe.yaml").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: (run / "recipe.yaml").write_text(""), "recipe.yaml: empty"),
+        (lambda run: (run / "recipe.yaml").write_text("- a\n- b\n"), "recipe.yaml: damaged: not a mapping"),
+        (lambda run: (run / "recipe.yaml").write_text("7"), "recipe.yaml: damaged: not a mapping"),
+        (lambda run: (run / "recipe.yaml").write_bytes(b"\xff\xfe\x00"), "recipe.yaml: damaged: not UTF-8"),
+        (lambda run: (run / "recipe.yaml").write_bytes(bytes(5000)), "recipe.yaml"),
+        (lambda run: (run / "recipe.yaml").write_text("a" * 200_000), "recipe.yaml"),
+        (without_recipe, "not a run directory"),
+        (other_recipe, "model.hidden: 8 in last.pt, 9 in recipe.yaml"),
+        (lambda run: (run / "metrics.jsonl").write_text("5\n"), "metrics.jsonl, line 1: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"step": 1}\n[1]\n'), "metrics.jsonl, line 2: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"loss": 1}\n'), "metrics.jsonl, line 1: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"step": "1"}\n'), "metrics.jsonl, line 1: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"step": 1, "threads": []}\n'), "line 1: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_bytes(b"\x80\xff\n" * 9), "metrics.jsonl, line 1: damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text("[" * 100_000 + "\n"), "metrics.jsonl, line 1: damaged"),
+        (lambda run: ((run / "metrics.jsonl").unlink(), (run / "metrics.jsonl").mkdir()), "metrics.jsonl: Is a dir"),
+    ],
+)
+def test_a_damaged_run_is_not_gone_on_with(run, monkeypatch, capsys, damage, words):
+    damage(run)
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
+    assert code in (1, 2), err
+    assert "error: " in err
+    assert words in err
+    assert "hint: " in err
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def lacking(saved):
+    saved["optimizer"] = None
+
+
+def of_another_optimiser(saved):
+    for kept in saved["optimizer"]["state"].values():
+        kept["square_avg"] = kept.pop("exp_avg")
+
+
+def of_other_sizes(saved):
+    saved["optimizer"]["state"][0]["exp_avg"] = torch.zeros(2, 2)
+
+
+def of_more_parameters(saved):
+    saved["optimizer"]["state"][99] = saved["optimizer"]["state"][0]
+
+
+def of_other_parameters(saved):
+    saved["optimizer"]["param_groups"][0]["params"] = [1, 2]
+
+
+def of_other_settings(saved):
+    saved["optimizer"]["param_groups"][0]["betas"] = torch.ones(3)
+
+
+def without_groups(saved):
+    saved["optimizer"]["param_groups"] = 4
+
+
+def of_no_tensors(saved):
+    saved["optimizer"]["state"][0]["exp_avg"] = "x"
+
+
+def without_state(saved):
+    saved["optimizer"] = {"a": 1}
+
+
+def with_another_meter(saved):
+    saved["meter"] = torch.zeros(4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lacking, "no optimiser state"),
+        (of_another_optimiser, "another optimiser than adam"),
+        (of_other_sizes, "exp_avg of parameter 0 is not"),
+        (of_more_parameters, "of other parameters"),
+        (of_other_parameters, "of other parameters"),
+        (of_other_settings, "betas is tensor"),
+        (without_groups, "other groups"),
+        (of_no_tensors, "exp_avg of parameter 0 is not"),
+        (without_state, "no state"),
+        (with_another_meter, "since the last line of the log is damaged"),
+    ],
+)
+def test_a_checkpoint_that_training_cannot_go_on_from(run, monkeypatch, capsys, change, words):
+    rewritten(run / "last.pt", change)
+    code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
+    assert code == 1, err
+    assert f"error: {run}/last.pt: " in err
+    assert words in err
+    assert "hint: " in err
+
+
+def rewritten(path: Path, change) -> None:
+    """Change what a checkpoint holds."""
+    saved = torch.load(path, weights_only=True)
+    change(saved)
+    torch.save(saved, path)
+
+
+@pytest.mark.parametrize("missing", ["env.json", "metrics.jsonl", "best.pt", "last.pt"])
+def test_what_training_does_not_need_may_be_missing(run, monkeypatch, capsys, missing):
+    (run / missing).unlink()
+    code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("cut", ['{"step": 7, "lo', "\x00\x00\x00", '{"step"', "{"])
+def test_a_line_that_was_cut_short_is_repaired(run, monkeypatch, capsys, cut):
+    whole = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(whole + cut)
+    (run / ".last.pt.0123abcd.part").write_bytes(b"half of a checkpoint")
+    (run / ".lock").write_text("process 1 on elsewhere\n")  # as a killed process leaves it
+    code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
+    assert code == 0, err
+    assert (run / "metrics.jsonl").read_text() == whole
+    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt"}
+
+
+def test_a_last_line_that_lacks_only_its_end_counts(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}')
+    assert [r["step"] for r in metrics.read(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert metrics.read(tmp_path / "none") == []
+
+
+def test_a_folder_that_never_became_a_run_can_be_taken(tmp_path, tiny):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    for name in (".lock", "env.json", ".recipe.yaml.0123abcd.part"):
+        (folder / name).touch()
+    refuse_taken(folder)
+    with RunDir.create(folder, tiny, {}):
+        pass
+    assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "env.json"}
+
+
+def test_a_run_that_cannot_be_begun_leaves_nothing(tmp_path, tiny, monkeypatch):
+    def full(path, *_):
+        raise MetacliError(f"cannot write {path}")
+
+    monkeypatch.setattr("metacli.machine.files.write", full)
+    with pytest.raises(MetacliError, match=r"env\.json"):
+        RunDir.create(tmp_path / "r", tiny, {})
+    assert not (tmp_path / "r").exists()
+
+
+def test_default_places_are_taken_one_by_one(tmp_path, tiny, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metacli.training.rundir.time.strftime", lambda _: "now")
+    made = [RunDir.create(None, tiny, {}) for _ in range(3)]
+    assert [run.path.name for run in made] == ["now-seed3", "now-seed3-2", "now-seed3-3"]
+    for run in made:
+        run.__exit__()
+
+
+def test_tensorboard_is_missed_before_anything_is_written(tiny_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    code, err = called(monkeypatch, capsys, "train", tiny_file, "train.tensorboard=true", "--run-dir", "r")
+    assert code == 1
+    assert "error: tensorboard is not installed" in err
+    assert not (tmp_path / "r").exists()
+
+
+def test_eval_prints_its_result_where_it_cannot_be_kept(run, monkeypatch, capsys):
+    (run / "eval.json").mkdir()
+    monkeypatch.setattr(sys, "argv", ["metacli", "eval", "-c", "run", "--tasks", "5", "--json", "--threads", "1"])
+    with pytest.raises(SystemExit) as e:
+        command_line.main()
+    streams = capsys.readouterr()
+    assert not e.value.code
+    assert json.loads(streams.out)["n_tasks"] == 5
+    assert "note: not kept: cannot write run/eval.json: it is a folder" in streams.err
