@@ -53,9 +53,65 @@ def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree,
     run(recipe, tmp_path / "cut", resume=True)
     one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(one[k], two[k]) for k in one)
-    logs = [RunDir(tmp_path / name).metrics() for name in ("whole", "cut")]
-    timeless = [[{k: v for k, v in r.items() if k not in ("seconds", "episodes_per_s")} for r in log] for log in logs]
-    assert timeless[0] == timeless[1]
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(("save", "log", "stop"), [(2, 3, 4), (4, 3, 7), (3, 100, 4), (1, 4, 5)])
+def test_the_log_of_a_resumed_run_is_that_of_one_never_stopped(tmp_path, tiny, save, log, stop):
+    """Also where it was stopped between two lines, and its checkpoints lie between lines."""
+    keys = {"steps": 12, "eval_every": 5, "checkpoint_every": save, "log_every": log}
+    recipe = replace(tiny, train=tiny.train.model_copy(update=keys))
+    run(recipe, tmp_path / "whole")
+    stop_at(stop, recipe, tmp_path / "cut")
+    run(recipe, tmp_path / "cut", resume=True)
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    assert checkpoint.load(tmp_path / "cut" / "last.pt").meter is None  # the end is a line
+
+
+def timeless(path):
+    """The log, but for what differs from one run to the next."""
+    clocks = ("seconds", "episodes_per_s")
+    return [{k: v for k, v in record.items() if k not in clocks} for record in RunDir(path).metrics()]
+
+
+def test_a_signal_during_a_validation_saves_that_step(tmp_path, tiny, monkeypatch):
+    """It comes when the step is done and before the next begins."""
+    cls = resolve(TASKS, "copy", "task")
+    original = cls.batch
+
+    def batch(self, split, first, count):
+        if split == "val" and (tmp_path / "r" / "last.pt").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, split, first, count)
+
+    monkeypatch.setattr(cls, "batch", batch)
+    outcome = run(tiny, tmp_path / "r")
+    assert (outcome.step, outcome.code) == (3, 143)
+    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 3
+
+
+@pytest.mark.parametrize(("at", "kept"), [(6, 4), (5, 4), (2, 0)])
+def test_a_second_signal_says_what_is_lost(tmp_path, tiny, monkeypatch, capsys, at, kept):
+    cls = resolve(TASKS, "copy", "task")
+    original = cls.batch
+
+    def batch(self, split, first, count):
+        if split == "train" and first == (at - 1) * count:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return original(self, split, first, count)
+
+    monkeypatch.setattr(cls, "batch", batch)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path / "r", None, CPU, Progress(), 1)
+    err = capsys.readouterr().err
+    lost = at - 1 - kept
+    assert f"nothing saved after step {kept}: {lost} step{'s' * (lost != 1)} and the one in hand are lost" in err
+    assert f"go on from step {kept} with: metacli train --resume {tmp_path / 'r'}" in err
+    monkeypatch.undo()
+    run(tiny, tmp_path / "r", resume=True)  # nothing is left of its lock
+    run(tiny, tmp_path / "whole")
+    assert timeless(tmp_path / "r") == timeless(tmp_path / "whole")
 
 
 def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):

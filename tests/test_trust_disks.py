@@ -1,0 +1,19 @@
+"""A short form of `python -m tests.trust`: kills at random moments, disks that fill or turn read-only."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trust import disks, kills
+from tests.trust.nursery import Nursery
+
+
+def test_what_is_killed_goes_on_as_if_it_had_not_been():
+    assert kills.main(4, 0).startswith("4 kills in ")
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_file_system_that_fails_loses_nothing_good(tmp_path, fault):
+    kills.prepare(tmp_path)
+    with Nursery(tmp_path) as nursery:
+        assert disks.at_moments(nursery, fault, 3, seed=1)
