@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no file here is always full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("args", [["--version"], ["train", "--help"], ["recipes", "--json"], ["recipes", "smoke"]])
+@pytest.mark.parametrize("args", [["--version"], ["train", "--help"], ["recipes", "--json"]])
 def test_a_full_stdout(tmp_path, args, unbuffered):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:

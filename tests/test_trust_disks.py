@@ -8,12 +8,17 @@ from tests.trust import disks, kills
 from tests.trust.nursery import Nursery
 
 
-def test_what_is_killed_goes_on_as_if_it_had_not_been():
-    assert kills.main(4, 0).startswith("4 kills in ")
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory):
+    with Nursery(tmp_path_factory.mktemp("nursery")) as nursery:
+        kills.prepare(nursery.folder)
+        yield nursery
+
+
+def test_what_is_killed_goes_on_as_if_it_had_not_been(nursery):
+    assert kills.killed(nursery, 4, 0).startswith("4 kills in ")
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])
-def test_a_file_system_that_fails_loses_nothing_good(tmp_path, fault):
-    kills.prepare(tmp_path)
-    with Nursery(tmp_path) as nursery:
-        assert disks.at_moments(nursery, fault, 3, seed=1)
+def test_a_file_system_that_fails_loses_nothing_good(nursery, fault):
+    assert disks.at_moments(nursery, fault, 3, seed=1)

@@ -43,20 +43,23 @@ def main(times: int, seed: int) -> str:
     Raises:
         AssertionError: a run ended otherwise than the one that was never stopped, or could not go on.
     """
+    with tempfile.TemporaryDirectory(dir=memory()) as temporary, Nursery(Path(temporary)) as nursery:
+        return killed(nursery, times, seed)
+
+
+def killed(nursery: Nursery, times: int, seed: int) -> str:
+    """`main`, in the folder of a nursery."""
     draw, kills, runs = random.Random(seed), 0, 0
     moments: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(dir=memory()) as temporary:
-        top = Path(temporary)
-        prepare(top)
-        with Nursery(top) as nursery:
-            whole = {name: lived(nursery, name, {}) for name in RECIPES}
-            while kills < times:
-                name = list(RECIPES)[runs % len(RECIPES)]
-                plan = {"draw": draw, "most": min(times - kills, draw.randint(2, 6)), "moments": moments}
-                found = lived(nursery, name, plan)
-                kills, runs = kills + found["kills"], runs + 1
-                for key in ("last", "best", "metrics", "eval"):
-                    assert found[key] == whole[name][key], f"run {runs} of {name} ends with another {key}"
+    prepare(nursery.folder)
+    whole = {name: lived(nursery, name, {}) for name in RECIPES}
+    while kills < times:
+        name = list(RECIPES)[runs % len(RECIPES)]
+        plan = {"draw": draw, "most": min(times - kills, draw.randint(2, 6)), "moments": moments}
+        found = lived(nursery, name, plan)
+        kills, runs = kills + found["kills"], runs + 1
+        for key in ("last", "best", "metrics", "eval"):
+            assert found[key] == whole[name][key], f"run {runs} of {name} ends with another {key}"
     where = ", ".join(f"{n} {moment}" for moment, n in sorted(moments.items(), key=lambda item: -item[1]))
     return f"{kills} kills in {runs} runs ({where}), all resumed to the same weights, metrics and eval, bit for bit"
 
@@ -74,7 +77,7 @@ def prepare(top: Path) -> None:
     for split, classes in (("train", 4), ("val", 2), ("test", 2)):
         for c in range(classes):
             folder = top / "pictures" / split / f"class{c}"
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             for i in range(2):
                 ink = np.full((24, 24), 255, np.uint8)
                 row, column = draw.integers(4, 12, 2)
