@@ -168,7 +168,7 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch) ->
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(MetacliError, match="No space left"):
         sample.save_npz(target, samples)
     assert target.read_text() == "before"
