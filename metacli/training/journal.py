@@ -26,6 +26,7 @@ class Journal:
 
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
+        environment: what it is computed with, for the checkpoints.
         best: the best validation score so far, None before the first.
 
     Raises:
@@ -36,6 +37,7 @@ class Journal:
         self,
         parts: Parts,
         provenance: Provenance,
+        environment: dict[str, Any],
         rundir: RunDir,
         best: float | None,
         device: torch.device,
@@ -43,7 +45,12 @@ class Journal:
         pace: Pace,
     ):
         self.best = best
-        self._recipe, self._tasks, self._provenance = parts.recipe, parts.tasks, provenance
+        self._recipe, self._tasks, self._provenance, self._environment = (
+            parts.recipe,
+            parts.tasks,
+            provenance,
+            environment,
+        )
         self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
         self._events = events(rundir) if parts.recipe.train.tensorboard else None
@@ -91,7 +98,9 @@ class Journal:
         return means
 
     def _save(self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer)
+        threads = self._pace.threads
+        place = self._environment | {"threads": threads.count, "threads_reason": threads.reason}
+        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer, place)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)

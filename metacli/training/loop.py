@@ -82,15 +82,16 @@ def train(
         wanted_threads, rundir.threads() if rundir else None, training_step(model, tasks, recipe, device)
     )
     precision = progress.machine(model, device, pace.threads, scan)
+    place = environment(device, pace.threads, precision, scan) | {"data": provenance.digest}
     start, best = 0, None
     if rundir:
         start, best = restore(rundir, model, optimizer, provenance)
     else:
-        rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision, scan))
+        rundir = RunDir.create(run, recipe, place)
     progress.begin(recipe, tasks, model, rundir.path, start)
     began, cfg, step = time.monotonic(), recipe.train, start
     episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, sampler.has_core(device, pace.threads.count))
-    journal = Journal(parts, provenance, rundir, best, device, progress, pace)
+    journal = Journal(parts, provenance, place, rundir, best, device, progress, pace)
     with StopSignal() as stop, progress, closing(episodes):
         while step < cfg.steps and not stop.code:
             episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test

@@ -9,7 +9,7 @@ from torch import nn
 
 from metacli.config.keys import flat
 from metacli.config.recipe import Recipe
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import UsageError
 from metacli.training import checkpoint
 from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance
 from metacli.training.rundir import RunDir
@@ -39,7 +39,7 @@ def restore(
 
     Raises:
         UsageError: the data are no longer those that the run was trained on.
-        MetacliError: the checkpoint cannot be read.
+        MetacliError: the checkpoint cannot be read, or does not fit.
     """
     if not rundir.last.is_file():
         rundir.rewind(0)
@@ -55,11 +55,6 @@ def restore(
             "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),
             "bring the data back, or start a new run: this one would train on classes that it had held out",
         )
-    model.load_state_dict(saved.model)
-    if saved.optimizer is None:
-        raise MetacliError(f"{rundir.last}: holds no optimiser state, so training cannot go on from it")
-    optimizer.load_state_dict(saved.optimizer)
-    if saved.random is not None:
-        checkpoint.set_random_states(saved.random)
+    saved.restore(model, optimizer)
     rundir.rewind(saved.step)
     return saved.step, saved.best
