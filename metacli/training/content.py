@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from metacli.training.archive import RefusedError
 
 FORMAT = 3  # 2: the classes that were trained on, the random state; 3: a digest of the file, what the run computed with
 DEEPEST, MOST = 12, 10_000  # levels and values of a recipe
+
+
+def _builtin(value: Any) -> Any:
+    if isinstance(value, Tensor):  # which pydantic takes for a number
+        raise ValueError("should be a plain value, not a tensor")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_builtin)]
 
 
 class _Part(BaseModel):
@@ -40,12 +49,12 @@ class Content(_Part):
     format: int
     recipe: dict[str, Any]
     step: Annotated[int, Field(ge=0, lt=2**53)]
-    best: float | None
+    best: Number | None
     model: dict[str, Tensor]
     optimizer: dict[str, Any] | None
     provenance: Tensor | None = None
     random: RandomStates | None = None
-    environment: dict[str, str | int | float | None] | None = None
+    environment: dict[str, str | int | Number | None] | None = None
 
 
 def checked(found: Any, sealed: bool) -> Content:
