@@ -121,7 +121,7 @@ def evaluate(
     part = check_split(split)
     from tqdm import tqdm
 
-    from metacli.machine.runtime import choose_device, prepare
+    from metacli.machine.runtime import choose_device, environment, prepare
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
@@ -140,10 +140,12 @@ def evaluate(
     chosen, reason = choose_device(device)
     model = saved.build_model().to(chosen)
     tell(device=reason, tasks=distribution.describe())
-    tell(threads=choose(wanted, forward_pass(model, distribution, part, chosen, tasks)))
+    used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
+    tell(threads=used)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
-    result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
+    place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
+    result = summary(scores, recipe, distribution, str(saved.path), saved.step, split, place)
     if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
         print(f"note: not kept: {reason}", file=sys.stderr)
     print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))

@@ -43,6 +43,7 @@ ENCODERS: Registry = {}  # values of `encoder.kind` beside those of EncoderConfi
 
 ORIGINS: dict[str, str] = {}  # of every added name, the plugin that it comes from
 _RESERVED = ("train", "flat", "conv")
+_LONGEST = 100  # characters of a word that may be meant for a known one
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -102,9 +103,11 @@ def build(registry: Registry, config: Any, *args: Any) -> Any:
     return resolve(registry, config.name, "name")(config, *args)
 
 
-def did_you_mean(word: str, known: Any) -> str:
+def did_you_mean(word: Any, known: Any) -> str:
     """', did you mean X?' where a known word is near, else the empty string."""
-    near = get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    if not isinstance(word, str) or len(word) > _LONGEST:
+        return ""
+    near = get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
     return f", did you mean {near[0]!r}?" if near else ""
 
 

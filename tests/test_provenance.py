@@ -100,7 +100,7 @@ def test_dropout_goes_on_bit_for_bit(cli, tmp_path, tiny_tree):
     assert cli("train", "r.yaml", "train.steps=4", "--run-dir", "half").returncode == 0
     saved = torch.load(tmp_path / "half" / "last.pt", weights_only=True)
     saved["recipe"]["train"]["steps"] = 8
-    torch.save(saved, tmp_path / "half" / "last.pt")
+    checkpoint.write(tmp_path / "half" / "last.pt", saved)
     recipe = (tmp_path / "half" / "recipe.yaml").read_text().replace("steps: 4\n", "steps: 8\n")
     (tmp_path / "half" / "recipe.yaml").write_text(recipe)
     resumed = cli("train", "--resume", "half")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metacli.config.told import shown
 from metacli.errors import UsageError
 from metacli.registry import ENCODERS, MODELS, TASKS, known
 
@@ -17,7 +18,7 @@ def check_plugins(tree: dict[str, Any], source: str) -> None:
     """
     said = tree.get("plugins", {})
     if not isinstance(said, dict) or not all(isinstance(word, str) for item in said.items() for word in item):
-        raise UsageError(f"{source}: plugins: names and the plugin that registers each, not {said!r}")
+        raise UsageError(f"{source}: plugins: names and the plugin that registers each, not {shown(said)}")
     task, model = (part if isinstance(part, dict) else {} for part in (tree.get("task"), tree.get("model")))
     encoder = model.get("encoder")
     kind = encoder.get("kind") if isinstance(encoder, dict) else None

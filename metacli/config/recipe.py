@@ -15,6 +15,7 @@ from metacli.config import yamlfile
 from metacli.config.base import BaseConfig
 from metacli.config.migrations import FORMAT, migrated
 from metacli.config.plugged import check_plugins
+from metacli.config.told import shown, shown_key
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, Registry, did_you_mean, known, origins, resolve
 
@@ -125,7 +126,7 @@ def load(source: str | dict[str, Any], overrides: list[str] | None = None) -> Re
         except (OSError, UnicodeDecodeError) as e:
             raise UsageError(f"cannot read recipe {source}: {e}") from None
     if not isinstance(tree, dict):
-        raise UsageError(f"{source}: a recipe is a mapping with the keys seed, task, model and train")
+        raise UsageError(f"{source}: {NO_MAPPING}")
     tree, notes = migrated(tree, source)
     tell(notes)
     return from_dict({"name": name, **override(tree, overrides or []), "format": FORMAT}, source)
@@ -195,22 +196,24 @@ def _set(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
     return tree
 
 
-def from_dict(tree: dict[str, Any], source: str) -> Recipe:
-    """A recipe from its plain form, of any format, validated as a whole.
+def from_dict(tree: Any, source: str) -> Recipe:
+    """A recipe from its plain form, of any format, validated as a whole; any other value is a wrong recipe.
 
     Raises:
         UsageError: every error at once, each with its dotted key.
     """
     errors: list[str] = []
+    if not isinstance(tree, dict):
+        raise UsageError(f"{source}: {NO_MAPPING}, not {shown(tree)}")
     tree = migrated(tree, source)[0]
     check_plugins(tree, source)
-    errors += [f"{key}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
+    errors += [f"{shown_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or _NO_NAME.search(name):
-        errors.append(f"name: {str(name)[:40]!r} names no folder: no path, at most {LONGEST_NAME} characters")
+        errors.append(f"name: {shown(name)} names no folder: no path, at most {LONGEST_NAME} characters")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
-        errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {seed!r}")
+        errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {shown(seed)}")
     task_cls, task = _named(tree, "task", TASKS, errors)
     model_cls, model = _named(tree, "model", MODELS, errors)
     train = _section(TrainConfig, tree.get("train", {}), "train", errors)
@@ -225,6 +228,7 @@ def from_dict(tree: dict[str, Any], source: str) -> Recipe:
     return Recipe(name, seed, task, model, train)
 
 
+NO_MAPPING = "a recipe is a mapping with the keys seed, task, model and train"
 LONGEST_NAME = 100  # characters of a recipe's name, which becomes a folder's
 _NO_NAME = re.compile(
     r'[\x00-\x1f\x7f<>:"/\\|?*]|^\.|[. ]$'
@@ -239,9 +243,8 @@ def _named(tree: dict[str, Any], section: str, registry: Registry, errors: list[
         return None, None
     if not isinstance(part["name"], str) or not known(registry, part["name"]):
         near = did_you_mean(part["name"], registry)
-        errors.append(
-            f"{section}.name: unknown {section} {part['name']!r}{near} (known: {', '.join(registry)}; yours: --plugin)"
-        )
+        known_ones = f"(known: {', '.join(registry)}; yours: --plugin)"
+        errors.append(f"{section}.name: unknown {section} {shown(part['name'])}{near} {known_ones}")
         return None, None
     cls = resolve(registry, part["name"], section)
     return cls, _section(cls.Config, part, section, errors)
@@ -249,7 +252,7 @@ def _named(tree: dict[str, Any], section: str, registry: Registry, errors: list[
 
 def _section(config: type[BaseConfig], values: Any, prefix: str, errors: list[str]) -> Any:
     if not isinstance(values, dict):
-        errors.append(f"{prefix}: a mapping of keys to values, not {values!r}")
+        errors.append(f"{prefix}: a mapping of keys to values, not {shown(values)}")
         return None
     try:
         return config.model_validate(values)
@@ -259,7 +262,7 @@ def _section(config: type[BaseConfig], values: Any, prefix: str, errors: list[st
 
 
 def _explain(config: type[BaseConfig], values: Any, problem: Any, prefix: str) -> str:
-    path = ".".join([prefix, *(str(p) for p in problem["loc"])])
+    path = ".".join([prefix, *map(shown_key, problem["loc"])])
     if problem["type"] == "extra_forbidden":
         fields: Any = config
         for part in problem["loc"][:-1]:
@@ -270,4 +273,4 @@ def _explain(config: type[BaseConfig], values: Any, problem: Any, prefix: str) -
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if problem["type"] == "value_error":
         return f"{path}: {message}"
-    return f"{path}: {message}, not {problem['input']!r}"
+    return f"{path}: {message}, not {shown(problem['input'])}"

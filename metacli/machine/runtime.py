@@ -93,7 +93,7 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
     return {
         "metacli": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of its own, which no checkpoint holds
         "numpy": np.__version__,
         "platform": platform.platform(),
         "machine": platform.machine(),

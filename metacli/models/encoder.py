@@ -11,6 +11,7 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor, nn
 
 from metacli.config.base import BaseConfig
+from metacli.config.told import shown
 from metacli.errors import MetacliError
 from metacli.machine.processor import training_precision
 from metacli.models.conv_block import conv_block
@@ -48,7 +49,7 @@ class EncoderConfig(BaseConfig):
             return cls
         if not known(ENCODERS, kind):
             kinds = (*KINDS, *ENCODERS)
-            raise ValueError(f"unknown kind {kind!r}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})")
+            raise ValueError(f"unknown kind {shown(kind)}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})")
         return resolve(ENCODERS, kind, "encoder").Config
 
     @model_validator(mode="wrap")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError
 from metacli.machine import files
 from metacli.registry import MODELS, TASKS, build, resolve
+from metacli.training import fitting, plain
+from metacli.training.archive import Archive, RefusedError, seal
+from metacli.training.content import FORMAT, RandomStates, checked
+from metacli.training.optimiser import stepped
 from metacli.training.provenance import Provenance
-
-FORMAT = 2  # 2: the classes that were trained on, the random state
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Checkpoint:
         model: the model's state_dict.
         optimizer: the optimiser's state_dict, None in a file that is not for resuming.
         provenance: the classes of each split; None in a file of format 1.
-        random: the states of PyTorch's random generators by device type, None as `optimizer` is.
+        random: the states of PyTorch's random generators, None as `optimizer` is.
+        environment: what it was trained with, see `metacli.machine.runtime.environment`, and `data`, the digest of the
+            data; None in a file of format 1 or 2.
         meter: what was measured since the last line of the log, see `Meter.state`; None if nothing was.
     """
 
@@ -42,28 +46,38 @@ class Checkpoint:
     recipe: Recipe
     step: int
     best: float | None
-    model: dict[str, Any]
+    model: dict[str, Tensor]
     optimizer: dict[str, Any] | None
     provenance: Provenance | None
-    random: dict[str, Any] | None
+    random: RandomStates | None
+    environment: dict[str, Any] | None
     meter: Tensor | None = None
 
     def build_model(self) -> nn.Module:
         """The trained model, on the CPU, in eval mode.
 
         Raises:
-            MetacliError: the weights do not fit the model that the recipe describes.
+            MetacliError: the weights do not fit the model that the recipe describes, or are not finite.
         """
         spec = resolve(TASKS, self.recipe.task.name, "task").spec_of(self.recipe.task)
-        model = build(MODELS, self.recipe.model, spec)
-        try:
-            model.load_state_dict(self.model)
-        except (RuntimeError, TypeError, AttributeError) as e:
-            detail = str(e).splitlines()[-1].strip()
-            raise MetacliError(
-                f"{self.path}: the weights do not fit model {self.recipe.model.name!r}: {detail}"
-            ) from None
+        with told_of(self.path):
+            model = fitting.build_fitting(lambda: build(MODELS, self.recipe.model, spec), self.model)
+            fitting.load_weights(model, self.model, self.recipe.model.name)
         return model.eval()
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Set a model and its optimiser, and the random generators, to where training was.
+
+        Raises:
+            MetacliError: the file is not for resuming, or its parts do not fit those of the recipe.
+        """
+        if self.optimizer is None:
+            raise MetacliError(f"{self.path}: holds no optimiser state, so training cannot go on from it")
+        with told_of(self.path):
+            fitting.load_weights(model, self.model, self.recipe.model.name)
+            fitting.load_optimizer(optimizer, self.optimizer, stepped(self.recipe.train))
+            if self.random is not None:
+                fitting.set_random_states(self.random)
 
 
 def save(
@@ -74,9 +88,13 @@ def save(
     model: nn.Module,
     provenance: Provenance,
     optimizer: torch.optim.Optimizer | None = None,
+    environment: dict[str, Any] | None = None,
     meter: Tensor | None = None,
 ) -> None:
-    """Write a checkpoint whole: a crash leaves the old file or the new one.
+    """Write a checkpoint whole, closed by a digest: a crash leaves the old file or the new one.
+
+    Args:
+        environment: see `Checkpoint`.
 
     Raises:
         MetacliError: the file cannot be written (full disk, permissions); what stood at `path` is untouched.
@@ -90,44 +108,62 @@ def save(
         "model": model.state_dict(),
         "provenance": provenance.packed(),
         "optimizer": optimizer.state_dict() if optimizer else None,
-        "random": random_states() if optimizer else None,
+        "random": fitting.random_states() if optimizer else None,
+        "environment": environment,
         "meter": meter,
     }
+    write(path, content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write the content of a checkpoint, tensors and plain values, as `save` does."""
     buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
     torch.save(content, buffer)
+    seal(buffer)
     files.write(path, buffer.getbuffer(), "free some space, then go on with --resume")
 
 
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint, or the best one of a run directory. Nothing in the file is ever executed.
 
+    Every byte that a value is made of was covered by a digest or a checksum, which is right.
+
     Raises:
-        MetacliError: no such file, truncated, not a checkpoint of metacli, of a newer format, or holding objects
-            other than tensors and builtins.
+        MetacliError: no such file, truncated, damaged, not a checkpoint of metacli, of a newer format, or holding
+            objects other than tensors and builtins.
     """
-    file = file_of(path)
-    if not file.is_file():
+    try:
+        file = file_of(path)
+        missing = not file.is_file()
+    except OSError as e:
+        raise MetacliError(f"no checkpoint at {path}: {e.strerror}") from None
+    if missing:
         raise MetacliError(
             f"no checkpoint at {file}", "give a .pt file or a run directory, as printed by `metacli train`"
         )
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        hint = "metacli only ever reads tensors and plain values, because a pickled object can run code"
-        raise MetacliError(f"{file}: refused: not a checkpoint, or it holds a pickled object", hint) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        raise MetacliError(f"{file}: truncated, or not a checkpoint", "train again, or --resume the run") from None
-    needed = {"format", "recipe", "step", "best", "model", "optimizer"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        raise MetacliError(f"{file}: not a checkpoint of metacli")
-    if content["format"] not in range(1, FORMAT + 1):
-        raise MetacliError(f"{file}: checkpoint format {content['format']!r}; this metacli reads 1 to {FORMAT}")
-    if content["format"] < 2:
-        content |= {"provenance": None, "random": None}
-    recipe, packed = from_dict(content["recipe"], str(file)), content["provenance"]
-    provenance = None if packed is None else Provenance.unpacked(packed)
-    kept = {name: content[name] for name in ("step", "best", "model", "optimizer", "random")}
-    return Checkpoint(path=file, recipe=recipe, provenance=provenance, meter=content.get("meter"), **kept)
+        with told_of(file), open(file, "rb") as opened:
+            archive = Archive(opened)
+            content = checked(plain.read(archive), archive.sealed)
+            packed = content.provenance
+            provenance = None if packed is None else Provenance.unpacked(packed)
+    except OSError as e:
+        raise MetacliError(f"cannot read {file}: {e.strerror}") from None
+    recipe = from_dict(content.recipe, str(file))
+    kept = {
+        name: getattr(content, name)
+        for name in ("step", "best", "model", "optimizer", "random", "environment", "meter")
+    }
+    return Checkpoint(path=file, recipe=recipe, provenance=provenance, **kept)
+
+
+@contextmanager
+def told_of(file: Path) -> Iterator[None]:
+    """Why a file is refused becomes a MetacliError that names it."""
+    try:
+        yield
+    except RefusedError as e:
+        raise MetacliError(f"{file}: {e}", e.hint) from None
 
 
 def file_of(path: str | Path) -> Path:
@@ -136,16 +172,3 @@ def file_of(path: str | Path) -> Path:
     if not file.is_dir():
         return file
     return next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")
-
-
-def random_states() -> dict[str, Any]:
-    """The states of PyTorch's random generators, which dropout draws from."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Set them back; those of GPUs where there are as many."""
-    torch.set_rng_state(states["cpu"])
-    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

@@ -27,6 +27,7 @@ class Journal:
 
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
+        environment: what it is computed with, for the checkpoints.
         start: the step, the best score and the meter's state that the run goes on from.
 
     Attributes:
@@ -38,6 +39,7 @@ class Journal:
         self,
         parts: Parts,
         provenance: Provenance,
+        environment: dict[str, Any],
         rundir: RunDir,
         start: Start,
         device: torch.device,
@@ -45,7 +47,8 @@ class Journal:
         pace: Pace,
     ):
         self.step, self.best, self._kept = start.step, start.best, start.step
-        self._recipe, self._tasks, self._provenance = parts.recipe, parts.tasks, provenance
+        self._recipe, self._tasks = parts.recipe, parts.tasks
+        self._provenance, self._environment = provenance, environment
         self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
         self._events = events.writer(rundir.path) if parts.recipe.train.tensorboard else None
@@ -109,7 +112,9 @@ class Journal:
     def _save(
         self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None, meter: Tensor | None = None
     ) -> None:
-        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer, meter)
+        threads = self._pace.threads
+        place = self._environment | {"threads": threads.count, "threads_reason": threads.reason}
+        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer, place, meter)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)

@@ -100,17 +100,18 @@ def _train(
         wanted_threads, rundir.threads() if rundir else None, training_step(model, tasks, recipe, device)
     )
     precision = progress.machine(model, device, pace.threads, scan)
+    place = environment(device, pace.threads, precision, scan) | {"data": provenance.digest}
     start = Start()
     if rundir:
         start = restore(rundir, recipe, model, optimizer, provenance)
     else:
-        rundir = held.enter_context(RunDir.create(run, recipe, environment(device, pace.threads, precision, scan)))
+        rundir = held.enter_context(RunDir.create(run, recipe, place))
     if not rundir.guarded:
         progress.say(f"note: this file system has no locks: let no other process train in {rundir.path}")
     progress.begin(recipe, tasks, model, rundir.path, start.step)
     began, cfg, step = time.monotonic(), recipe.train, start.step
     episodes = sampler.batches(tasks, cfg.batch, step, cfg.steps, device, sampler.has_core(device, pace.threads.count))
-    journal = Journal(parts, provenance, rundir, start, device, progress, pace)
+    journal = Journal(parts, provenance, place, rundir, start, device, progress, pace)
     with StopSignal() as stop, progress, told_of_loss(journal, rundir, progress), closing(episodes):
         while step < cfg.steps and not stop.code:
             episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test

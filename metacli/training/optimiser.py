@@ -83,6 +83,15 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
     return kind(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
 
 
+def stepped(cfg: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe names, over one weight, after a step: it shows what one keeps of each weight."""
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(model, cfg)
+    model.weight.grad = torch.zeros_like(model.weight)
+    optimizer.step()
+    return optimizer
+
+
 def objective(loss: Tensor, episode: Episode, cfg: TrainConfig) -> Tensor:
     """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
 

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS, Split, Tasks
+from metacli.training.archive import RefusedError
 
 DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
+SMALLEST_ROOM, MOST_PACKED = 1_000_000, 50  # bytes unpacked, and those of each packed one: a bound for hostile files
 KEPT = 4  # marks of a class, the smallest: a few pictures more leave most of them in place
 
 
@@ -64,9 +66,35 @@ class Provenance:
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> Provenance:
-        """The same back from `packed`."""
-        found: Any = json.loads(zlib.decompress(bytes(packed.tolist())))
-        return cls(found["classes"], found["digest"])
+        """The same back from `packed`.
+
+        Raises:
+            RefusedError: it is not what `packed` makes, or far larger than it may be.
+        """
+        if packed.dtype != torch.uint8 or packed.dim() != 1:
+            raise _no_provenance()
+        most = SMALLEST_ROOM + MOST_PACKED * len(packed)
+        try:
+            text = zlib.decompressobj().decompress(packed.numpy().tobytes(), most)
+            found: Any = json.loads(text) if len(text) < most else None
+        except (zlib.error, ValueError, RecursionError):
+            raise _no_provenance() from None
+        match found:
+            case {"classes": dict(classes), "digest": str(digest)} if classes.keys() <= set(SPLITS):
+                if all(map(_are_classes, classes.values())):
+                    return cls(classes, digest)
+        raise _no_provenance()
+
+
+def _are_classes(found: Any) -> bool:
+    """Whether this is marks by the name of a class."""
+    return isinstance(found, dict) and all(
+        isinstance(marks, list) and all(isinstance(mark, str) for mark in marks) for marks in found.values()
+    )
+
+
+def _no_provenance() -> RefusedError:
+    return RefusedError("not a checkpoint of metacli: what it says of its classes is nothing that metacli writes")
 
 
 NO_CLASSES = Provenance({split: {} for split in SPLITS}, "")  # of tasks that are generated

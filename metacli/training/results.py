@@ -12,9 +12,18 @@ from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Interval, Metric
 from metacli.training.evaluation import Scores
 from metacli.training.interval import mean_ci95
+from metacli.training.provenance import Provenance
 
 
-def summary(scores: Scores, recipe: Recipe, tasks: Tasks, checkpoint: str, step: int, split: str) -> dict[str, Any]:
+def summary(
+    scores: Scores,
+    recipe: Recipe,
+    tasks: Tasks,
+    checkpoint: str,
+    step: int,
+    split: str,
+    environment: dict[str, Any],
+) -> dict[str, Any]:
     """The result of `eval` as plain values; its keys are part of the interface and documented in docs/cli.md.
 
     Every interval (`ci95`) is half the width of the 95 % interval of the mean over tasks, null for a single task.
@@ -26,6 +35,8 @@ def summary(scores: Scores, recipe: Recipe, tasks: Tasks, checkpoint: str, step:
         "step": step,
         "split": split,
         "n_tasks": len(scores),
+        "environment": environment,
+        "data": Provenance.of(tasks).digest,
         "metrics": {m.name: {"key": m.key, "unit": m.unit, "better": m.better} for m in tasks.metrics},
         "baseline": tasks.baseline,
     }

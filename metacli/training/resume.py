@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from metacli.config.keys import flat
 from metacli.config.recipe import Recipe
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import UsageError
 from metacli.training import checkpoint
-from metacli.training.misfit import misfit
 from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance
 from metacli.training.rundir import RunDir
 
@@ -81,24 +80,6 @@ def restore(
             "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),
             "bring the data back, or start a new run: this one would train on classes that it had held out",
         )
-    if saved.optimizer is None:
-        raise MetacliError(f"{rundir.last}: holds no optimiser state, so training cannot go on from it", _HINT)
-    try:
-        model.load_state_dict(saved.model)
-    except (RuntimeError, TypeError, AttributeError) as e:
-        raise MetacliError(f"{rundir.last}: the weights do not fit: {str(e).splitlines()[-1].strip()}", _HINT) from None
-    if wrong := misfit(saved.optimizer, optimizer, recipe.train):
-        raise MetacliError(f"{rundir.last}: the optimiser's state does not fit: {wrong}", _HINT)
-    own = optimizer.state_dict()["param_groups"]  # how it computes here, on this device
-    optimizer.load_state_dict({"state": saved.optimizer["state"], "param_groups": own})
-    if saved.random is not None:
-        checkpoint.set_random_states(saved.random)
-    if saved.meter is not None and not (
-        isinstance(saved.meter, Tensor) and saved.meter.is_floating_point() and saved.meter.shape[1:] == (3,)
-    ):
-        raise MetacliError(f"{rundir.last}: what it measured since the last line of the log is damaged", _HINT)
+    saved.restore(model, optimizer)
     rundir.rewind(saved.step)
     return Start(saved.step, saved.best, saved.meter)
-
-
-_HINT = "put another last.pt of this run in its place; without any, --resume begins anew"

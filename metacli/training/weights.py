@@ -23,9 +23,13 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: neither is there.
     """
-    path = Path(name_or_path).expanduser()
-    if path.exists() or str(name_or_path) not in names():
-        if not path.exists() and not path.suffix and len(path.parts) == 1:
+    try:
+        path = Path(name_or_path).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError) as e:  # a name that is too long, a user that there is not
+        raise UsageError(f"no checkpoint {str(name_or_path)!r}: {getattr(e, 'strerror', '') or e}") from None
+    if there or str(name_or_path) not in names():
+        if not there and not path.suffix and len(path.parts) == 1:
             near = did_you_mean(str(name_or_path), names())
             hint = f"shipped: {', '.join(names()) or 'none'}; or give a .pt file or a run directory"
             raise UsageError(f"no checkpoint {str(name_or_path)!r}{near}", hint)

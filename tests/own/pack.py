@@ -29,7 +29,8 @@ def main() -> None:
         assert saved.provenance is not None
         FOLDER.mkdir(exist_ok=True)
         path = FOLDER / f"{recipe.name}.pt"
-        checkpoint.save(path, recipe, saved.step, saved.best, saved.build_model(), saved.provenance)
+        model, place = saved.build_model(), saved.environment
+        checkpoint.save(path, recipe, saved.step, saved.best, model, saved.provenance, environment=place)
         print(f"{path}: step {saved.step}, best val {saved.best:.4f}, {path.stat().st_size / 1e6:.1f} MB")
 
 
