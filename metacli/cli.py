@@ -11,6 +11,7 @@ import typer
 
 from metacli import __version__, cli_own
 from metacli.errors import MetacliError, UsageError
+from metacli.machine import memory
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -125,7 +126,8 @@ def evaluate(
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
-    from metacli.training import weights
+    from metacli.training import forecast, weights
+    from metacli.training.evaluation import CHUNK
     from metacli.training.evaluation import evaluate as run_evaluation
     from metacli.training.evaluation import tasks_for
     from metacli.training.progress import tell
@@ -141,6 +143,7 @@ def evaluate(
     model = saved.build_model().to(chosen)
     tell(device=reason, tasks=distribution.describe())
     tell(threads=choose(wanted, forward_pass(model, distribution, part, chosen, tasks)))
+    forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
@@ -260,7 +263,8 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
     try:
-        app(prog_name="metacli")
+        with memory.explained():
+            app(prog_name="metacli")
     except MetacliError as e:
         print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
         raise SystemExit(e.code) from None

@@ -6,11 +6,13 @@ import ctypes
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from metacli.errors import MetacliError
 
-KEYS = "lower train.batch, model.locations, model.width, task.size, task.ways or task.length"
+KEYS = "lower train.batch, the sizes of the model (as model.locations) or of the tasks (as task.size, task.ways)"
 CLEARLY = 1.25  # times what is there: less is left to the system to find, which counts with care
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _V2 = ("memory.max", "memory.current", "file")  # the limit, what is used, and what of that the system can take back
@@ -36,14 +38,14 @@ def refuse(needed: int, what: str, hint: str, there: int | None) -> None:
         there: bytes, see `available`; None: nobody knows, and nothing is refused.
     """
     if there is not None and needed > CLEARLY * there:
-        message = f"out of memory: {what} needs {said(needed)} or more, and this machine has {said(there)} left"
+        message = f"out of memory: {what} needs {said(needed)} or more, and this machine has {said(there)} to give"
         raise MetacliError(message, hint)
 
 
 def available() -> int | None:
-    """Bytes that this process may still get: of the machine, swap included, and within its container's limits.
+    """Bytes that this process may have: what is free, swap included, within its container's limits, and what it has.
 
-    None where the system does not tell.
+    None where the system does not tell. What a process has freed it may keep for itself, so that counts as well.
     """
     if sys.platform == "win32":
         return _windows()
@@ -55,21 +57,35 @@ def available() -> int | None:
     if "MemAvailable" not in found:
         return None
     swap = int(found.get("SwapFree", 0)) * 2**10
-    return min([int(found["MemAvailable"]) * 2**10, *_limits()]) + swap
+    own = re.search(r"^VmRSS:\s+(\d+) kB", _text(_PROC / "self" / "status"), re.M)
+    return min([int(found["MemAvailable"]) * 2**10, *_limits()]) + swap + (int(own[1]) * 2**10 if own else 0)
 
 
 def said(count: int) -> str:
     """A number of bytes, as in `16.0 GiB (17,179,869,184 bytes)`."""
+    return f"{short(count)} ({count:,} bytes)" if count >= 2**10 else short(count)
+
+
+def short(count: int) -> str:
+    """A number of bytes, as in `16.0 GiB`."""
     power = min(max(count.bit_length() - 1, 0) // 10, 6)
-    short = f"{count / 2 ** (10 * power):.1f} {'KMGTPE'[power - 1]}iB"
-    return f"{short} ({count:,} bytes)" if power else f"{count:,} bytes"
+    return f"{count / 2 ** (10 * power):.1f} {'KMGTPE'[power - 1]}iB" if power else f"{count} bytes"
 
 
-def explained(error: BaseException) -> MetacliError | None:
-    """A failed allocation of Python, NumPy or PyTorch, on any device, as an error to show; None for other errors."""
+@contextmanager
+def explained() -> Iterator[None]:
+    """Makes a MetacliError of an allocation that fails within, be it Python's, NumPy's or PyTorch's, on any device."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError, ValueError) as error:
+        if (told := _told(error)) is None:
+            raise
+        raise told from None
+
+
+def _told(error: BaseException) -> MetacliError | None:
     text = str(error)
-    foreign = isinstance(error, RuntimeError | OSError | ValueError) and any(part in text for part in _FAILED)
-    if not (isinstance(error, MemoryError) or foreign):
+    if not (isinstance(error, MemoryError) or any(part in text for part in _FAILED)):
         return None
     what, asked = "no memory is left", _ASKED.search(text)
     if asked:
