@@ -127,9 +127,8 @@ def evaluate(
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
     from metacli.training import forecast, weights
-    from metacli.training.evaluation import CHUNK
+    from metacli.training.evaluation import CHUNK, tasks_for
     from metacli.training.evaluation import evaluate as run_evaluation
-    from metacli.training.evaluation import tasks_for
     from metacli.training.progress import tell
     from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation

@@ -90,6 +90,8 @@ def small(monkeypatch, tmp_path):
     archives = tuple(archive.Archive(n, hashlib.md5(ZIPS[n]).hexdigest(), 2, 2) for n in NAMES)
     monkeypatch.setattr(archive, "ARCHIVES", archives)
     monkeypatch.setattr(archive, "DRAWINGS", 2)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.delenv("METACLI_MIRROR", raising=False)
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("METACLI_DATA", raising=False)
     monkeypatch.setattr(download, "open_url", Network(urllib.error.URLError("no network in tests")))

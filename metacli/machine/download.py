@@ -77,7 +77,9 @@ def _continue(url: str, data: bytearray, most: int) -> None:
     if data:
         asked.add_header("Range", f"bytes={len(data)}-")
     with open_url(asked, SILENCE) as answer:
-        if data and not _goes_on(answer, len(data)):
+        if answer.status == 206 and not _goes_on(answer, len(data)):
+            raise ValueError("it answers with another part than the one asked for")
+        if answer.status != 206:
             data.clear()
         length = answer.headers.get("Content-Length")
         total = len(data) + int(length) if length and length.isdecimal() else None
@@ -107,9 +109,9 @@ def _read(answer: Any, data: bytearray, most: int, bar: Any) -> None:
 
 
 def _goes_on(answer: Any, at: int) -> bool:
-    """Whether an answer is the rest from byte `at` on, as asked, and not the whole."""
+    """Whether a part is the rest from byte `at` on, as asked."""
     said = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
-    return answer.status == 206 and said is not None and int(said[1]) == at
+    return at > 0 and said is not None and int(said[1]) == at
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What a step takes at the least, in bytes, from the recipe: refused before it starts where the machine has not so much.
+"""What a step takes at the least, in bytes, from the recipe: refused before it starts where there is not so much.
 
 A lower bound: it counts what is there in any case, and refuses nothing that would have worked.
 """

@@ -177,10 +177,8 @@ class MemoryNetwork(Recurrent):
         """
         state = self.access.initial_state(1, self.heads.weight)
         matrices = [t for name, t in state._asdict().items() if name in ("memory", "links")]
-        if training:
-            steps = seen + asked
-        else:
-            steps = 1 + asked if self.spec.mode == "independent" else 1
+        copies = asked if self.spec.mode == "independent" else 0
+        steps = seen + asked if training else 1 + copies
         return batch * steps * sum(t.numel() * t.element_size() for t in matrices)
 
     def trace(self, episode: Episode) -> Trace:

@@ -12,7 +12,7 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
@@ -41,7 +41,7 @@ class Folder(Images):
         """The keys of `folder`, beside those of all image tasks.
 
         Attributes:
-            root: the folder, from the working directory.
+            root: the folder, from the working directory; kept as its whole path, so that a run finds it from anywhere.
             channels: 1 for grey, 3 for colour.
             invert: turn dark on light into light on dark, as the other tasks have it.
             val_fraction: about this share of the classes for val; unused where there is a directory val.
@@ -56,6 +56,11 @@ class Folder(Images):
         val_fraction: float = Field(0.15, gt=0, lt=1)
         test_fraction: float = Field(0.15, gt=0, lt=1)
         split_seed: int = Field(0, ge=0)
+
+        @field_validator("root")
+        @classmethod
+        def _whole_path(cls, root: str) -> str:
+            return os.path.abspath(os.path.expanduser(root))
 
         @model_validator(mode="after")
         def _prepared(self) -> Folder.Config:
@@ -87,7 +92,7 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(Path(self.config.root).expanduser())
+        classes = listed(Path(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
         self.check_room(int(counts.sum()))
@@ -143,7 +148,8 @@ def listed(root: Path) -> dict[str, list[Path]]:
     """
     if not os.path.isdir(root):
         raise MetacliError(
-            f"root: {root} is not a folder", "name a folder with one directory per class: task.root=FOLDER"
+            f"root: {root} is not a folder",
+            "name a folder with one directory per class; if it has moved, say where it is: task.root=NEW",
         )
     found: list[Path] = []
     for folder, _, names in os.walk(root, onerror=lambda e: cache.say(f"note: left out {e.filename}: {e.strerror}")):
