@@ -18,11 +18,11 @@ class Place:
 
     Attributes:
         files: by name.
-        how: what each answer does, the first for the first request and the last for all that follow. `well`; `ranges`,
-            the same where the rest of a file may be asked for; `cut`, `cut ranges`: half and no more; `stall`: half,
-            then silence; `trickle`: a byte at a time; `page`: an HTML page; `status N`; `long`, `short`: says another length
-            than it sends; `endless`; `to URL`: redirects; `wrong`: as many bytes, others; `other range`: another part
-            than was asked for; `nothing`: closes.
+        how: what each answer does, the first for the first request and the last for all that follow: `well`; `ranges`,
+            the same where the rest of a file may be asked for; `cut`, `cut ranges`, half and no more; `stall`, half,
+            then silence; `trickle`, a byte at a time; `page`, an HTML page; `status N`; `long`, `short`, another
+            length said than sent; `endless`; `to URL`, redirected; `wrong`, as many bytes, others; `other range`,
+            another part than was asked for; `nothing`, closed.
         asked: the paths and ranges asked for.
     """
 
