@@ -16,7 +16,7 @@ def everything(tmp_path_factory):
     return episodes.all_tasks(tmp_path_factory.mktemp("episodes"), 3)
 
 
-def test_every_registered_task_is_among_them(everything, monkeypatch):
+def test_every_registered_task_is_among_them(everything):
     assert {tasks.config.name for tasks in everything.values()} >= set(TASKS) - {"omniglot"}
 
 
@@ -33,5 +33,9 @@ def test_no_episode_depends_on_where_batches_begin_and_end(everything, split, fi
         assert alone == together, name
 
 
-def test_the_same_in_threads_processes_and_with_older_instructions():
-    assert episodes.main(6, 1).startswith("episodes: 6 of each of ")
+def test_the_same_by_the_sampler_and_in_a_process_with_older_instructions(tmp_path):
+    here = episodes.digests(tmp_path, 1, 6, [1])
+    there = episodes.elsewhere(tmp_path, 1, 6, [4, 1], PYTHONHASHSEED="5", **episodes.OLDER)
+    assert there == here
+    sampled = episodes.threaded(tmp_path, 1, 6)
+    assert sampled == {key: here[key] for key in sampled}
