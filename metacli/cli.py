@@ -10,7 +10,7 @@ import typer
 
 from metacli import __version__, cli_own
 from metacli.errors import MetacliError, UsageError
-from metacli.machine import stdout
+from metacli.machine import memory, stdout
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -125,9 +125,9 @@ def evaluate(
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
-    from metacli.training import weights
+    from metacli.training import forecast, weights
+    from metacli.training.evaluation import CHUNK, tasks_for
     from metacli.training.evaluation import evaluate as run_evaluation
-    from metacli.training.evaluation import tasks_for
     from metacli.training.progress import tell
     from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation
@@ -142,6 +142,7 @@ def evaluate(
     tell(device=reason, tasks=distribution.describe())
     used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
     tell(threads=used)
+    forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
         scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
     place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
@@ -262,7 +263,7 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
     try:
-        with stdout.written():
+        with stdout.written(), memory.explained():
             app(prog_name="metacli")
     except MetacliError as e:
         print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)

@@ -6,7 +6,6 @@ import hashlib
 import io
 import multiprocessing
 import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from metacli.errors import MetacliError
-from metacli.machine import cache
+from metacli.machine import cache, download
 from metacli.tasks.images import archive
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,7 +57,8 @@ class Network:
         self.asked: list[str] = []
         self.answer = answer
 
-    def __call__(self, url, timeout):
+    def __call__(self, asked, timeout):
+        url = asked.full_url
         self.asked.append(url)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -67,6 +67,7 @@ class Network:
 
 
 class Answer(io.BytesIO):
+    status = 200
     headers: dict[str, str] = {}  # noqa: RUF012
 
 
@@ -77,10 +78,10 @@ class Broken(Answer):
         super().__init__(content)
         self.error = error
 
-    def read(self, size=-1):
+    def read1(self, size=-1):
         if self.tell():
             raise self.error
-        return super().read(100)
+        return super().read1(100)
 
 
 @pytest.fixture(autouse=True)
@@ -89,9 +90,11 @@ def small(monkeypatch, tmp_path):
     archives = tuple(archive.Archive(n, hashlib.md5(ZIPS[n]).hexdigest(), 2, 2) for n in NAMES)
     monkeypatch.setattr(archive, "ARCHIVES", archives)
     monkeypatch.setattr(archive, "DRAWINGS", 2)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.delenv("METACLI_MIRROR", raising=False)
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("METACLI_DATA", raising=False)
-    monkeypatch.setattr(urllib.request, "urlopen", Network(urllib.error.URLError("no network in tests")))
+    monkeypatch.setattr(download, "open_url", Network(urllib.error.URLError("no network in tests")))
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ def folder(monkeypatch, tmp_path) -> Path:
 
 def network(monkeypatch, answer=None) -> Network:
     net = Network(answer)
-    monkeypatch.setattr(urllib.request, "urlopen", net)
+    monkeypatch.setattr(download, "open_url", net)
     return net
 
 

@@ -23,7 +23,7 @@ DRAWINGS = 12
 
 
 class Marked(Images):
-    """Pixel (0, 0) is the class plus 1, pixel (0, 1) the drawing plus 1; padding is 255 all over."""
+    """Pixel (0, 0) is the class plus 1, pixel (0, 1) the drawing plus 1."""
 
     counts: ClassVar[np.ndarray] = np.full(24, DRAWINGS)
     loads = 0
@@ -37,9 +37,8 @@ class Marked(Images):
         images = torch.zeros(24, DRAWINGS, 1, self.config.size, self.config.size, dtype=torch.uint8)
         images[..., 0, 0] = torch.arange(1, 25)[:, None, None]
         images[..., 0, 1] = torch.arange(1, DRAWINGS + 1)[:, None]
-        for c, count in enumerate(self.counts):
-            images[c, count:] = 255
-        return ImageSet(images, [f"c{i}" for i in range(24)], self.counts)
+        there = torch.arange(DRAWINGS) < torch.from_numpy(self.counts)[:, None]
+        return ImageSet(images[there], [f"c{i}" for i in range(24)], self.counts)
 
     def class_splits(self, n):
         return {split: np.array(pool, dtype=np.int64) for split, pool in POOLS.items()}
@@ -366,12 +365,19 @@ def test_amounts_of_augmentation_fill_their_range():
 )
 def test_too_little_data_is_told_for_every_split_at_once(keys, parts):
     with pytest.raises(UsageError) as caught:
-        tasks(**keys).describe()
+        tasks(**keys).batch("val", 0, 1)
     for part in parts:
         assert part in caught.value.message
     assert caught.value.hint
-    with pytest.raises(UsageError):
-        tasks(**keys).batch("train", 0, 1)
+
+
+def test_only_the_split_that_is_asked_for_must_be_large_enough():
+    task = tasks(ways=8)
+    assert "val 7 classes" in task.describe()
+    assert task.batch("train", 0, 2).x_test.shape[0] == 2
+    for split in ("val", "test"):
+        with pytest.raises(UsageError, match=f"{split}: 8 ways"):
+            task.batch(split, 0, 1)
 
 
 def test_the_smallest_class_of_a_ragged_split_decides():

@@ -208,7 +208,7 @@ def test_a_class_that_was_only_announced_has_no_probability(anyone):
         ([np.zeros((8, 8, 7)), *pictures(1)], ["a", "b"], ValueError, r"image 0 has shape \(8, 8, 7\)"),
         ([np.full((8, 8), 300), *pictures(1)], ["a", "b"], ValueError, "300"),
         ([np.array(["a"]), *pictures(1)], ["a", "b"], TypeError, "image 0"),
-        (["nowhere.png", *pictures(1)], ["a", "b"], ValueError, "nowhere.png is no file"),
+        (["nowhere.png", *pictures(1)], ["a", "b"], ValueError, "cannot read the image nowhere.png"),
         ([b"nothing", *pictures(1)], ["a", "b"], ValueError, "no image"),
         ([np.zeros((20_000, 20_000), bool), *pictures(1)], ["a", "b"], ValueError, "20000 x 20000"),
         (pictures(2), [["a"], ["b"]], TypeError, "labels are names"),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import platformdirs
 
 from metacli.errors import MetacliError
-from metacli.machine import files
+from metacli.machine import files, regular
 
+PART = 1 << 20  # bytes that are read at a time
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
 
 
@@ -34,28 +35,27 @@ def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
     """
     path = folder() / f"{name}.npz"
     try:
-        content = path.read_bytes()
-        if _digest(memoryview(content)[:-DIGEST]) == content[-DIGEST:]:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+        with regular.opened(path) as file:
+            if _is_whole(file):
+                with np.load(file, allow_pickle=False) as kept:
+                    return {key: kept[key] for key in kept.files}
         say(f"{path} is damaged, making it again")
     except FileNotFoundError:
         pass
     except OSError as error:
         say(f"cannot read {path} ({error.strerror or error}), making it again")
     made = make()
-    packed = io.BytesIO()
-    np.savez(packed, **made)  # type: ignore[arg-type]
-    packed.seek(0, io.SEEK_END)
-    packed.write(_digest(packed.getbuffer()))  # a zip may have something after its end
-    keep(path, packed.getbuffer())
+    keep(path, lambda file: _pack(file, made))
     return made
 
 
-def keep(path: Path, content: bytes | memoryview) -> None:
+def keep(path: Path, content: files.Content) -> None:
     """Write a file of the cache, whole; where that fails, warn and go on without."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            say(f"cannot keep {path} (it is no file), going on without")
+            return
         files.sweep(path.parent)
         files.write(path, content)
     except OSError as error:
@@ -64,10 +64,26 @@ def keep(path: Path, content: bytes | memoryview) -> None:
         say(f"{error.message}; going on without")
 
 
+def _pack(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays and, behind them, the digest of the file before it: a zip may have something after its end."""
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    file.seek(0)
+    end = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+    file.write(end)
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    """Whether a file ends with the digest of what is before; it is read from its beginning after that."""
+    left, found = file.seek(0, os.SEEK_END) - DIGEST, hashlib.sha256()
+    file.seek(0)
+    while left > 0 and (part := file.read(min(PART, left))):
+        found.update(part)
+        left -= len(part)
+    whole = left == 0 and found.digest() == file.read()
+    file.seek(0)
+    return whole
+
+
 def say(message: str) -> None:
     """A message on stderr."""
     print(message, file=sys.stderr)
-
-
-def _digest(content: memoryview) -> bytes:
-    return hashlib.sha256(content).digest()

@@ -7,28 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from metacli.errors import MetacliError
 from metacli.machine import lock
 
 HINT = "name a file in a folder that exists and that you may write to, with room left"
 _PART = re.compile(r"\..*\.[0-9a-f]{8}\.part")
+Writer = Callable[[BinaryIO], object]
+Content = bytes | memoryview | str | Writer
 _LETTERS = 40  # of a file's name that its temporary one begins with, which may be no longer than the system allows
 
 
-def write(path: str | Path, content: bytes | memoryview | str, hint: str = HINT, new: bool = False) -> None:
+def write(path: str | Path, content: Content, hint: str = HINT, new: bool = False) -> None:
     """Write a file through a temporary one beside it, synced and renamed: a crash leaves the old file or the new one.
 
     Writers side by side do each other no harm. What a killed writer left is removed by `sweep`. A pipe or a device is
     written to as it is.
 
     Args:
-        content: text is written as UTF-8.
+        content: text is written as UTF-8; a function writes into the open file by itself, what would take much memory.
         hint: what to do where it cannot be written.
         new: whether what stands at `path` is to stay, as a FileExistsError.
 
@@ -45,6 +50,10 @@ def write(path: str | Path, content: bytes | memoryview | str, hint: str = HINT,
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if path.exists() and not path.is_file():
+            if callable(content):
+                whole = io.BytesIO()
+                content(whole)
+                content = whole.getbuffer()
             path.write_bytes(content)
             return
         while not _written(path, content, new):
@@ -52,7 +61,8 @@ def write(path: str | Path, content: bytes | memoryview | str, hint: str = HINT,
     except FileExistsError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MetacliError(refusal(path, error, len(content)), hint) from None
+        size = None if callable(content) else len(content)
+        raise MetacliError(refusal(path, error, size), hint) from None
 
 
 def append(path: Path, text: str, hint: str = HINT) -> None:
@@ -111,14 +121,15 @@ def sweep(folder: Path) -> None:
                     path.unlink()
 
 
-def refusal(path: Path, error: OSError | ValueError, size: int) -> str:
-    """Why `size` bytes cannot be written to a path, in words."""
+def refusal(path: Path, error: OSError | ValueError, size: int | None) -> str:
+    """Why `size` bytes, if it is known how many, cannot be written to a path, in words."""
     if not isinstance(error, OSError):
         return f"cannot write {str(path)!r}: {error}"
     message = f"cannot write {path}: {error.strerror or error}"
     if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG):
         return message
-    message += f", {amount(size)} to write"
+    if size is not None:
+        message += f", {amount(size)} to write"
     if error.errno == errno.ENOSPC:
         with contextlib.suppress(OSError):
             message += f", {amount(shutil.disk_usage(path.parent).free)} free"
@@ -135,14 +146,18 @@ def amount(count: int) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
 
 
-def _written(path: Path, content: bytes | memoryview, new: bool) -> bool:
+def _written(path: Path, content: bytes | memoryview | Writer, new: bool) -> bool:
     """Write to a temporary file, whose lock tells `sweep` that its writer lives, and rename it; False: swept away."""
     part = path.with_name(f".{path.name[:_LETTERS]}.{secrets.token_hex(4)}.part")
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         if lock.grab(file) is False or not lock.is_at(file, part):
             return False
-        _write_all(file, content)
+        if callable(content):
+            with open(file, "r+b", closefd=False) as opened:
+                content(opened)
+        else:
+            _write_all(file, content)
         os.fsync(file)
         if os.name == "nt":  # renames no file that is open
             os.close(file)

@@ -96,6 +96,17 @@ class MetaLearner(nn.Module, ABC):
             y_previous: (B, Q, Y), `stream` only: the label that arrives with each item.
         """
 
+    def least_bytes(self, batch: int, seen: int, asked: int, training: bool) -> int:
+        """Bytes that an episode takes at the least beside itself and the parameters; 0 where nobody has counted.
+
+        Args:
+            batch: B.
+            seen: S.
+            asked: Q.
+            training: whether what the gradient needs is kept.
+        """
+        return 0
+
     def trace(self, episode: Episode) -> Trace:
         """What the model did with an episode, step by step, for `inspect-memory`; here no more than the logits."""
         return Trace(self(episode), {})

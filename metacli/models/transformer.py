@@ -162,6 +162,11 @@ class Transformer(MetaLearner):
         """Logits (B, Q, O), each question from phi alone, or (stream, sequence) the items in order from phi."""
         return self._ask(phi, x_test, y_previous)
 
+    def least_bytes(self, batch: int, seen: int, asked: int, training: bool) -> int:
+        """See `MetaLearner.least_bytes`: each layer's items, but of D_train the last one's, for the gradient."""
+        c = self.config
+        return 4 * c.width * batch * (seen * (c.layers - 1) + asked * c.layers) if training else 0
+
     def trace(self, episode: Episode) -> Trace:
         """The attention of every head, on the time axis of D_train and D_test; see `MetaLearner.trace`.
 

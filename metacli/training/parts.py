@@ -13,6 +13,7 @@ from metacli.episode import Episode
 from metacli.machine.runtime import prepare
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
+from metacli.training import forecast
 from metacli.training.capture import Captured, captures
 from metacli.training.events import need_tensorboard
 from metacli.training.optimiser import make_optimizer
@@ -57,12 +58,13 @@ def assemble(recipe: Recipe, device: torch.device) -> Parts:
 
     Raises:
         UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
-        MetacliError: the data are absent, or TensorBoard is, which the recipe asks for.
+        MetacliError: the data are absent, or TensorBoard is, which the recipe asks for; or memory cannot suffice.
     """
     if recipe.train.tensorboard:
         need_tensorboard()
     prepare(recipe.seed)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
+    forecast.check_training(recipe, tasks, device)
     model = build(MODELS, recipe.model, tasks.spec).to(device)
     scan = model.use_scan(recipe.train.scan, device)
     answer = Captured(model) if captures(recipe, model, device) else model

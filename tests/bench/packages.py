@@ -54,7 +54,7 @@ class Labelled(torch.utils.data.Dataset):
     """The training images as float tensors in memory, which spares the package the conversion that ours pays."""
 
     def __init__(self, tasks: Any):
-        images = tasks.image_set.images[torch.from_numpy(tasks.pools["train"])].float() / 255
+        images = torch.stack([tasks.image_set.of(c) for c in tasks.pools["train"].tolist()]).float() / 255
         self.labels = torch.arange(len(images)).repeat_interleave(images.shape[1]).tolist()
         self.images = images.flatten(0, 1)
 

@@ -1,31 +1,37 @@
-"""Omniglot: find or fetch, check, pack. The only network code. METACLI_DATA names a folder that has the data."""
+"""Omniglot: find or fetch, check, pack.
+
+METACLI_DATA names a folder that has the data, METACLI_MIRROR an address to fetch them from.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import io
 import os
 import sys
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
-from metacli.machine import cache
+from metacli.machine import cache, download, regular
 from metacli.tasks.images import prepare as prepared
+from metacli.tasks.images.decode import read_image
 
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
-TIMEOUT = 30.0  # seconds without an answer from the network
+OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
+MOST_ARCHIVE = 100_000_000  # bytes of a zip, and of what is in it; the official ones have less than a tenth
+MOST_DRAWING = 100_000  # bytes of a drawing's file, unpacked; they have about 300
+MOST_FILES = 100_000  # PNG files in a folder; there are 19,280 at most
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes to unpack anything
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """The official download."""
-        return f"https://github.com/brendenlake/omniglot/raw/master/python/{self.name}.zip"
+        """Where to download it: the official place, or the folder at METACLI_MIRROR; its MD5 is checked either way."""
+        return f"{(os.environ.get('METACLI_MIRROR') or OFFICIAL).rstrip('/')}/{self.name}.zip"
 
 
 ARCHIVES = (
@@ -57,7 +63,8 @@ ARCHIVES = (
 
 _WAYS = (
     "set METACLI_DATA to a folder with images_background.zip and images_evaluation.zip (or the folders inside them), "
-    f"downloaded by hand from {ARCHIVES[0].url} and {ARCHIVES[1].url}; "
+    f"downloaded by hand from {OFFICIAL}/{ARCHIVES[0].name}.zip and {OFFICIAL}/{ARCHIVES[1].name}.zip; "
+    "or METACLI_MIRROR to the address of a folder that has them; "
     "or use a strokes_* recipe, which needs no download"
 )
 
@@ -97,27 +104,6 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
     return cache.arrays(f"omniglot-{kind}-{size}", lambda: _pack(folder, size, prepare))
 
 
-def read_image(source: Path | IO[bytes], name: str, hint: str = "replace it or take it away") -> Image.Image:
-    """A decoded image, turned upright where its EXIF data say how.
-
-    Args:
-        source: an image file.
-        name: what an error calls it.
-        hint: what an error advises.
-
-    Raises:
-        MetacliError: it cannot be read or is no image.
-    """
-    try:
-        with Image.open(source) as image:
-            image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # Pillow fails in many ways on a damaged file
-        reason = str(error).partition(" <_io")[0]  # how Pillow names bytes in memory says nothing
-        raise MetacliError(f"cannot read the image {name}: {reason}", hint) from error
-    return image
-
-
 def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
     images, names = [], []
     for archive in ARCHIVES:
@@ -149,8 +135,7 @@ def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, byte
     files = _unpacked(source) if isinstance(source, Path) and source.is_dir() else _zipped(source, archive)
     drawings: dict[str, dict[str, bytes]] = {}
     for path, data in files:
-        if len(path.parts) == 4 and path.parts[0] == archive.name and path.suffix == ".png":
-            drawings.setdefault("/".join(path.parts[1:3]), {})[path.name] = data
+        drawings.setdefault("/".join(path.parts[1:3]), {})[path.name] = data
     alphabets = len({character.split("/")[0] for character in drawings})
     odd = [f"; {c} has {len(d)} drawings" for c, d in sorted(drawings.items()) if len(d) != DRAWINGS]
     if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or odd:
@@ -175,46 +160,51 @@ def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
 
 
 def _unpacked(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for path in root.rglob("*.png"):
-        try:
-            yield PurePosixPath(root.name, *path.relative_to(root).parts), path.read_bytes()
-        except OSError as error:
-            raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
+    """The drawings below a folder."""
+    for number, path in enumerate(root.rglob("*.png")):
+        if number >= MOST_FILES:
+            raise MetacliError(f"{root} holds more than {MOST_FILES:,} files", _WAYS)
+        place = PurePosixPath(root.name, *path.relative_to(root).parts)
+        if _is_drawing(place, root.name):
+            try:
+                yield place, regular.content(path, MOST_DRAWING)
+            except OSError as error:
+                raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
 
 
 def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The files of a zip, read where they are: nothing is unpacked."""
+    """The drawings in a zip, read where they are: nothing else is unpacked."""
     where = source if isinstance(source, Path) else archive.url
     try:
-        with zipfile.ZipFile(source) as file:
+        with ExitStack() as stack:
+            packed = stack.enter_context(regular.opened(source, MOST_ARCHIVE)) if isinstance(source, Path) else source
+            file = stack.enter_context(zipfile.ZipFile(packed))
+            room = MOST_ARCHIVE
             for entry in file.infolist():
                 path = PurePosixPath(entry.filename)
                 if path.is_absolute() or ".." in path.parts:
                     raise MetacliError(f"{where} holds {entry.filename}, which leads out of its folder", _WAYS)
-                if not entry.is_dir():
+                if not entry.is_dir() and _is_drawing(path, archive.name):
+                    room -= entry.file_size  # never more comes out than is said here
+                    if entry.file_size > MOST_DRAWING or room < 0:
+                        bounds = f"a drawing has at most {MOST_DRAWING:,} bytes, all of them {MOST_ARCHIVE:,}"
+                        raise ValueError(f"{entry.filename} would unpack to {entry.file_size:,} bytes; {bounds}")
+                    if entry.compress_type not in PACKINGS:
+                        raise ValueError(f"{entry.filename} is packed in another way than usual")
                     yield path, file.read(entry)
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise MetacliError(f"{where} is damaged or no zip archive: {error}", f"replace it; or {_WAYS}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise MetacliError(f"{where} is damaged or no zip archive: {reason}", f"replace it; or {_WAYS}") from error
+
+
+def _is_drawing(path: PurePosixPath, top: str) -> bool:
+    """Whether a path is TOP/ALPHABET/CHARACTER/*.png."""
+    return len(path.parts) == 4 and path.parts[0] == top and path.suffix == ".png"
 
 
 def _fetch(archive: Archive, kept: Path) -> bytes:
     """The official download, checked by its MD5 before it is kept as `kept`."""
     cache.say(f"downloading {archive.url}")
-    try:
-        with urllib.request.urlopen(archive.url, timeout=TIMEOUT) as answer:
-            total = int(answer.headers.get("Content-Length") or 0) or None
-            bar = tqdm(total=total, unit="B", unit_scale=True, desc=kept.name, file=sys.stderr, disable=None)
-            parts = []
-            with bar:
-                while part := answer.read(1 << 16):
-                    parts.append(part)
-                    bar.update(len(part))
-    except (OSError, http.client.HTTPException) as error:
-        raise MetacliError(f"cannot download {archive.url}: {error}", _WAYS) from error
-    data = b"".join(parts)
-    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if digest != archive.md5:
-        message = f"{archive.url} gave {len(data):,} bytes with MD5 {digest}, not {archive.md5}"
-        raise MetacliError(message, f"try again; else {_WAYS}")
+    data = download.fetch(archive.url, archive.md5, MOST_ARCHIVE, _WAYS)
     cache.keep(kept, data)
     return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from abc import abstractmethod
 from functools import cached_property
 from typing import Any
@@ -15,15 +15,15 @@ from torch.nn import functional as F
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.machine import memory
 from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
-from metacli.tasks.images import augment, labels, order, prepare
+from metacli.tasks.images import augment, enough, labels, order, prepare
 from metacli.tasks.images.config import ImageSet
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
 INSTANCES = 10  # of a class in a stream, scored one by one
-LISTED = 10  # classes with too few images that an error names
 
 
 class Images(Tasks):
@@ -83,47 +83,28 @@ class Images(Tasks):
 
     @cached_property
     def pools(self) -> dict[Split, np.ndarray]:
-        """The class ids of each split, turned ones included.
-
-        Raises:
-            UsageError: a split has too few classes or instances for these tasks; the message names each such split. One
-                without any class is no fault until it is asked for: a folder may hold nothing but test classes.
-        """
+        """The class ids of each split, turned ones included; enough or not, as only some may be asked for."""
         c, n = self.config, len(self.image_set.names)
         pools = {}
         for split, classes in self.class_splits(n).items():
             turns = 4 if c.rotated_classes and self.augments(split) else 1
             pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
-        faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
-        if faults:
-            hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
-            raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
         return pools
 
-    def _faults(self, split: Split, pool: np.ndarray) -> list[str]:
-        """What a split lacks for these tasks, in words; of classes with too few images at most LISTED are named."""
-        c, names = self.config, self.image_set.names
-        found = []
-        if c.ways > len(pool):
-            found.append(f"{split}: {c.ways} ways, but the split has {len(pool)} class{'es' * (len(pool) != 1)}")
-        real = np.unique(pool % len(names))  # a turned class has the images of the one that it was turned from
-        counts, need = self.image_set.counts[real], c.shots + c.queries
-        few = real[counts < need]
-        if c.protocol == "k-shot" and len(few):
-            said = [f"{names[i]} ({self.image_set.counts[i]})" for i in few[:LISTED]]
-            rest = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
-            who = f"{len(few)} classes have fewer images: {', '.join(said)}{rest}"
-            if len(few) == 1:
-                who = f"class {names[few[0]]} has {counts.min()} images"
-            found.append(f"{split}: {c.shots} shots + {c.queries} queries, but {who}")
-        several = np.sort(self.image_set.counts[pool % len(names)])
-        room, fewest = int(several[: c.ways].sum()), int(several[: c.fewest_ways].sum())
-        if c.protocol == "k-shot" and c.fewest_ways and not found and fewest < c.ways * need:
-            few_have = f"so few classes may have only {fewest} images between them"
-            found.append(f"{split}: fewest_ways {c.fewest_ways}, but {few_have}, and a task has {c.ways * need}")
-        if c.protocol == "stream" and not found and c.length > room:
-            found.append(f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them")
-        return found
+    @cached_property
+    def _lacking(self) -> dict[Split, list[str]]:
+        """What each split lacks for these tasks, in words."""
+        return {split: enough.faults(split, pool, self.config, self.image_set) for split, pool in self.pools.items()}
+
+    def check(self, split: Split) -> None:
+        """Raise a UsageError where a split has too little for these tasks; it also tells of the other splits."""
+        if not self._lacking[split]:
+            return
+        if not len(self.pools[split]):
+            raise UsageError(self._lacking[split][0], "give it classes, or ask for another split")
+        faults = [fault for s in SPLITS if len(self.pools[s]) for fault in self._lacking[s]]
+        hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
+        raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
 
     def augments(self, split: Split) -> bool:
         """Whether augmentation applies to a split."""
@@ -131,11 +112,18 @@ class Images(Tasks):
 
     @cached_property
     def _table(self) -> Tensor:
-        """(class ids * instances, channels * height * width) uint8."""
+        """(turns * images, channels * height * width) uint8: all images, then all of them turned, and so on."""
         images = self.image_set.images
-        turns = 4 if self.config.rotated_classes else 1
-        turned = torch.stack([torch.rot90(images, turn, (-2, -1)) for turn in range(turns)])
-        return turned.flatten(0, 2).flatten(1)
+        if self.config.rotated_classes:
+            images = torch.cat([torch.rot90(images, turn, (-2, -1)) for turn in range(4)])
+        return images.flatten(1)
+
+    @cached_property
+    def _spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """(class ids,) int64 each: where the images of a class begin in the table, and how many there are."""
+        every = self.image_set
+        turns = np.arange(4)[:, None] * len(every.images)
+        return (turns + every.starts).ravel(), np.tile(every.counts, 4)
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Episodes first, ..., first + count - 1 of a split.
@@ -146,11 +134,11 @@ class Images(Tasks):
         """
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
-        if not len(pool):
-            raise UsageError(self._faults(split, pool)[0], "give it classes, or ask for another split")
+        self.check(split)
         rng = CounterRNG(self.seed, split, index)
         classes = pool[self._chosen(rng, split, count)]  # (B, N)
-        counts = self.image_set.counts[classes % len(self.image_set.names)]  # (B, N)
+        starts, sizes = self._spans
+        counts = sizes[classes]  # (B, N)
         if c.protocol == "k-shot" and c.fewest_ways:
             parts = order.varied(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
         elif c.protocol == "k-shot":
@@ -162,8 +150,8 @@ class Images(Tasks):
             none = np.zeros((count, 0), np.int64)
             parts = ((none, none), order.streamed(rng, counts, c.length))
         characters = labels.strings(rng, c.ways) if c.labels == "strings" else None  # (B, N, C)
-        instances = order.instances(rng, counts, self.image_set.images.shape[1])  # (B, N, D)
-        rows, first_row = np.arange(count)[:, None], classes * instances.shape[2]
+        instances = order.instances(rng, counts, self.image_set.most)  # (B, N, D)
+        rows, first_row = np.arange(count)[:, None], starts[classes]
 
         at, y = [], []
         for label, nth in parts:  # (B, T) each: the class by its label, and which of its instances
@@ -182,6 +170,8 @@ class Images(Tasks):
         c, everything = self.config, len(self.pools[split])
         if not c.within:
             return rng.subset(everything, c.ways)
+        if split not in self._groups:
+            self._groups[split] = order.groups(self.image_set.names, self.pools[split], c.ways, split)
         place, spans = self._groups[split]
         start, size = spans[rng.integers(len(spans), 1)[:, 0]].T
         within = rng.uniform(1)[:, 0] < c.within
@@ -190,8 +180,8 @@ class Images(Tasks):
 
     @cached_property
     def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
-        """The groups of each split's pool, see `order.groups`; raises a UsageError where none is large enough."""
-        return {s: order.groups(self.image_set.names, p, self.config.ways, s) for s, p in self.pools.items()}
+        """The groups of the pools that were asked for, see `order.groups`."""
+        return {}
 
     def _pixels(self, at: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
         """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `rng` is given.
@@ -211,6 +201,14 @@ class Images(Tasks):
             x = loops.taken(self._table, row, shape)
         parts = x.split([part.size for part in at])
         return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
+
+    def check_room(self, count: int) -> None:
+        """Raise a MetacliError where so many images, turned ones beside them, cannot be held in memory."""
+        turns = 5 if self.config.rotated_classes else 1
+        sizes = f"{count:,} images of {' x '.join(map(str, self.spec.x_shape))} bytes"
+        what = f"{sizes}{', four turned copies included,' if turns > 1 else ''}"
+        hint = "lower task.size" + ", or leave task.rotated_classes out" * (turns > 1)
+        memory.refuse(turns * count * math.prod(self.spec.x_shape), what, hint, memory.available())
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -252,7 +250,7 @@ class Images(Tasks):
 
     def data_digest(self) -> bytes:
         """See `Tasks.data_digest`: 0.05 s for all of Omniglot."""
-        return hashlib.sha256(self.image_set.images.numpy().tobytes() + self.image_set.counts.tobytes()).digest()
+        return self.image_set.digest()
 
     def marks(self, c: int) -> list[str]:
         """What class number c of those loaded is recognised by: its name, in data sets that have names of their own."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,20 +13,60 @@ from torch import Tensor
 
 from metacli.config.base import BaseConfig
 
+PADDED = 2**32  # bytes, see `ImageSet.digest`
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images by class.
+    """Images by class, as many of each as there are.
 
     Attributes:
-        images: (classes, instances, channels, height, width) uint8, intensity 0 to 255: ink 255, paper 0.
+        images: (images, channels, height, width) uint8, class after class, intensity 0 to 255: ink 255, paper 0.
         names: the name of each class.
-        counts: (classes,) int64, the instances that each class really has; what follows them is padding.
+        counts: (classes,) int64, the images of each class.
+
+    Raises:
+        ValueError: the three do not fit each other.
     """
 
     images: Tensor
     names: list[str]
     counts: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or len(self.images) != self.counts.sum() or len(self.names) != len(self.counts):
+            said = f"{tuple(self.images.shape)} of {len(self.names)} names, {self.counts.sum()} in all by class"
+            raise ValueError(f"images (images, channels, height, width), class after class, not {said}")
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """(classes,) int64: where the images of each class begin."""
+        return self.counts.cumsum() - self.counts
+
+    @cached_property
+    def most(self) -> int:
+        """The images of the largest class."""
+        return int(self.counts.max())
+
+    def of(self, c: int) -> Tensor:
+        """The images of class number c, (counts[c], channels, height, width)."""
+        return self.images[self.starts[c] :][: self.counts[c]]
+
+    def digest(self) -> bytes:
+        """Changes with any bit of the images and with how they are divided into classes.
+
+        Classes count as if blank images made all of them as large as the largest, as they were once stored, but where
+        that would be more than was ever stored so.
+        """
+        one = self.images[0].numel()
+        padded = self.most * len(self.names) * one <= PADDED
+        found, blank = hashlib.sha256(), bytes(one)
+        for c, count in enumerate(self.counts.tolist()):
+            found.update(self.of(c).numpy().data)
+            for _ in range(self.most - count if padded else 0):
+                found.update(blank)
+        found.update(self.counts.tobytes())
+        return found.digest()
 
 
 class ImageConfig(BaseConfig):

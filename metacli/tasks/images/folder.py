@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
 from pathlib import Path
@@ -13,19 +12,19 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import prepare
-from metacli.tasks.images.archive import read_image
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.decode import REPLACE, by_bands, eight_bits, file_content, on_white, read_image
 
 VERSION = 1  # of what is cached: another number where any pixel is made otherwise
-REPLACE = "replace it or take it away"
+MOST_PICTURES = 2_000_000  # in a folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -42,7 +41,7 @@ class Folder(Images):
         """The keys of `folder`, beside those of all image tasks.
 
         Attributes:
-            root: the folder, from the working directory.
+            root: the folder, from the working directory; kept as its whole path, so that a run finds it from anywhere.
             channels: 1 for grey, 3 for colour.
             invert: turn dark on light into light on dark, as the other tasks have it.
             val_fraction: about this share of the classes for val; unused where there is a directory val.
@@ -57,6 +56,11 @@ class Folder(Images):
         val_fraction: float = Field(0.15, gt=0, lt=1)
         test_fraction: float = Field(0.15, gt=0, lt=1)
         split_seed: int = Field(0, ge=0)
+
+        @field_validator("root")
+        @classmethod
+        def _whole_path(cls, root: str) -> str:
+            return os.path.abspath(os.path.expanduser(root))
 
         @model_validator(mode="after")
         def _prepared(self) -> Folder.Config:
@@ -88,8 +92,10 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(Path(self.config.root).expanduser())
+        classes = listed(Path(self.config.root))
         c = self.config
+        counts = np.array([len(paths) for paths in classes.values()])
+        self.check_room(int(counts.sum()))
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         contents = iter(content for _, content in files)
         self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}
@@ -98,10 +104,9 @@ class Folder(Images):
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
         packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: {"images": decoded(files, c)})
-        counts = np.array([len(paths) for paths in classes.values()])
-        real = packed["images"]
-        images = np.zeros((len(classes), counts.max(), *real.shape[1:]), np.uint8)
-        images[np.arange(counts.max()) < counts[:, None]] = 255 - real if c.invert else real
+        images = packed["images"]
+        if c.invert:
+            np.subtract(255, images, out=images)
         return ImageSet(torch.from_numpy(images), list(classes), counts)
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
@@ -136,17 +141,25 @@ class Folder(Images):
 
 
 def listed(root: Path) -> dict[str, list[Path]]:
-    """The image files of each class, both in the order of their names.
+    """The image files of each class, both in the order of their names; links to folders are not followed.
 
     Raises:
-        MetacliError: there are none.
+        MetacliError: there are none, or more than MOST_PICTURES.
     """
     if not os.path.isdir(root):
-        raise MetacliError(f"root: {root} is not a folder", "name a folder with one directory per class")
+        raise MetacliError(
+            f"root: {root} is not a folder",
+            "name a folder with one directory per class; if it has moved, say where it is: task.root=NEW",
+        )
+    found: list[Path] = []
+    for folder, _, names in os.walk(root, onerror=lambda e: cache.say(f"note: left out {e.filename}: {e.strerror}")):
+        here = Path(folder)
+        found += [here / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "." and here != root]
+        if len(found) > MOST_PICTURES:
+            raise MetacliError(f"root: {root} holds more than {MOST_PICTURES:,} images", "name a smaller folder")
     classes: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.parent != root:
-            classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
+    for path in sorted(found):
+        classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
     if not classes:
         raise MetacliError(
             f"root: {root} holds no directory with images ({', '.join(SUFFIXES)})",
@@ -166,15 +179,7 @@ def digest(path: Path) -> str:
     Raises:
         MetacliError: it cannot be read.
     """
-    return hashlib.sha256(content(path)).hexdigest()
-
-
-def content(path: Path) -> bytes:
-    """The bytes of an image file; raises a MetacliError where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MetacliError(f"cannot read the image {path}: {error.strerror or error}", REPLACE) from error
+    return hashlib.sha256(file_content(path, str(path))).hexdigest()
 
 
 def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
@@ -187,10 +192,10 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
     images = np.empty((len(files), config.channels, size, size), np.uint8)
     bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
     for image, (path, known) in zip(images, bar, strict=True):
-        data = content(path)
+        data = file_content(path, str(path))
         if hashlib.sha256(data).hexdigest() != known:
             raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
-        picture = read_image(io.BytesIO(data), str(path), REPLACE)
+        picture = read_image(data, str(path), REPLACE)
         image[:] = prepared(picture, size, path) if config.prepare else pixels(picture, config.channels, size)
     return images
 
@@ -211,10 +216,9 @@ def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
         channels: 1 for grey, 3 for colour.
         size: height and width.
     """
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = eight_bits(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.LANCZOS)
+        image = on_white(image)
+    image = by_bands(image, lambda band: band.convert("L" if channels == 1 else "RGB"))
+    image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.archive import read_image
-
-MOST_PIXELS = 50_000_000  # of a picture; larger ones are refused before they are decoded
-MOST_BYTES = 50_000_000  # of a file
+from metacli.tasks.images.decode import out_of_bounds, read_image
 
 
 def picture(source: Any, name: str) -> Image.Image:
@@ -59,29 +54,15 @@ def picture(source: Any, name: str) -> Image.Image:
 def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     """An image file, upright; raises a ValueError where it is none, or is of absurd size."""
     try:
-        if not isinstance(source, bytes):
-            if not Path(source).is_file():  # neither a folder nor a pipe, which would be waited for
-                raise ValueError(f"{name} is no file")
-            if Path(source).stat().st_size > MOST_BYTES:
-                raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes")
-            source = Path(source).read_bytes()
-        with Image.open(io.BytesIO(source)) as header:
-            within_bounds(*header.size, name)
-        return read_image(io.BytesIO(source), name)
+        return read_image(source, name)
     except MetacliError as error:
         raise ValueError(error.message) from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{name} is no image that can be read") from None
-    except OSError as error:
-        raise ValueError(f"cannot read the image {name}: {error.strerror or error}") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{name} has more than {MOST_PIXELS:,} pixels") from None
 
 
 def within_bounds(width: int, height: int, name: str) -> None:
     """Raise a ValueError where a picture is of absurd size."""
-    if width * height > MOST_PIXELS or min(width, height) < 1:
-        raise ValueError(f"{name} has {width} x {height} pixels, more than {MOST_PIXELS:,} in all")
+    if fault := out_of_bounds(width, height, name):
+        raise ValueError(fault)
 
 
 def pictures(sources: Iterable[Any], what: str) -> list[Image.Image]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from metacli.errors import MetacliError
+from metacli.tasks.images.decode import by_bands, eight_bits, on_white
 from metacli.tasks.images.thin import thinned
 
 VERSION = 1  # another number where any pixel is made otherwise
@@ -65,11 +66,10 @@ def grey(picture: Image.Image) -> np.ndarray:
 
     Of a picture that is all one colour where it is not transparent, the opacity is the ink.
     """
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    picture = eight_bits(picture)
     if picture.has_transparency_data:
-        picture = flattened(picture.convert("RGBA"))
-    picture = picture.convert("L")
+        picture = flattened(by_bands(picture, lambda band: band.convert("RGBA")))
+    picture = by_bands(picture, lambda band: band.convert("L"))
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
     return np.asarray(picture, np.float32)
 
@@ -80,7 +80,7 @@ def flattened(picture: Image.Image) -> Image.Image:
     solid = brightness[opacity >= 128]
     if 0 < solid.size < opacity.size and np.ptp(np.percentile(solid, (5, 95))) < ONE_COLOUR:
         return Image.fromarray(255 - opacity)
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return on_white(picture)
 
 
 def ink_of(brightness: np.ndarray) -> np.ndarray:

@@ -57,10 +57,11 @@ class Strokes(Images):
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
+        self.check_room(len(numbers) * c.instances)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
         arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size, c.prepare)})
-        images = torch.from_numpy(arrays["images"])[:, :, None]
+        images = torch.from_numpy(arrays["images"]).flatten(0, 1)[:, None]
         return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.instances))
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:

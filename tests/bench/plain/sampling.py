@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 def sample(tasks, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One training episode: x_train (S, C, H, W), y_train (S, N) one-hot, x_test (Q, C, H, W), y_test (Q,)."""
-    c, images = tasks.config, tasks.image_set.images
+    c, images = tasks.config, tasks.image_set
     parts: dict[str, list[tuple[Tensor, int]]] = {"train": [], "test": []}
     for label, number in enumerate(rng.choice(tasks.pools["train"], c.ways, replace=False)):
-        drawings = rng.choice(images.shape[1], c.shots + c.queries, replace=False)
+        drawings = rng.choice(images.counts[number], c.shots + c.queries, replace=False)
         for i, drawing in enumerate(drawings):
-            image = augmented(images[number, drawing].float() / 255, c.rotation, c.shift, rng)
+            image = augmented(images.of(number)[drawing].float() / 255, c.rotation, c.shift, rng)
             parts["train" if i < c.shots else "test"].append((image, label))
     for part in parts.values():
         rng.shuffle(part)
