@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metacli.errors import MetacliError
+from metacli.machine import regular
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -18,7 +19,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         MetacliError: it cannot be read, or a line is not what a run writes; names the first.
     """
     try:
-        whole = path.read_bytes() if path.exists() else b""
+        whole = regular.content(path) if path.exists() else b""
     except OSError as e:
         raise MetacliError(f"cannot read {path}: {e.strerror or e}", _HINT) from None
     *lines, rest = whole.split(b"\n")

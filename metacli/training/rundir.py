@@ -11,7 +11,7 @@ from typing import Any
 from metacli.config import yamlfile
 from metacli.config.recipe import Recipe, from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.machine import files
+from metacli.machine import files, regular
 from metacli.machine.lock import Lock
 from metacli.training import metrics
 
@@ -202,7 +202,7 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
     if checkpoint.name != "best.pt" or result["split"] != "test":
         return f"{path} is for best.pt on the test split"
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = json.loads(regular.content(path))
         same = all(before[key] == result[key] for key in ("step", "split", "recipe"))
         if same and Path(before["checkpoint"]).name == "best.pt" and before["n_tasks"] > result["n_tasks"]:
             return f"{path} holds {before['n_tasks']:,} tasks"

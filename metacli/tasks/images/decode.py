@@ -45,6 +45,8 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
             if not (fault := out_of_bounds(*image.size, name)):
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
+                if image.mode in ("P", "PA") and image.palette is None:
+                    fault = f"cannot read the image {name}: its palette is missing"
     except MemoryError:
         raise
     except UnidentifiedImageError:
