@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
+from metacli import screen
 from metacli.machine.files import atomic_write
 
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
@@ -63,7 +63,7 @@ def keep(path: Path, content: bytes | memoryview) -> None:
 
 def say(message: str) -> None:
     """A message on stderr."""
-    print(message, file=sys.stderr)
+    screen.say(message)
 
 
 def _digest(content: memoryview) -> bytes:

@@ -25,7 +25,7 @@ def reopen(path: Path, recipe: Recipe) -> RunDir:
     old, new = flat(before.as_dict()), flat(recipe.as_dict())
     changed = [f"{k}: {old.get(k)} in the run, {new.get(k)} now" for k in sorted(old | new) if old.get(k) != new.get(k)]
     if changed:
-        raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
+        raise UsageError([f"{path} was made by another recipe", *changed], f"metacli train --resume {path}")
     return rundir
 
 
@@ -52,7 +52,7 @@ def restore(
         )
     if saved.provenance and (changes := saved.provenance.changes(provenance)):
         raise UsageError(
-            "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),
+            [f"{rundir.path}: the data have changed since the run began", *changes],
             "bring the data back, or start a new run: this one would train on classes that it had held out",
         )
     model.load_state_dict(saved.model)

@@ -97,7 +97,7 @@ class Images(Tasks):
         faults = [fault for split in SPLITS if len(pools[split]) for fault in self._faults(split, pools[split])]
         if faults:
             hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
-            raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
+            raise UsageError(["too little data for these tasks:", *faults], hint)
         return pools
 
     def _faults(self, split: Split, pool: np.ndarray) -> list[str]:
