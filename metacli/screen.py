@@ -39,9 +39,8 @@ def plain(text: str, encoding: str = "utf-8") -> str:
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() or _harmless(c) else repr(c)[1:-1] for c in text)
-    if carries(encoding, text):
-        return text
-    return text.translate(_substitutes(encoding)).encode(encoding, "backslashreplace").decode(encoding)
+    text = text.translate(_substitutes(encoding))
+    return text if carries(encoding, text) else text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def lines(text: str, encoding: str = "utf-8") -> str:
