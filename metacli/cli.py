@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from metacli import __version__, cli_own
+from metacli import __version__, cli_own, screen
 from metacli.errors import MetacliError, UsageError
 from metacli.machine import memory, stdout
 from metacli.options import (
@@ -24,9 +24,6 @@ from metacli.options import (
 )
 from metacli.registry import MODELS
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
@@ -36,6 +33,9 @@ app = typer.Typer(
     help=f"Train, evaluate and look inside model-based meta-learners: {', '.join(MODELS)}.",
     epilog="Start with: metacli train strokes_ntm, then: metacli eval --checkpoint RUN_DIR",
 )
+
+
+WrongWords: Any = typer.BadParameter.__base__  # what typer raises for words that are no verb, option or value
 
 
 @app.callback(invoke_without_command=True)
@@ -94,7 +94,7 @@ def train(
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
     outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
-    print_result(as_json, outcome.as_dict(), lambda _: print(outcome))
+    print_result(as_json, outcome.as_dict(), lambda _: screen.tell(*outcome.lines()))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
@@ -148,7 +148,7 @@ def evaluate(
     place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split, place)
     if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
-        print(f"note: not kept: {reason}", file=sys.stderr)
+        screen.say(f"note: not kept: {reason}")
     print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
 
 
@@ -230,7 +230,7 @@ def inspect_memory(
     trace = command.one_task(model, distribution, part, task, head or [])
     print_result(as_json, command.as_json(trace), lambda console: print_trace(console, trace, head or []))
     for path in command.save(out, trace, wanted, head or []) if out else []:
-        print(f"wrote   {path}", file=sys.stderr)
+        screen.say(f"wrote   {path}")
 
 
 @app.command(
@@ -262,14 +262,20 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
+    screen.prepare()
     try:
         with stdout.written(), memory.explained():
-            app(prog_name="metacli")
+            code = app(prog_name="metacli", standalone_mode=False)
+        raise SystemExit(code)
+    except WrongWords as e:
+        if said := e.format_message():  # nothing where the help is shown instead
+            screen.say(*UsageError(said, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
+        raise SystemExit(e.exit_code) from None
     except MetacliError as e:
-        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
+        screen.say(*e.lines)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        screen.say("interrupted")
         raise SystemExit(130) from None
     except BrokenPipeError:
         raise SystemExit(1) from None

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MetacliError(Exception):
     """A failure that the user can do something about.
 
+    A string is one line, whatever the names in it hold: more lines are a list of them.
+
     Args:
-        message: what went wrong, one or more lines.
-        hint: what to try next; empty if there is nothing to say.
+        message: what went wrong, a line or a list of lines.
+        hint: what to try next, likewise; empty if there is nothing to say.
         code: exit status, 1 for a run that failed, 2 for wrong usage or a wrong recipe.
+
+    Attributes:
+        message: the lines as one string.
+        hint: likewise.
+        lines: `error:` and the message, `hint:` and the hint, as they are printed.
     """
 
-    def __init__(self, message: str, hint: str = "", code: int = 1):
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.code = code
+    def __init__(self, message: str | Sequence[str], hint: str | Sequence[str] = "", code: int = 1):
+        said, more = ([text] if isinstance(text, str) else list(text) for text in (message, hint))
+        self.message, self.hint, self.code = "\n".join(said), "\n".join(more), code
+        self.lines = [f"error: {said[0]}", *said[1:], *([f"hint: {more[0]}", *more[1:]] if self.hint else [])]
+        super().__init__(self.message)
 
 
 class UsageError(MetacliError):
     """Wrong usage or a wrong recipe: exit status 2."""
 
-    def __init__(self, message: str, hint: str = ""):
+    def __init__(self, message: str | Sequence[str], hint: str | Sequence[str] = ""):
         super().__init__(message, hint, code=2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from metacli import screen
 from metacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def check_split(split: str) -> Split:
 def print_result(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
     """The result on stdout: as JSON alone, or drawn."""
     if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False))
+        print(screen.as_json(result, screen.encoding_of(sys.stdout)))
         return
-    from rich.console import Console
+    from metacli.show.console import Screen
 
-    draw(Console())
+    draw(Screen())

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from metacli import screen
 from metacli.errors import UsageError
 
 GROUP = "metacli.plugins"  # of entry points, each a module that registers
@@ -76,7 +77,7 @@ def load_installed() -> None:
             with importing(point.module), explained(point.module):
                 point.load()
         except UsageError as error:
-            print(f"note: left out the installed {error.message}", file=sys.stderr)
+            screen.say(f"note: left out the installed {error.message}")
 
 
 def origin(cls: type) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "metacli"
 ORDER = [
     "errors",
+    "screen",
     "plugins",
     "registry",
     "episode",
@@ -73,5 +74,5 @@ def test_files_lie_in_the_folders_of_the_path() -> None:
     assert {p.name for p in PACKAGE.glob("*.py")} == {
         *("__init__.py", "__main__.py", "api.py", "cli.py", "cli_own.py", "options.py", "episode.py", "errors.py"),
         *("examples.py", "extend.py", "learner.py"),
-        *("plugins.py", "registry.py", "teaching.py"),
+        *("plugins.py", "registry.py", "screen.py", "teaching.py"),
     }

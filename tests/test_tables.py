@@ -91,7 +91,7 @@ def test_a_shortened_name_takes_no_more_columns_and_keeps_both_ends(name, width)
 @given(st.lists(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=30), max_size=30))
 def test_a_fact_is_continued_below_itself(words):
     text = " ".join(words)
-    lines = labelled("tasks", text).split("\n")
+    lines = labelled("tasks", text)
     assert lines[0].startswith("tasks   ")
     assert all(line.startswith(" " * 8) for line in lines[1:])
     assert " ".join(line[8:] for line in lines) == text

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WrapValidator
+
+from metacli.screen import carries
+
+
+def _path_text(value: Any, check: Callable[[Any], str]) -> str:
+    return value if isinstance(value, str) and not carries("utf-8", value) else check(value)
+
+
+# A file name, whose bytes need not be UTF-8: pydantic itself takes no string with the surrogates that stand for them.
+PathText = Annotated[str, WrapValidator(_path_text)]
 
 
 class BaseConfig(BaseModel):

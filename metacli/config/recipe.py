@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from metacli import screen
 from metacli.config import yamlfile
 from metacli.config.base import BaseConfig
 from metacli.config.migrations import FORMAT, migrated
@@ -182,7 +182,7 @@ def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
 def tell(notes: list[str]) -> None:
     """Notes on stderr."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        screen.say(f"note: {note}")
 
 
 def _set(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def from_dict(tree: Any, source: str) -> Recipe:
             reason = e.message
         errors += [f"model: {reason}"] if reason else []
     if errors:
-        raise UsageError("\n".join(f"{source}: {e}" for e in errors))
+        raise UsageError([f"{source}: {e}" for e in errors])
     return Recipe(name, seed, task, model, train)
 
 

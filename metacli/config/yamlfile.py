@@ -29,6 +29,9 @@ _SCALARS = {
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    # as in PyYAML, and the surrogates by which Python knows the bytes of a file name that are no UTF-8
+    _REFUSED = "[^\t\n\r -~\x85\xa0-\ud7ff\udc80-\udcff\ue000-\ufffd\U00010000-\U0010ffff]"
+    NON_PRINTABLE = re.compile(_REFUSED)  # type: ignore[misc]
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -13,6 +13,7 @@ from rich.text import Text
 from metacli.inspect.reading import answer_word, on_right_class, reading_heads, step_label
 from metacli.inspect.telling import first_heads, in_use, left_out, most_read, telling, views
 from metacli.inspect.trace import Head, MemoryTrace
+from metacli.show.console import legible
 from metacli.show.heatmap import heat_map
 from metacli.show.plot import Points, plot
 from metacli.show.samples import curve_points
@@ -30,9 +31,9 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     """
     s = trace.sample
     chosen = first_heads(trace, heads)
-    console.print(Text(f"{trace.model} on {s.title}", style="bold"))
-    for label, name in s.legend:
-        console.print(Text(f"  {label} = {name}", style="dim"))
+    console.print(Text(legible(console, f"{trace.model} on {s.title}"), style="bold"))
+    for label, c in s.legend:
+        console.print(Text(f"  {label} = {legible(console, c)}", style="dim"))
     console.print(trace.verdict, highlight=False)
     if s.view == "curve" and s.curve is not None:
         said = s.answer.rows(trace.arrays["prediction"])[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import platformdirs
 
+from metacli import screen
 from metacli.errors import MetacliError
 from metacli.machine import files, regular
 
@@ -86,4 +86,4 @@ def _is_whole(file: BinaryIO) -> bool:
 
 def say(message: str) -> None:
     """A message on stderr."""
-    print(message, file=sys.stderr)
+    screen.say(message)

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from metacli import __version__
+from metacli import __version__, screen
 from metacli.errors import MetacliError
 
 SILENCE = 30.0  # seconds without an answer, or without a byte of it
@@ -58,7 +58,7 @@ def fetch(url: str, md5: str, most: int, hint: str) -> bytes:
             if again == TIMES or len(data) <= before:
                 message = f"cannot download {url}: {_reason(error)}{came}"
                 raise MetacliError(message, f"try again; else {hint}") from None
-            print(f"{_reason(error)}{came}, going on", file=sys.stderr)
+            screen.say(f"{_reason(error)}{came}, going on")
             time.sleep(pause)
             pause *= 2
         except ValueError as error:

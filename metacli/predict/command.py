@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from metacli import screen
 from metacli.errors import MetacliError, UsageError
 from metacli.learner import Learner
 from metacli.tasks.images.folder import SUFFIXES
@@ -158,7 +158,7 @@ def read_support(root: Path, folders: list[Path], model: Trained) -> tuple[list[
             empty.append(folder.name)
     if empty:
         hint = f"put a picture ({', '.join(SUFFIXES)}) into it, or take it away"
-        raise UsageError(f"{root}: no readable picture in {', '.join(empty)}", "\n".join([hint, *notes[:10]]))
+        raise UsageError(f"{root}: no readable picture in {', '.join(empty)}", [hint, *notes[:10]])
     return examples, notes
 
 
@@ -205,4 +205,4 @@ def say(prediction: Prediction) -> None:
     ]
     lines += [f"warning: {note}" for note in prediction.notes]
     lines += [f"error: {message}" for _, message in prediction.errors]
-    print("\n".join(lines), file=sys.stderr)
+    screen.say(*lines)

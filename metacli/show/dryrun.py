@@ -36,7 +36,7 @@ def _classes(found: dict[str, Any]) -> list[str]:
     for split, names in found["classes"].items():
         rest = f" and {len(names) - _NAMED:,} more (all: --json)" if len(names) > _NAMED else ""
         text = f"{len(names):,} classes: {', '.join(names[:_NAMED])}{rest}"
-        lines += labelled(split, text, 78).splitlines()
+        lines += labelled(split, text, 78)
     return lines
 
 

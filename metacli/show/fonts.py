@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import unicodedata
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -13,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
+
+from metacli import screen
 
 _OWN = ""  # stands for the font that comes with Pillow
 _FOLDERS = (
@@ -149,4 +150,4 @@ def _note(character: str) -> None:
         _noted.append(character)
         code = character.encode("unicode_escape").decode()
         hint = "install a font of its script, such as Noto Sans, to have it drawn"
-        print(f"note: no installed font has {character!r}: pictures show {code}; {hint}", file=sys.stderr)
+        screen.say(f"note: no installed font has {character!r}: pictures show {code}; {hint}")

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metacli import screen
 from metacli.config import catalogue, keys, recipe
 from metacli.config.catalogue import Entry
 from metacli.config.keys import Key
 from metacli.errors import UsageError
+from metacli.show.console import legible
 
 _VALUE = 16  # columns of a value at most; longer ones go on below
 
@@ -121,7 +123,8 @@ def _print_list(found: list[Entry], console: Console) -> None:
 
 
 def _print_copied(target: Path, console: Console) -> None:
-    console.print(Text(f"copied {target}\nnext: metacli train {target}"), soft_wrap=True)
+    console.print(Text(legible(console, f"copied {target}")), soft_wrap=True)
+    console.print(Text(legible(console, f"next: metacli train {target}")), soft_wrap=True)
 
 
 def _table(parts: list[Part], column: str) -> Table:
@@ -134,7 +137,7 @@ def _table(parts: list[Part], column: str) -> Table:
         if title:
             table.add_row(Text(f"{title}:", style="bold"))
         for key in listed:
-            table.add_row(Text(f"  {key.name}" if title else key.name), Text(_value(key, values)), _about(key, values))
+            table.add_row(Text(f"  {key.name}" if title else key.name), _value(key, values), _about(key, values))
     return table
 
 
@@ -157,4 +160,6 @@ def word(value: Any) -> str:
     """A value as a recipe has it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return value or '""' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return screen.plain(value) or '""'
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from metacli.show.console import legible
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 
@@ -21,17 +22,17 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
     """
     numbers = [m for m in tasks.metrics if not m.axis]
     if show:
-        console.print(_task_table(result, numbers, show))
+        console.print(_task_table(console, result, numbers, show))
     for m in tasks.metrics:
         if m.axis:
             console.print(_curve_table(result[m.key], m))
     if tasks.group and len(result[f"by_{tasks.group}"]) > 1:
         console.print(_group_table(result[f"by_{tasks.group}"], tasks.group, numbers))
     names = [f"D_test {numbers[0].label}", *(m.label for m in numbers[1:])]
-    for name, m in zip(names, numbers, strict=True):
-        console.print(f"{name:<{max(map(len, names))}}  {_mean(result, m)}", highlight=False, soft_wrap=True)
-    recipe = result["recipe"]
-    line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe['name']}, step {result['step']:,}"
+    for label, m in zip(names, numbers, strict=True):
+        console.print(f"{label:<{max(map(len, names))}}  {_mean(result, m)}", highlight=False, soft_wrap=True)
+    recipe = legible(console, result["recipe"]["name"])
+    line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe}, step {result['step']:,}"
     console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -42,7 +43,7 @@ def _mean(result: dict[str, Any], m: Metric) -> str:
     return f"{m.spread(value)}{unit}{guess}"
 
 
-def _task_table(result: dict[str, Any], metrics: list[Metric], show: int) -> Table:
+def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric], show: int) -> Table:
     with_classes = any(t["classes"] for t in result["tasks"])
     table = Table(title=f"first {min(show, result['n_tasks'])} of {result['n_tasks']:,} tasks")
     table.add_column("task", justify="right")
@@ -52,7 +53,7 @@ def _task_table(result: dict[str, Any], metrics: list[Metric], show: int) -> Tab
     for m in metrics:
         table.add_column(m.label, justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
-        classes = [", ".join(map(shorten, task["classes"]))] if with_classes else []
+        classes = [", ".join(shorten(legible(console, c)) for c in task["classes"])] if with_classes else []
         table.add_row(str(task["index"]), *classes, *(m.number(task[m.name]) for m in metrics))
     return table
 
@@ -69,17 +70,17 @@ def _curve_table(rows: list[dict[str, Any]], m: Metric) -> Table:
 
 def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) -> Table:
     table = Table(title=f"by {group}")
-    for name in (group, "tasks", *(m.label for m in metrics)):
-        table.add_column(name, justify="right")
+    for label in (group, "tasks", *(m.label for m in metrics)):
+        table.add_column(label, justify="right")
     for row in rows:
         table.add_row(str(row[group]), str(row["n_tasks"]), *(m.spread(row[m.name]) for m in metrics))
     return table
 
 
-def shorten(name: str, width: int = 24) -> str:
+def shorten(text: str, width: int = 24) -> str:
     """A class name of at most `width` columns, its middle left out; a letter may take two columns, as in Chinese."""
-    if cell_len(name) <= width:
-        return name
-    first = next(i for i in range(len(name)) if cell_len(name[: i + 1]) > width - 12)
-    last = next(i for i in range(len(name)) if cell_len(name[i:]) <= 11)
-    return f"{name[:first]}…{name[last:]}"
+    if cell_len(text) <= width:
+        return text
+    first = next(i for i in range(len(text)) if cell_len(text[: i + 1]) > width - 12)
+    last = next(i for i in range(len(text)) if cell_len(text[i:]) <= 11)
+    return f"{text[:first]}…{text[last:]}"

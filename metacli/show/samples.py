@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.show.channels import channel_rows
+from metacli.show.console import legible
 from metacli.show.glyphs import thumbnail
 from metacli.show.heatmap import heat_map, print_line
 from metacli.show.plot import Points, plot
@@ -24,9 +25,9 @@ def draw_samples(console: Console, samples: list[Sample]) -> None:
     views: dict[View, Callable[[Console, Sample], None]]
     views = {"images": _draw_images, "channels": _draw_channels, "curve": _draw_curve}
     for sample in samples:
-        print_line(console, Text(sample.title, style="bold"), wrap=True)
+        print_line(console, Text(legible(console, sample.title), style="bold"), wrap=True)
         if sample.legend:
-            names = "  ".join(f"{label}={name}" for label, name in sample.legend)
+            names = "  ".join(f"{label}={legible(console, c)}" for label, c in sample.legend)
             print_line(console, Text(names, style="dim"), wrap=True)
         views[sample.view](console, sample)
         print_line(console, Text(""))
@@ -34,7 +35,8 @@ def draw_samples(console: Console, samples: list[Sample]) -> None:
 
 def _draw_images(console: Console, s: Sample) -> None:
     if s.mode == "stream":
-        captions = [f"{a or '-'}→ {b}?" for a, b in zip(s.labels_previous, s.labels_test, strict=True)]
+        pairs = zip(s.labels_previous, s.labels_test, strict=True)
+        captions = [legible(console, f"{late or '-'}→ {answer}?") for late, answer in pairs]
         note = "in order; each comes with the label of the one before (left of the arrow), then its own is asked for"
         _strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
         return
@@ -55,12 +57,12 @@ def by_label(labels: list[str]) -> list[int]:
 
 
 def _strip(
-    console: Console, name: str, note: str, x: np.ndarray, captions: list[str], order: Sequence[int], style: str
+    console: Console, part: str, note: str, x: np.ndarray, captions: list[str], order: Sequence[int], style: str
 ) -> None:
     across = max(1, (console.width + 1) // (_COLUMNS + 1))
-    shown = list(order)[: across * _ROWS[name]]
+    shown = list(order)[: across * _ROWS[part]]
     rest = f"; {len(shown)} drawn here, --png shows more" if len(shown) < len(x) else ""
-    print_line(console, Text.assemble((name, f"bold {style}"), f" {len(x)} items, {note}{rest}"), wrap=True)
+    print_line(console, Text.assemble((part, f"bold {style}"), f" {len(x)} items, {note}{rest}"), wrap=True)
     for first in range(0, len(shown), across):
         row = shown[first : first + across]
         print_line(console, Text(" ".join(f"{captions[i]:<{_COLUMNS}}"[:_COLUMNS] for i in row), style=f"bold {style}"))

@@ -26,13 +26,14 @@ class RefusedError(ValueError):
     """A file that is not read any further.
 
     Args:
-        message: why.
+        message: why, a line or a list of lines.
         hint: what to try next.
     """
 
-    def __init__(self, message: str, hint: str = ""):
-        super().__init__(message)
+    def __init__(self, message: str | list[str], hint: str = ""):
+        self.said = [message] if isinstance(message, str) else message
         self.hint = hint
+        super().__init__(*self.said)
 
 
 def no_checkpoint() -> RefusedError:

@@ -163,7 +163,7 @@ def told_of(file: Path) -> Iterator[None]:
     try:
         yield
     except RefusedError as e:
-        raise MetacliError(f"{file}: {e}", e.hint) from None
+        raise MetacliError([f"{file}: {e.said[0]}", *e.said[1:]], e.hint) from None
 
 
 def file_of(path: str | Path) -> Path:

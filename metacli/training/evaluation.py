@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metacli import screen
 from metacli.config.recipe import Recipe, from_dict, override
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
@@ -131,7 +131,7 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     check_answerable(checkpoint, tasks, split)
     if checkpoint.provenance and not overrides:
         for change in checkpoint.provenance.changes(Provenance.of(tasks)):
-            print(f"note: the data have changed since training: {change}", file=sys.stderr)
+            screen.say(f"note: the data have changed since training: {change}")
     return recipe, tasks
 
 
@@ -148,7 +148,7 @@ def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
         return checkpoint.provenance.classes["train"]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
         said = "does not say which classes it was trained on: some of these may be among them"
-        print(f"warning: {checkpoint.path} {said}", file=sys.stderr)
+        screen.say(f"warning: {checkpoint.path} {said}")
         return {}
     before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
     return before.class_marks("train")

@@ -51,10 +51,10 @@ class Outcome:
         kept = {"metric": self.metric, "best": self.best, "seconds": round(self.seconds, 1)}
         return {"run_dir": str(self.run), "step": self.step, **kept}
 
-    def __str__(self) -> str:
-        """What `train` prints, in lines."""
+    def lines(self) -> list[str]:
+        """What `train` prints."""
         best = "none yet" if self.best is None else f"{self.best:.4f}"
-        return f"run {self.run}\nstep {self.step}\nbest val {self.metric} {best}\nseconds {self.seconds:.0f}"
+        return [f"run {self.run}", f"step {self.step}", f"best val {self.metric} {best}", f"seconds {self.seconds:.0f}"]
 
 
 def train(

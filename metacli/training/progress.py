@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from torch import nn
 from tqdm import tqdm
 
+from metacli import screen
 from metacli.config.recipe import Recipe, TrainConfig
 from metacli.machine.threads import Threads
 from metacli.tasks.base import Tasks
@@ -73,14 +74,15 @@ class Progress:
         self._bar: Any = None
         self._foretold = False
 
-    def say(self, text: str) -> None:
-        """One line on stderr, above the bar."""
+    def say(self, *lines: str) -> None:
+        """Lines on stderr, above the bar."""
         if not self._quiet:
-            tqdm.write(text, file=sys.stderr)
+            with tqdm.external_write_mode(file=sys.stderr):
+                screen.say(*lines)
 
     def tell(self, name: str, text: str) -> None:
         """A fact by its name on stderr; see `labelled`."""
-        self.say(labelled(name, text))
+        self.say(*labelled(name, text))
 
     def machine(self, model: Any, device: torch.device, threads: Threads, scan: str | None) -> str:
         """Say what the run computes with; the precision of its training, in a word."""
@@ -91,7 +93,7 @@ class Progress:
         if found is None:
             return "float32"
         precision = str(found[0]).removeprefix("torch.")
-        self.say(labelled("", f"convolve in {precision}: {found[1]}"))
+        self.say(*labelled("", f"convolve in {precision}: {found[1]}"))
         return precision
 
     def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:
@@ -149,25 +151,25 @@ class Progress:
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
 
 
-def labelled(name: str, text: str, width: int = 80) -> str:
-    """`name` and `text` beside it, continued below itself where a line would be wider than a terminal usually is.
+def labelled(name: str, text: str, width: int = 80) -> list[str]:
+    """`name` and `text` beside it, continued in a line below where one would be wider than a terminal usually is.
 
     Breaks at spaces alone: what has none, as a path, stays whole to be copied.
     """
     lines, room = [""], width - _MARGIN
-    for word in text.split(" "):
+    for word in screen.plain(text, screen.encoding_of(sys.stderr)).split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if lines[-1] and cell_len(longer) > room:
             lines.append(word)
         else:
             lines[-1] = longer
-    return f"{name:<{_MARGIN}}" + f"\n{'':{_MARGIN}}".join(lines) if name else "\n".join(lines)
+    return [f"{'' if i else name:<{_MARGIN}}{line}" for i, line in enumerate(lines)] if name else lines
 
 
 def tell(**facts: object) -> None:
     """Facts by their names on stderr; see `labelled`."""
     for name, text in facts.items():
-        print(labelled(name, str(text)), file=sys.stderr)
+        screen.say(*labelled(name, str(text)))
 
 
 def duration(seconds: float) -> str:

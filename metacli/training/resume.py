@@ -38,7 +38,7 @@ def reopen(path: Path, recipe: Recipe) -> RunDir:
     """
     rundir, before = RunDir.reopen(path)
     if changed := _changes(before, recipe, "in the run", "now"):
-        raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
+        raise UsageError([f"{path} was made by another recipe", *changed], f"metacli train --resume {path}")
     return rundir
 
 
@@ -67,7 +67,7 @@ def restore(
     saved = checkpoint.load(rundir.last)
     if changed := _changes(saved.recipe, recipe, f"in {rundir.last.name}", "in recipe.yaml"):
         raise UsageError(
-            "\n".join([f"{rundir.last} was made by another recipe than recipe.yaml tells", *changed]),
+            [f"{rundir.last} was made by another recipe than recipe.yaml tells", *changed],
             "change recipe.yaml back, or start another run",
         )
     if saved.provenance is None and saved.recipe.task.name in DIVIDED_OTHERWISE:
@@ -77,7 +77,7 @@ def restore(
         )
     if saved.provenance and (changes := saved.provenance.changes(provenance)):
         raise UsageError(
-            "\n".join([f"{rundir.path}: the data have changed since the run began", *changes]),
+            [f"{rundir.path}: the data have changed since the run began", *changes],
             "bring the data back, or start a new run: this one would train on classes that it had held out",
         )
     saved.restore(model, optimizer)

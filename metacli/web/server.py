@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
-import sys
 import threading
 import warnings
 import webbrowser
 
 import metacli
+from metacli import screen
 from metacli.errors import MetacliError
 
 
@@ -51,7 +51,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         with warnings.catch_warnings(action="ignore"):  # that two examples are few
             trial()  # loads and compiles what the first answer would wait for
-            print(f"model   {learner.name}\nthreads {choose(wanted, trial)}", file=sys.stderr)
+            screen.say(f"model   {learner.name}", f"threads {choose(wanted, trial)}")
         token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{taken}/{token}/"
         settings = uvicorn.Config(
@@ -62,8 +62,8 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             ws="none",
             server_header=False,
         )
-        print(address, flush=True)
-        print("Ctrl-C ends it", file=sys.stderr)
+        screen.tell(address)
+        screen.say("Ctrl-C ends it")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):

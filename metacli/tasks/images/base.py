@@ -104,7 +104,7 @@ class Images(Tasks):
             raise UsageError(self._lacking[split][0], "give it classes, or ask for another split")
         faults = [fault for s in SPLITS if len(self.pools[s]) for fault in self._lacking[s]]
         hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
-        raise UsageError("too little data for these tasks:\n" + "\n".join(faults), hint)
+        raise UsageError(["too little data for these tasks:", *faults], hint)
 
     def augments(self, split: Split) -> bool:
         """Whether augmentation applies to a split."""

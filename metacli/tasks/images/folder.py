@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
+from metacli.config.base import PathText
 from metacli.errors import MetacliError
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
@@ -50,7 +51,7 @@ class Folder(Images):
         """
 
         name: Literal["folder"] = "folder"
-        root: str = Field(min_length=1)
+        root: PathText = Field(min_length=1)
         channels: Literal[1, 3] = 1
         invert: bool = False
         val_fraction: float = Field(0.15, gt=0, lt=1)
