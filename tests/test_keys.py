@@ -44,7 +44,7 @@ def test_every_key_has_a_meaning_a_type_and_a_range_where_it_has_one(name):
 @pytest.mark.parametrize("name", ALL)
 def test_defaults_are_those_of_the_config(name):
     config = section_of(name)[1]
-    given = {key.name: "x" for key in keys_of(config) if key.required}
+    given = {key.name: "/x" for key in keys_of(config) if key.required}
     values = flat(config.model_validate(given).model_dump())
     told = {key.name: key.default for key in keys_of(config) if key.type != "keys" and not key.required}
     assert told | given == values

@@ -14,7 +14,7 @@ from conftest import TINY
 from metacli import cli as command_line
 from metacli.config import yamlfile
 from metacli.errors import MetacliError
-from metacli.training import metrics
+from metacli.training import checkpoint, metrics
 from metacli.training.rundir import RunDir, refuse_taken
 
 
@@ -76,7 +76,7 @@ def without_recipe(run: Path) -> None:
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 1, "threads": []}\n'), "line 1: damaged"),
         (lambda run: (run / "metrics.jsonl").write_bytes(b"\x80\xff\n" * 9), "metrics.jsonl, line 1: damaged"),
         (lambda run: (run / "metrics.jsonl").write_text("[" * 100_000 + "\n"), "metrics.jsonl, line 1: damaged"),
-        (lambda run: ((run / "metrics.jsonl").unlink(), (run / "metrics.jsonl").mkdir()), "metrics.jsonl: Is a dir"),
+        (lambda run: ((run / "metrics.jsonl").unlink(), (run / "metrics.jsonl").mkdir()), "it is a folder"),
     ],
 )
 def test_a_damaged_run_is_not_gone_on_with(run, monkeypatch, capsys, damage, words):
@@ -107,18 +107,6 @@ def of_more_parameters(saved):
     saved["optimizer"]["state"][99] = saved["optimizer"]["state"][0]
 
 
-def of_other_parameters(saved):
-    saved["optimizer"]["param_groups"][0]["params"] = [1, 2]
-
-
-def of_other_settings(saved):
-    saved["optimizer"]["param_groups"][0]["betas"] = torch.ones(3)
-
-
-def without_groups(saved):
-    saved["optimizer"]["param_groups"] = 4
-
-
 def of_no_tensors(saved):
     saved["optimizer"]["state"][0]["exp_avg"] = "x"
 
@@ -135,15 +123,12 @@ def with_another_meter(saved):
     ("change", "words"),
     [
         (lacking, "no optimiser state"),
-        (of_another_optimiser, "another optimiser than adam"),
-        (of_other_sizes, "exp_avg of parameter 0 is not"),
-        (of_more_parameters, "of other parameters"),
-        (of_other_parameters, "of other parameters"),
-        (of_other_settings, "betas is tensor"),
-        (without_groups, "other groups"),
-        (of_no_tensors, "exp_avg of parameter 0 is not"),
-        (without_state, "no state"),
-        (with_another_meter, "since the last line of the log is damaged"),
+        (of_another_optimiser, "optimiser's state is not that of the recipe"),
+        (of_other_sizes, "optimiser's state is not that of the recipe"),
+        (of_more_parameters, "optimiser's state is not that of the recipe"),
+        (of_no_tensors, "optimiser's state is not that of the recipe"),
+        (without_state, "optimiser's state is not that of the recipe"),
+        (with_another_meter, "meter: Value error, should be rows of three numbers"),
     ],
 )
 def test_a_checkpoint_that_training_cannot_go_on_from(run, monkeypatch, capsys, change, words):
@@ -159,7 +144,7 @@ def rewritten(path: Path, change) -> None:
     """Change what a checkpoint holds."""
     saved = torch.load(path, weights_only=True)
     change(saved)
-    torch.save(saved, path)
+    checkpoint.write(path, saved)
 
 
 @pytest.mark.parametrize("missing", ["env.json", "metrics.jsonl", "best.pt", "last.pt"])

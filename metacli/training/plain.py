@@ -191,8 +191,6 @@ def _scalar(value: Any) -> Any:
     """A number or a text of a pickle, of a size that is any use."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise RefusedError("refused: it holds a number of more than 64 bits")
-    if isinstance(value, str):
-        value.encode()  # what is no text raises a ValueError
     return value
 
 
