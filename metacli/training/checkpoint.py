@@ -72,7 +72,10 @@ class Checkpoint:
             MetacliError: the file is not for resuming, or its parts do not fit those of the recipe.
         """
         if self.optimizer is None:
-            raise MetacliError(f"{self.path}: holds no optimiser state, so training cannot go on from it")
+            raise MetacliError(
+                f"{self.path}: holds no optimiser state, so training cannot go on from it",
+                "--init starts from its weights",
+            )
         with told_of(self.path):
             fitting.load_weights(model, self.model, self.recipe.model.name)
             fitting.load_optimizer(optimizer, self.optimizer, stepped(self.recipe.train))

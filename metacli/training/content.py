@@ -90,7 +90,9 @@ def checked(found: Any, sealed: bool) -> Content:
         content = Content.model_validate({key: value for key, value in found.items() if key in Content.model_fields})
     except ValidationError as e:
         wrong = [f"{'.'.join(map(str, p['loc']))[:80]}: {p['msg']}" for p in e.errors(include_url=False)[:10]]
-        raise RefusedError(["not a checkpoint of metacli:", *wrong]) from None
+        raise RefusedError(
+            ["not a checkpoint of metacli:", *wrong], "take another copy of it, or another checkpoint"
+        ) from None
     return content.model_copy(update={"recipe": _plain(content.recipe, [MOST], DEEPEST)})
 
 
