@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metacli import __version__, cli_own
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import MetacliError, ToldError, UsageError
+from metacli.machine import launch
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -39,10 +40,14 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _top(
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if ctx.invoked_subcommand not in ("train", "eval") and not launch.place().first:
+        raise typer.Exit  # of several processes, one is enough
 
 
 @app.command(
@@ -69,31 +74,42 @@ def train(
         raise UsageError(
             f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
         )
-    if recipe is None:
-        if resume is None:
-            raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    plan: recipes.Recipe | None = None
+    if recipe is None and resume is None:
+        raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    if not launch.place().first:
+        if dry_run:
+            raise typer.Exit  # one process tries it
+    elif recipe is not None:
+        plan = recipes.load(recipe, overrides)
+    elif resume is not None:
         from metacli.training.rundir import RunDir
 
         plan = RunDir.reopen(resume)[1]
-    else:
-        plan = recipes.load(recipe, overrides)
 
+    from metacli.machine import ranks
     from metacli.machine.runtime import choose_device
     from metacli.machine.threads import parse
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
 
     wanted = parse(threads)
-    chosen, reason = choose_device(device)
-    progress = Progress()
-    progress.tell("device", reason)
-    if dry_run:
+    if dry_run and plan:
         from metacli.show.dryrun import print_rehearsal
         from metacli.training.dryrun import rehearse
 
+        chosen, reason = choose_device(device)
+        progress = Progress()
+        progress.tell("device", reason)
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
-    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
+    everyone, chosen, reason = ranks.join(device)
+    progress = Progress(quiet=not everyone.first)
+    progress.tell("device", reason)
+    tree = everyone.tell(plan.as_dict() if plan else {})
+    plan = plan or recipes.from_dict(tree, "recipe")
+    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted, everyone)
+    everyone.leave()
     print_result(as_json, outcome.as_dict(), lambda _: print(outcome))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
     if outcome.code:
@@ -121,7 +137,8 @@ def evaluate(
     part = check_split(split)
     from tqdm import tqdm
 
-    from metacli.machine.runtime import choose_device, prepare
+    from metacli.machine import ranks
+    from metacli.machine.runtime import prepare
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
@@ -131,18 +148,24 @@ def evaluate(
     from metacli.training.progress import tell
     from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation
+    from metacli.training.shares import check_weights
     from metacli.training.trial import forward_pass
 
     wanted = parse(threads)
-    saved = checkpoints.load(weights.find(checkpoint))
-    recipe, distribution = tasks_for(saved, overrides or [], part)
-    prepare(recipe.seed)
-    chosen, reason = choose_device(device)
-    model = saved.build_model().to(chosen)
-    tell(device=reason, tasks=distribution.describe())
+    everyone, chosen, reason = ranks.join(device)
+    with everyone.local_first():
+        saved = checkpoints.load(weights.find(checkpoint))
+        recipe, distribution = tasks_for(saved, overrides or [], part)
+        prepare(recipe.seed)
+        model = saved.build_model().to(chosen)
+        tell(device=reason, tasks=distribution.describe())
+    check_weights(everyone, model)
     tell(threads=choose(wanted, forward_pass(model, distribution, part, chosen, tasks)))
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
+        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update, everyone)
+    everyone.leave()
+    if not everyone.first:
+        return
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split)
     print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
     if not overrides and (reason := keep_evaluation(saved.path, result)):
@@ -259,10 +282,14 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
+    here = launch.Place()
     try:
-        app(prog_name="metacli")
+        here = launch.place()
+        with launch.voice(here):
+            app(prog_name="metacli")
     except MetacliError as e:
-        print(f"error: {e.message}" + (f"\nhint: {e.hint}" if e.hint else ""), file=sys.stderr)
+        if not isinstance(e, ToldError):
+            launch.tell_error(e.message, e.hint, here)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

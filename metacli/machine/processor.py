@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from metacli.machine import launch
+
 _CGROUP = Path("/sys/fs/cgroup")
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
@@ -65,15 +67,18 @@ def cores() -> tuple[int, str]:
     """How many cores this process may use, and what sets the number.
 
     The least of: the cores that it may run on (affinity), the container's quota, rounded down, and `OMP_NUM_THREADS`.
-    At least 1.
+    Of several processes that train together on a machine each one has its part; torchrun sets an `OMP_NUM_THREADS` of
+    1 for them, whatever there is, which therefore does not count. At least 1.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     limits = [(len(affinity(0)) if affinity else os.cpu_count() or 1, "cores of this process")]
     if quota := _quota():
         limits.append((max(1, int(quota)), "cores by the container's quota"))
-    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
-        limits.append((max(1, int(os.environ["OMP_NUM_THREADS"])), "by OMP_NUM_THREADS"))
-    return min(limits, key=lambda limit: limit[0])
+    asked, together = os.environ.get("OMP_NUM_THREADS", ""), launch.place().local_size
+    if asked.isdecimal() and not (together > 1 and asked == "1"):
+        limits.append((max(1, int(asked)) * together, "by OMP_NUM_THREADS"))
+    count, limit = min(limits, key=lambda limit: limit[0])
+    return max(1, count // together), limit + (f", shared by {together} processes" if together > 1 else "")
 
 
 def _quota() -> float | None:

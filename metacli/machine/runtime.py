@@ -15,7 +15,7 @@ import torch
 
 from metacli import __version__
 from metacli.errors import UsageError
-from metacli.machine import processor
+from metacli.machine import launch, processor
 from metacli.machine.threads import Threads
 
 
@@ -88,7 +88,7 @@ def flushes_denormals() -> bool:
 
 
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
-    """What a result may depend on: versions, device, instructions, threads, precision and scan."""
+    """What a result may depend on: versions, device, instructions, threads, precision, scan and processes."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,
@@ -105,6 +105,8 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
         "threads_reason": threads.reason,
         "precision": precision,
         "scan": scan,
+        "processes": launch.place().size,
+        "launch": launch.identity(),
     }
 
 
@@ -115,13 +117,16 @@ class StopSignal:
 
     Signals are the main thread's: in another one it leaves them as they are.
 
+    Args:
+        twice: whether a second one stops at once. Not where torchrun passes on what its processes may have got already.
+
     Attributes:
         code: 0 while nobody asked, else the exit status, 130 (SIGINT), 143 (SIGTERM) or
             129 (SIGHUP).
     """
 
-    def __init__(self) -> None:
-        self.code = 0
+    def __init__(self, twice: bool = True) -> None:
+        self.code, self._twice = 0, twice
 
     def __enter__(self) -> StopSignal:
         numbers = stopping() if threading.current_thread() is threading.main_thread() else []
@@ -133,9 +138,9 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.code:
+        if self.code and self._twice:
             raise KeyboardInterrupt
-        self.code = 128 + number
+        self.code = self.code or 128 + number
 
 
 def stopping() -> list[signal.Signals]:

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from metacli.config.recipe import Recipe, from_dict, override
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.machine.ranks import ALONE, Ranks
 from metacli.registry import TASKS, build, resolve
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Metric
@@ -73,23 +75,27 @@ def evaluate(
     count: int,
     device: torch.device,
     advance: Callable[[int], object] = lambda n: None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """Score the first `count` episodes of a split, in eval mode (batch norm uses its running statistics).
 
     Args:
-        advance: called with the number of tasks done since the last call.
+        advance: called with the number of tasks done since the last call, in all processes.
+        ranks: the processes that share the tasks, chunk by chunk, so that the scores are those of one process, bit for
+            bit; each of them gets all.
     """
     model.eval()
-    index, classes, values = [], [], {}  # type: ignore[var-annotated]
-    for first in range(0, count, CHUNK):
+    done = []
+    for first in range(ranks.rank * CHUNK, count, ranks.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
-        for name, value in tasks.score(answer(model, episode), episode).items():
-            values.setdefault(name, []).append(value.cpu().double().numpy())
-        index.append(episode.index.cpu().numpy())
-        if episode.classes is not None:
-            classes += [tasks.class_names(row) for row in episode.classes.cpu()]
-        advance(len(episode))
-    return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()}, tasks.metrics[0])
+        scores = tasks.score(answer(model, episode), episode)
+        values = {name: value.cpu().double().numpy() for name, value in scores.items()}
+        classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
+        done.append((first, episode.index.cpu().numpy(), classes, values))
+        advance(min(ranks.size * CHUNK, count - first))
+    _, index, named, chunks = zip(*sorted(chain(*ranks.gather(done)), key=lambda chunk: chunk[0]), strict=True)
+    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return Scores(np.concatenate(index), list(chain(*named)), whole, tasks.metrics[0])
 
 
 def answer(model: Any, episode: Episode) -> Tensor:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.machine.threads import Pace
 from metacli.training import checkpoint
@@ -19,6 +17,7 @@ from metacli.training.parts import Parts, Update
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.rundir import RunDir
+from metacli.training.shares import check_weights
 
 
 class Journal:
@@ -26,6 +25,7 @@ class Journal:
 
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
+        rundir: None in a process that has another one write.
         best: the best validation score so far, None before the first.
 
     Raises:
@@ -36,7 +36,7 @@ class Journal:
         self,
         parts: Parts,
         provenance: Provenance,
-        rundir: RunDir,
+        rundir: RunDir | None,
         best: float | None,
         device: torch.device,
         progress: Progress,
@@ -46,12 +46,13 @@ class Journal:
         self._recipe, self._tasks, self._provenance = parts.recipe, parts.tasks, provenance
         self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
-        self._events = events(rundir) if parts.recipe.train.tensorboard else None
+        self._ranks = parts.ranks
+        self._events = events(rundir) if parts.recipe.train.tensorboard and rundir else None
         self._headline = parts.tasks.metrics[0]
         self._meter, self._began = Meter(self._headline.name), time.monotonic()
 
-    def note(self, step: int, episode: Episode, done: Update, last: bool) -> None:
-        """Take in what update `step` (from 1) was made of, and do what is due after it.
+    def note(self, step: int, done: Update, last: bool) -> None:
+        """Take in what update `step` (from 1) was made of, and do what is due after it, with the other processes.
 
         Args:
             step: updates of theta so far.
@@ -62,41 +63,55 @@ class Journal:
             MetacliError: a loss or a gradient is not finite, or a file cannot be written.
         """
         cfg = self._recipe.train
-        with torch.no_grad():
-            score = self._tasks.score(done.logits, episode)[self._headline.name].mean()
-            self._meter.add(done.loss, score, done.norm, cfg.batch)
+        self._meter.add(done.loss, done.score, done.norm, cfg.batch)
         save, validate = last or every(cfg.checkpoint_every, step), step == cfg.steps or every(cfg.eval_every, step)
         line = last or validate or every(cfg.log_every, step)
         self._progress.step()
         self._pace.review(self._progress.say)
         if not (line or save or self._progress.due()):
             return
-        means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
+        with self._ranks.alike():
+            means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
         self._progress.show(means, self._headline)
+        if validate or save:
+            check_weights(self._ranks, self._model)
         if validate:
             means["val"] = self._validate(step)
         if line:
             self._log(step, means)
         if save:
-            self._save(self._rundir.last, step, self._optimizer)
+            self._save("last", step, self._optimizer)
         if line:
             self._meter.take()
 
+    def rescue(self, step: int) -> None:
+        """Save the last whole step, where another process was lost in the next one.
+
+        On a GPU the step may still wait for that process: there the last checkpoint stands.
+        """
+        if self._device.type == "cpu":
+            self._save("last", step, self._optimizer)
+            self._progress.say(f"saved at step {step}")
+
     def _validate(self, step: int) -> dict[str, float]:
-        means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
+        count = self._recipe.train.eval_tasks
+        means = evaluate(self._model, self._tasks, "val", count, self._device, ranks=self._ranks).means()
         if self._headline.beats(means[self._headline.name], self.best):
             self.best = means[self._headline.name]
-            self._save(self._rundir.best, step)
+            self._save("best", step)
         self._progress.validated(step, means, self._tasks)
         return means
 
-    def _save(self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer)
+    def _save(self, which: Literal["last", "best"], step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
+        if self._rundir is not None:
+            path = getattr(self._rundir, which)
+            checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)
         record = {"step": step, "seconds": seconds, "lr": rate, "threads": self._pace.threads.count, **means}
-        self._rundir.log(record)
+        if self._rundir is not None:
+            self._rundir.log(record)
         if self._events:
             write_events(self._events, record)
 

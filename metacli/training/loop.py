@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from metacli.config.recipe import Recipe
-from metacli.episode import Episode
 from metacli.machine import threads
+from metacli.machine.ranks import ALONE, RankLostError, Ranks
 from metacli.machine.runtime import StopSignal, environment
 from metacli.training import sampler
 from metacli.training.journal import Journal
@@ -20,8 +20,9 @@ from metacli.training.optimiser import clip, learning_rate, objective, set_rate
 from metacli.training.parts import Parts, Update, assemble
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
-from metacli.training.resume import reopen, restore
+from metacli.training.resume import going_on, restore
 from metacli.training.rundir import RunDir
+from metacli.training.shares import Share, agree, nothing_if_lost, sum_gradients, tell_state
 from metacli.training.trial import training_step
 
 
@@ -63,52 +64,78 @@ def train(
     device: torch.device,
     progress: Progress,
     wanted_threads: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.
 
     Args:
+        run: where to write; where the torchrun that started this process has begun a run there (None: anywhere) before
+            it had to start its processes anew, that run goes on.
         wanted_threads: how many to compute with; None for as many as the run at `resume` began with, or else for as
             many as help.
+        ranks: the processes that train together; the first one reads and writes the run.
 
     Raises:
         UsageError: `run` exists, or `resume` was made by another recipe.
         MetacliError: the loss or the gradient is not finite, or a file cannot be written.
+        RankLostError: another process has ended; the first one has saved the steps before, where they are on the CPU.
     """
-    parts = assemble(recipe, device)
+    with ranks.local_first():
+        parts = assemble(recipe, device, ranks)
     tasks, model, optimizer, scan = parts.tasks, parts.model, parts.optimizer, parts.scan
     provenance = Provenance.of(tasks)
-    rundir = reopen(resume, recipe) if resume else None
+    ranks.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
+    own = ranks.share(recipe.train.batch)
+    before = ranks.first_does(lambda: going_on(run, resume, recipe))
     pace = threads.Pace(
-        wanted_threads, rundir.threads() if rundir else None, training_step(model, tasks, recipe, device)
+        wanted_threads, before.threads() if before else None, training_step(model, tasks, len(own), device)
     )
     precision = progress.machine(model, device, pace.threads, scan)
-    start, best = 0, None
-    if rundir:
-        start, best = restore(rundir, model, optimizer, provenance)
-    else:
-        rundir = RunDir.create(run, recipe, environment(device, pace.threads, precision, scan))
-    progress.begin(recipe, tasks, model, rundir.path, start)
-    began, cfg, step = time.monotonic(), recipe.train, start
-    episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, sampler.has_core(device, pace.threads.count))
+
+    def opened() -> tuple[RunDir, int, float | None]:
+        if before:
+            return before, *restore(before, model, optimizer, provenance)
+        return RunDir.create(run, recipe, environment(device, pace.threads, precision, scan)), 0, None
+
+    rundir, start, best = ranks.first_does(opened) or (None, 0, None)
+    path, start, best = ranks.tell((rundir.path if rundir else Path(), start, best))
+    tell_state(ranks, model, optimizer, device)
+    progress.begin(recipe, tasks, model, path, start)
+    began, cfg, step, code = time.monotonic(), recipe.train, start, 0
+    beside = sampler.has_core(device, pace.threads.count)
+    episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, beside, own)
     journal = Journal(parts, provenance, rundir, best, device, progress, pace)
-    with StopSignal() as stop, progress, closing(episodes):
-        while step < cfg.steps and not stop.code:
-            episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
-            done = update(parts, episode, step)  # 3 and 4: phi_i, the loss on D_test, theta
-            step += 1
-            journal.note(step, episode, done, last=step == cfg.steps or bool(stop.code))
-    return Outcome(rundir.path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, stop.code)
+    with StopSignal(twice=ranks.size == 1) as stop, progress, closing(episodes):
+        while step < cfg.steps and not code:
+            try:
+                share = agree(ranks, tasks, next(episodes), stop.code)  # 1 and 2: T_i ~ p(T), D_train and D_test
+                done = update(parts, share, step, device)  # 3 and 4: phi_i, the loss on D_test, theta
+            except RankLostError:
+                journal.rescue(step)
+                raise
+            step, code = step + 1, share.code
+            journal.note(step, done, last=step == cfg.steps or bool(code))
+    return Outcome(path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, code)
 
 
-def update(parts: Parts, episode: Episode, step: int) -> Update:
-    """Update number `step` (from 0) of theta by one batch of tasks."""
+def update(parts: Parts, share: Share, step: int, device: torch.device) -> Update:
+    """Update number `step` (from 0) of theta by one batch of tasks, of which this process has its share.
+
+    Raises:
+        RankLostError: another process has ended; the model is as it was before.
+    """
     tasks, model, optimizer, cfg = parts.tasks, parts.model, parts.optimizer, parts.recipe.train
     model.train()
     set_rate(optimizer, learning_rate(cfg, step))
-    logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
-    loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
-    optimizer.zero_grad(set_to_none=True)
-    objective(loss, episode, cfg).backward()
+    with nothing_if_lost(model, parts.ranks):
+        episode = share.episode.to(device)
+        logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
+        loss = tasks.loss(logits, episode) * share.of_loss  # sum_i L(phi_i, D_test)
+        optimizer.zero_grad(set_to_none=True)
+        objective(loss, share.weight, share.batch, cfg).backward()
+        with torch.no_grad():
+            score = tasks.score(logits, episode)[tasks.metrics[0].name].mean() * share.of_tasks
+        loss, score = sum_gradients(model, parts.ranks, torch.stack([loss.detach(), score]))
     norm = clip(model, cfg)
     optimizer.step()  # 4: theta
-    return Update(logits, loss, norm)
+    return Update(loss, score, norm)

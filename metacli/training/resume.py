@@ -10,6 +10,7 @@ from torch import nn
 from metacli.config.keys import flat
 from metacli.config.recipe import Recipe
 from metacli.errors import MetacliError, UsageError
+from metacli.machine import launch
 from metacli.training import checkpoint
 from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance
 from metacli.training.rundir import RunDir
@@ -27,6 +28,24 @@ def reopen(path: Path, recipe: Recipe) -> RunDir:
     if changed:
         raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
     return rundir
+
+
+def going_on(run: Path | None, resume: Path | None, recipe: Recipe) -> RunDir | None:
+    """The run at `resume`; or, where torchrun has had to start its processes anew, the one that they had begun.
+
+    Args:
+        run: where a new run would be written; None for anywhere.
+
+    Returns:
+        None for a new run.
+
+    Raises:
+        UsageError: see `reopen`.
+    """
+    if resume is None and (launched := launch.identity()):
+        places = [run] if run else sorted((Path("runs") / recipe.name).glob("*"), reverse=True)
+        resume = next((place for place in places if RunDir(place).launched_by() == launched), None)
+    return reopen(resume, recipe) if resume else None
 
 
 def restore(

@@ -92,6 +92,14 @@ class RunDir:
         records = self.metrics()
         return records[-1].get("threads") if records else None
 
+    def launched_by(self) -> str:
+        """The torchrun that the run was begun by, see `metacli.machine.launch.identity`; empty without."""
+        try:
+            found = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ""
+        return str(found.get("launch", "")) if isinstance(found, dict) else ""
+
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
