@@ -288,7 +288,7 @@ def main() -> None:
         with launch.voice(here):
             app(prog_name="metacli")
     except MetacliError as e:
-        if not isinstance(e, ToldError):
+        if not isinstance(e, ToldError) and not (isinstance(e, UsageError) and here.local_rank):  # alike on a machine
             launch.tell_error(e.message, e.hint, here)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
