@@ -96,7 +96,9 @@ def test_the_sum_is_that_of_a_sequence_mean_over_the_batch():
         for x, y in zip(x[asked].flatten().tolist(), y[asked].flatten().tolist(), strict=True)
     ]
     loss = tasks.loss(logits, episode)
-    assert objective(loss, tasks.weight(episode), len(episode), TrainConfig(loss="sum")).item() == pytest.approx(sum(bits) / 4, rel=1e-5)
+    assert objective(loss, tasks.weight(episode), len(episode), TrainConfig(loss="sum")).item() == pytest.approx(
+        sum(bits) / 4, rel=1e-5
+    )
     assert objective(loss, tasks.weight(episode), len(episode), TrainConfig()) is loss
 
 
@@ -105,4 +107,6 @@ def test_the_sum_without_a_mask_counts_every_label_character():
     tasks = build(TASKS, resolve(TASKS, "strokes", "task").Config(**keys), 0)
     episode = tasks.batch("train", 0, 2)
     loss = tasks.loss(torch.randn(2, 6, 3), episode)
-    assert objective(loss, tasks.weight(episode), len(episode), TrainConfig(loss="sum")).item() == pytest.approx(6 * loss.item(), rel=1e-6)
+    assert objective(loss, tasks.weight(episode), len(episode), TrainConfig(loss="sum")).item() == pytest.approx(
+        6 * loss.item(), rel=1e-6
+    )
