@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -137,7 +139,11 @@ class Ranks:
 
     def _join(self, backend: str) -> Ranks:
         with _answered():
-            torch.distributed.init_process_group(backend, timeout=ANSWER)
+            store, _, _ = next(torch.distributed.rendezvous("env://", self.rank, self.size, timeout=ANSWER))
+            store = torch.distributed.PrefixStore(meeting(store, self.rank, self.size), store)
+            torch.distributed.init_process_group(
+                backend, store=store, rank=self.rank, world_size=self.size, timeout=ANSWER
+            )
             self._patient = torch.distributed.new_group(backend="gloo", timeout=DATA)
         return self
 
@@ -170,6 +176,37 @@ def join(wanted: str) -> tuple[Ranks, torch.device, str]:
     torch.cuda.set_device(device)
     reason = f"cuda ({torch.cuda.get_device_name()}): one for each of {here.size} processes"
     return Ranks(here)._join("cpu:gloo,cuda:nccl"), device, reason
+
+
+def meeting(store: Any, rank: int, size: int) -> str:
+    """A word that these processes have in common, and those that were started before them had not.
+
+    torchrun keeps its store when it starts processes anew, with the addresses in it that the old ones left, so that new
+    ones would call the dead. How often it did so is no such word: each machine counts for itself.
+
+    Args:
+        store: of torch.distributed, which all of them reach.
+
+    Raises:
+        RuntimeError: not all of them come within ANSWER.
+    """
+    word, late = secrets.token_hex(8), time.monotonic() + ANSWER.total_seconds()
+    if rank:  # asks by a word that only who is alive now can answer, and says that it was told
+        store.set(f"metacli/ask/{rank}", word)
+        told: str = store.get(f"metacli/answer/{word}").decode()
+        store.set(f"metacli/told/{told}/{rank}", "")
+        return told
+    waiting = set(range(1, size))
+    while waiting:
+        if time.monotonic() > late:
+            raise RuntimeError(f"ranks {sorted(waiting)} did not come")
+        for other in list(waiting):
+            if store.check([f"metacli/told/{word}/{other}"]):
+                waiting.remove(other)
+            elif store.check([f"metacli/ask/{other}"]):  # it may be a dead one's, so ask again
+                store.set(f"metacli/answer/{store.get(f'metacli/ask/{other}').decode()}", word)
+        time.sleep(0.02)
+    return word
 
 
 @contextmanager
