@@ -20,6 +20,7 @@ from metacli.options import (
     SplitName,
     ThreadCount,
     check_split,
+    hushed,
     print_result,
 )
 from metacli.registry import MODELS
@@ -50,42 +51,50 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
     "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
+    context: typer.Context,
     recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
+    init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
+    if quiet:
+        context.with_resource(hushed())
     from metacli.config import recipe as recipes
+    from metacli.training.halt import Deadline
 
-    if resume and (run_dir or dry_run):
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir and --dry-run")
+    deadline = None if time_limit is None else Deadline(time_limit)  # from here on: all that comes first counts
+    if resume and (run_dir or dry_run or init):
+        raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
     if resume and recipe and "=" in recipe:
-        raise UsageError(
-            f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
-        )
-    if recipe is None:
-        if resume is None:
-            raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-        from metacli.training.rundir import RunDir
+        overrides, recipe = [recipe, *(overrides or [])], None
+    if resume:
+        from metacli.training.resume import going_on
 
-        plan = RunDir.reopen(resume)[1]
-    else:
+        plan = going_on(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
+    elif recipe:
         plan = recipes.load(recipe, overrides)
+    else:
+        raise UsageError("no recipe", "`metacli recipes` lists those that ship")
 
     from metacli.machine.runtime import choose_device
     from metacli.machine.threads import parse
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
+    from metacli.training.start import Start
 
     wanted = parse(threads)
     chosen, reason = choose_device(device)
-    progress = Progress()
+    progress = Progress(quiet)
+    start = None if init is None else Start.of(init, plan)
     progress.tell("device", reason)
     if dry_run:
         from metacli.show.dryrun import print_rehearsal
@@ -93,12 +102,16 @@ def train(
 
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
-    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
+    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted, start, deadline)
     print_result(as_json, outcome.as_dict(), lambda _: print(outcome))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
-    if outcome.code:
-        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
+    if not outcome.finished or outcome.code:
+        progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
+        progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
         raise typer.Exit(outcome.code)
+    if outcome.stopped:
+        progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
+        progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
     progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 

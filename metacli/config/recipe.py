@@ -40,6 +40,7 @@ class TrainConfig(BaseConfig):
         clip_value: largest absolute value of a gradient element; 0 for none.
         eval_every: steps between validations on held-out classes; 0 for one at the end.
         eval_tasks: tasks of each validation.
+        patience: validations without a new best that end the run before its last step; 0 for no such end.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         log_every: steps between the lines of metrics.jsonl.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
@@ -61,6 +62,7 @@ class TrainConfig(BaseConfig):
     clip_value: float = Field(0.0, ge=0)
     eval_every: int = Field(500, ge=0)
     eval_tasks: int = Field(200, ge=1, le=1_000_000)
+    patience: int = Field(0, ge=0)
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
     scan: Literal["auto", "plain", "fast"] = "auto"

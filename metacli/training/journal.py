@@ -13,6 +13,7 @@ from metacli.errors import MetacliError
 from metacli.machine.threads import Pace
 from metacli.training import checkpoint
 from metacli.training.evaluation import evaluate
+from metacli.training.halt import Patience
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
 from metacli.training.parts import Parts, Update
@@ -27,6 +28,9 @@ class Journal:
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
         best: the best validation score so far, None before the first.
+
+    Attributes:
+        patience: with validations that are no better than those before.
 
     Raises:
         MetacliError: the recipe asks for TensorBoard, which is not installed.
@@ -48,6 +52,7 @@ class Journal:
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
         self._events = events(rundir) if parts.recipe.train.tensorboard else None
         self._headline = parts.tasks.metrics[0]
+        self.patience = Patience(parts.recipe.train.patience, self._headline, rundir.metrics())
         self._meter, self._began = Meter(self._headline.name), time.monotonic()
 
     def note(self, step: int, episode: Episode, done: Update, last: bool) -> None:
@@ -75,6 +80,7 @@ class Journal:
         self._progress.show(means, self._headline)
         if validate:
             means["val"] = self._validate(step)
+            save = save or bool(self.patience.over)
         if line:
             self._log(step, means)
         if save:
@@ -87,6 +93,7 @@ class Journal:
         if self._headline.beats(means[self._headline.name], self.best):
             self.best = means[self._headline.name]
             self._save(self._rundir.best, step)
+        self.patience.count(means[self._headline.name])
         self._progress.validated(step, means, self._tasks)
         return means
 

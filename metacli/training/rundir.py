@@ -42,12 +42,7 @@ class RunDir:
         refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            for name, text in (
-                ("env.json", json.dumps(environment, indent=2) + "\n"),
-                ("recipe.yaml", yamlfile.dump(recipe.as_dict())),
-            ):
-                with atomic_write(path / name) as part:
-                    part.write_text(text, encoding="utf-8")
+            cls(path)._keep(environment, recipe)
         except OSError as e:
             raise MetacliError(
                 f"cannot write the run directory {path}: {e.strerror}", "choose one: --run-dir"
@@ -86,6 +81,45 @@ class RunDir:
             except json.JSONDecodeError:
                 break
         return records
+
+    def environment(self) -> dict[str, Any]:
+        """What env.json tells; empty where there is none.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        path = self.path / "env.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            pass
+        raise UsageError(f"{path}: damaged: no JSON object", "bring it back, or take it away: a run goes on without it")
+
+    def change(self, recipe: Recipe, told: dict[str, Any]) -> None:
+        """Go by a changed recipe from now on, and tell of it under `changes` in env.json.
+
+        Raises:
+            MetacliError: it cannot be written; the run is then as it was, but for that line.
+        """
+        found = self.environment()
+        earlier = found.get("changes", [])
+        found["changes"] = earlier if earlier[-1:] == [told] else [*earlier, told]  # a crash may have come between
+        try:
+            self._keep(found, recipe)
+        except OSError as e:
+            raise MetacliError(f"cannot change the run {self.path}: {e.strerror}", "free some space") from None
+
+    def _keep(self, environment: dict[str, Any], recipe: Recipe) -> None:
+        for name, text in (
+            ("env.json", json.dumps(environment, indent=2) + "\n"),
+            ("recipe.yaml", yamlfile.dump(recipe.as_dict())),  # the last: it makes the folder a run
+        ):
+            with atomic_write(self.path / name) as part:
+                part.write_text(text, encoding="utf-8", newline="\n")
 
     def threads(self) -> int | None:
         """How many the run computed with lately; None before its first line of metrics.jsonl."""
