@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from metacli import __version__, cli_own
 from metacli.errors import MetacliError, UsageError
+from metacli.machine import system
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -280,8 +280,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        if not system.reader_gone(e):
+            raise
+        system.drop_output()
         raise SystemExit(1) from None
 
 

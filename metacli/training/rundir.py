@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class RunDir:
         if path is None:
             stamp = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
             path, twin = stamp, 2
-            while path.exists():
+            while os.path.exists(path):
                 path, twin = stamp.with_name(f"{stamp.name}-{twin}"), twin + 1
         refuse_taken(path)
         try:
@@ -57,14 +58,14 @@ class RunDir:
             UsageError: it is no run directory.
         """
         file = path / "recipe.yaml"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
         return cls(path), from_dict(yamlfile.parse(file.read_text(encoding="utf-8"), str(file)), str(file))
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         try:
-            with open(self._metrics, "a", encoding="utf-8") as file:
+            with open(self._metrics, "a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as e:
             raise MetacliError(
@@ -130,12 +131,12 @@ class RunDir:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
         with atomic_write(self._metrics) as part:
-            part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+            part.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8", newline="\n")
 
 
 def refuse_taken(path: Path) -> None:
     """Raise a UsageError where something stands at a path, but for an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.exists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
 
 
@@ -165,7 +166,7 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         pass
     try:
         with atomic_write(path) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
         return f"cannot write {path}: {e.strerror}"
     return ""
