@@ -27,10 +27,10 @@ from metacli.training import checkpoint, loop, weights
 from metacli.training.evaluation import Scores, check_answerable, check_spec, tasks_for
 from metacli.training.evaluation import evaluate as run_evaluation
 from metacli.training.halt import Deadline
+from metacli.training.initial import Initial
 from metacli.training.loop import Outcome
 from metacli.training.progress import Progress
-from metacli.training.resume import going_on
-from metacli.training.start import Start
+from metacli.training.resume import next_recipe
 
 AnyRecipe = Recipe | str | PathLike[str] | dict[str, Any]
 AnyModel = MetaLearner | str | PathLike[str]
@@ -132,7 +132,7 @@ def train(
     deadline = None if time_limit is None else Deadline(str(time_limit))
     if resume is not None:
         given = None if recipe is None else load_recipe(recipe, *overrides)
-        plan = going_on(Path(resume), given, list(overrides))
+        plan = next_recipe(Path(resume), given, list(overrides))
     elif recipe is not None:
         plan = load_recipe(recipe, *overrides)
     else:
@@ -142,7 +142,7 @@ def train(
     progress.tell("device", reason)
     folder, before = (None if path is None else Path(path) for path in (run_dir, resume))
     with preserved():
-        start = None if init is None else Start.of(Path(init), plan)
+        start = None if init is None else Initial.of(Path(init), plan)
         outcome = loop.train(plan, folder, before, chosen, progress, parse(str(threads)), start, deadline)
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")

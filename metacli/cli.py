@@ -77,9 +77,9 @@ def train(
     if resume and recipe and "=" in recipe:
         overrides, recipe = [recipe, *(overrides or [])], None
     if resume:
-        from metacli.training.resume import going_on
+        from metacli.training.resume import next_recipe
 
-        plan = going_on(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
+        plan = next_recipe(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
     elif recipe:
         plan = recipes.load(recipe, overrides)
     else:
@@ -87,14 +87,14 @@ def train(
 
     from metacli.machine.runtime import choose_device
     from metacli.machine.threads import parse
+    from metacli.training.initial import Initial
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
-    from metacli.training.start import Start
 
     wanted = parse(threads)
     chosen, reason = choose_device(device)
     progress = Progress(quiet)
-    start = None if init is None else Start.of(init, plan)
+    start = None if init is None else Initial.of(init, plan)
     progress.tell("device", reason)
     if dry_run:
         from metacli.show.dryrun import print_rehearsal

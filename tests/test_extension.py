@@ -15,7 +15,7 @@ from metacli.training.extension import replanned
 from metacli.training.loop import train
 from metacli.training.optimiser import learning_rate
 from metacli.training.progress import Progress
-from metacli.training.resume import going_on
+from metacli.training.resume import next_recipe
 from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def with_train(recipe, **keys):
 def test_an_extended_run_is_one_that_was_as_long_from_its_beginning(tmp_path, tiny):
     run(with_train(tiny, steps=12), tmp_path / "long")
     run(tiny, tmp_path / "short")
-    longer = going_on(tmp_path / "short", None, ["train.steps=12"])
+    longer = next_recipe(tmp_path / "short", None, ["train.steps=12"])
     assert run(longer, tmp_path / "short", resume=True).step == 12
     for name in ("last.pt", "best.pt"):
         one, two = checkpoint.load(tmp_path / "long" / name), checkpoint.load(tmp_path / "short" / name)
@@ -47,14 +47,14 @@ def test_an_extended_run_is_one_that_was_as_long_from_its_beginning(tmp_path, ti
     assert (tmp_path / "long/recipe.yaml").read_bytes() == (tmp_path / "short/recipe.yaml").read_bytes()
     told = json.loads((tmp_path / "short" / "env.json").read_text())["changes"]
     assert told == [{"step": 6, "keys": {"train.steps": [6, 12]}, "lr": [1e-3, 1e-3]}]
-    again = run(going_on(tmp_path / "short", None, []), tmp_path / "short", resume=True)
+    again = run(next_recipe(tmp_path / "short", None, []), tmp_path / "short", resume=True)
     assert (again.step, again.finished) == (12, True)
 
 
 def test_a_cosine_goes_on_by_the_new_length_and_says_so(tmp_path, tiny, capsys):
     cosine = with_train(tiny, schedule="cosine")
     run(cosine, tmp_path / "r")
-    longer = going_on(tmp_path / "r", None, ["train.steps=12"])
+    longer = next_recipe(tmp_path / "r", None, ["train.steps=12"])
     train(longer, None, tmp_path / "r", CPU, Progress(), 1)
     told = capsys.readouterr().err
     assert "changed train.steps from 6 to 12" in told
@@ -78,7 +78,7 @@ def test_a_crash_between_the_two_files_is_told_of_once(tmp_path, tiny, monkeypat
 def test_an_unfinished_run_can_be_shortened_to_what_is_done(tmp_path, tiny):
     run(tiny, tmp_path / "r")
     RunDir(tmp_path / "r").change(with_train(tiny, steps=60), {})  # as a run of 60 steps that was stopped at 6
-    outcome = run(going_on(tmp_path / "r", None, ["train.steps=6"]), tmp_path / "r", resume=True)
+    outcome = run(next_recipe(tmp_path / "r", None, ["train.steps=6"]), tmp_path / "r", resume=True)
     assert (outcome.step, outcome.finished, outcome.stopped) == (6, True, "")
 
 

@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +105,27 @@ def test_names_that_are_none(name):
 def test_without_a_home_folder(monkeypatch):
     assert system.at_home("~/x") == Path.home() / "x"
     assert system.at_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+
+
+def test_a_cache_without_a_home_folder(tmp_path):
+    """The environment of a container whose user is in no list of users."""
+    script = (
+        "import os, pathlib; os.path.expanduser = lambda path: path\n"
+        "import numpy as np\n"
+        "from metacli.machine import cache\n"
+        "made = cache.arrays('a', lambda: {'x': np.arange(3)})\n"
+        "again = cache.arrays('a', lambda: 1 / 0)\n"
+        "print(cache.folder(), made['x'].tolist() == again['x'].tolist())"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("METACLI_CACHE", "XDG_CACHE_HOME")}
+    env |= {"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    place, same = done.stdout.split()
+    assert (Path(place).parent, same) == (tmp_path, "True")
+    assert list(tmp_path.iterdir()) == [], "nothing is left, neither there nor here"
 
 
 def test_signals_that_there_are_not(monkeypatch):

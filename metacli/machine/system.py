@@ -5,12 +5,16 @@ No other module asks which system this is, but for two that read the system's ow
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,17 @@ def is_device(name: str) -> bool:
 def at_home(path: str | os.PathLike[str]) -> Path:
     """A path with its `~` as the home folder; as it is where there is no such home, as `Path.expanduser` is not."""
     return Path(os.path.expanduser(path))
+
+
+@cache
+def passing_folder() -> Path:
+    """A new folder of this process alone, which is gone at its end: for what belongs in a home folder, without one.
+
+    Not a folder of a known name among everybody's temporary files: what others had put there would be believed.
+    """
+    path = Path(tempfile.mkdtemp(prefix="metacli-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def stop_signals() -> list[signal.Signals]:

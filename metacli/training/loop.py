@@ -17,6 +17,7 @@ from metacli.machine.runtime import StopSignal, environment
 from metacli.training import checkpoint, sampler
 from metacli.training.extension import extend
 from metacli.training.halt import Deadline, halt
+from metacli.training.initial import Initial
 from metacli.training.journal import Journal
 from metacli.training.optimiser import clip, learning_rate, objective, set_rate
 from metacli.training.parts import Parts, Update, assemble
@@ -24,7 +25,6 @@ from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.resume import reopen, restore
 from metacli.training.rundir import RunDir
-from metacli.training.start import Start
 from metacli.training.trial import training_step
 
 
@@ -70,7 +70,7 @@ def train(
     device: torch.device,
     progress: Progress,
     wanted_threads: int | None = None,
-    init: Start | None = None,
+    init: Initial | None = None,
     deadline: Deadline | None = None,
 ) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.

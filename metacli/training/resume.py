@@ -29,7 +29,7 @@ def reopen(path: Path, recipe: Recipe) -> RunDir:
     return rundir
 
 
-def going_on(path: Path, recipe: Recipe | None, overrides: list[str]) -> Recipe:
+def next_recipe(path: Path, recipe: Recipe | None, overrides: list[str]) -> Recipe:
     """The recipe that the run at `path` goes on by: its own, with keys changed that may change on the way.
 
     Args:

@@ -20,7 +20,7 @@ from metacli.training.provenance import Provenance, check_held_out
 
 
 @dataclass(frozen=True)
-class Start:
+class Initial:
     """A checkpoint to begin from.
 
     Attributes:
@@ -32,7 +32,7 @@ class Start:
     sha256: str
 
     @classmethod
-    def of(cls, source: str | Path, recipe: Recipe) -> Start:
+    def of(cls, source: str | Path, recipe: Recipe) -> Initial:
         """That of a checkpoint file, a run directory or a shipped name, for a run by a recipe.
 
         Raises:

@@ -17,17 +17,17 @@ from metacli.errors import UsageError
 from metacli.training import checkpoint
 from metacli.training.evaluation import tasks_for
 from metacli.training.halt import Deadline
+from metacli.training.initial import Initial
 from metacli.training.loop import train
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
 from metacli.training.rundir import RunDir
-from metacli.training.start import Start
 
 CPU = torch.device("cpu")
 
 
 def run(recipe, path, init=None, resume=False):
-    start = None if init is None else Start.of(init, recipe)
+    start = None if init is None else Initial.of(init, recipe)
     return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1, start)
 
 
