@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+from metacli import cli as command_line
 from metacli.errors import UsageError
 from metacli.tasks.metrics import Metric
 from metacli.training import checkpoint, journal
@@ -83,7 +85,8 @@ def test_time_that_is_over_stops_and_saves_and_the_run_ends_the_same(tmp_path, t
     assert checkpoint.load(tmp_path / "cut" / "last.pt").step == 4
     outcome = run(tiny, tmp_path / "cut", resume=True, deadline=After(0))
     assert outcome.step == 5, "a step at least, so that repeated calls come to an end"
-    assert run(tiny, tmp_path / "cut", resume=True, deadline=After(1)).finished, "the last step is no early end"
+    outcome = run(tiny, tmp_path / "cut", resume=True, deadline=After(1))
+    assert (outcome.step, outcome.finished, outcome.stopped) == (6, True, ""), "the last step is no early end"
     one, two = (checkpoint.load(tmp_path / name / "last.pt").model for name in ("whole", "cut"))
     assert all(torch.equal(one[k], two[k]) for k in one)
 
@@ -151,6 +154,12 @@ def test_through_the_command_line(cli, tiny_file, tmp_path):
     quiet = cli("train", "--resume", "r", f"train.steps={done + 2}", "--quiet")
     assert (quiet.returncode, quiet.stderr) == (0, "")
     assert f"step {done + 2}" in quiet.stdout
-    wrong = cli("train", "--resume", "r", "--time-limit", "soon", "--quiet")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.startswith("error: --time-limit 'soon'")
+
+
+def test_an_error_is_told_however_quiet(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["metacli", "train", "smoke", "--time-limit", "soon", "--quiet"])
+    with pytest.raises(SystemExit) as e:
+        command_line.main()
+    streams = capsys.readouterr()
+    assert (e.value.code, streams.out) == (2, "")
+    assert streams.err.startswith("error: --time-limit 'soon'")

@@ -179,12 +179,8 @@ def test_in_python(tmp_path, tiny):
     assert not Deadline("1h").over()
 
 
-def test_through_the_command_line(cli, tiny_file, tmp_path):
+def test_through_the_command_line(cli, tiny_file):
     assert cli("train", tiny_file, "--run-dir", "first").returncode == 0
     begun = cli("train", tiny_file, "--run-dir", "second", "--init", "first")
     assert begun.returncode == 0, begun.stderr
     assert "init    first/best.pt" in begun.stderr
-    wrong = cli("train", tiny_file, "model.hidden=9", "--run-dir", "third", "--init", "first")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "model.hidden: 8 there, 9 in the recipe" in wrong.stderr
-    assert not (tmp_path / "third").exists()

@@ -117,8 +117,10 @@ def train(
             step += 1
             code, halted = halt(stop, deadline)  # asked once a step: what comes while books are kept is for the next
             journal.note(step, episode, done, last=step == cfg.steps or bool(halted))
-            halted = halted or journal.patience.over
+            halted = journal.patience.over or halted
     finished = step == cfg.steps or bool(journal.patience.over)
+    if step == cfg.steps and not code:
+        halted = ""  # what would have ended it came too late
     seconds = time.monotonic() - began
     return Outcome(rundir.path, step, tasks.metrics[0].name, journal.best, seconds, code, halted, finished)
 

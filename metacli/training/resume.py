@@ -78,9 +78,10 @@ def restore(
     """
     if not rundir.last.is_file():
         if init := rundir.environment().get("init"):
+            file = init.get("path") if isinstance(init, dict) else init
             raise UsageError(
                 f"{rundir.path}: ended before the weights that it was to begin from were saved",
-                f"start it anew, with --init {init.get('path')}",
+                f"start it anew, with --init {file}",
             )
         rundir.rewind(0)
         return Restored(0, None, provenance)

@@ -108,6 +108,7 @@ class RunDir:
         """
         found = self.environment()
         earlier = found.get("changes", [])
+        earlier = earlier if isinstance(earlier, list) else [earlier]
         found["changes"] = earlier if earlier[-1:] == [told] else [*earlier, told]  # a crash may have come between
         try:
             self._keep(found, recipe)
