@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from metacli import __version__, cli_own
 from metacli.errors import MetacliError, ToldError, UsageError
-from metacli.machine import launch
+from metacli.machine import launch, system
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -21,6 +20,7 @@ from metacli.options import (
     SplitName,
     ThreadCount,
     check_split,
+    hushed,
     print_result,
 )
 from metacli.registry import MODELS
@@ -55,41 +55,48 @@ def _top(
     "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
+    context: typer.Context,
     recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
+    init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
+    if quiet:
+        context.with_resource(hushed())
     from metacli.config import recipe as recipes
+    from metacli.training.halt import Deadline
 
-    if resume and (run_dir or dry_run):
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir and --dry-run")
+    deadline = None if time_limit is None else Deadline(time_limit)  # from here on: all that comes first counts
+    if resume and (run_dir or dry_run or init):
+        raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
     if resume and recipe and "=" in recipe:
-        raise UsageError(
-            f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
-        )
-    plan: recipes.Recipe | None = None
-    if recipe is None and resume is None:
+        overrides, recipe = [recipe, *(overrides or [])], None
+    if not (recipe or resume):
         raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    plan: recipes.Recipe | None = None
     if not launch.place().first:
         if dry_run:
             raise typer.Exit  # one process tries it
-    elif recipe is not None:
-        plan = recipes.load(recipe, overrides)
-    elif resume is not None:
-        from metacli.training.rundir import RunDir
+    elif resume:
+        from metacli.training.resume import next_recipe
 
-        plan = RunDir.reopen(resume)[1]
+        plan = next_recipe(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
+    elif recipe:
+        plan = recipes.load(recipe, overrides)
 
     from metacli.machine import ranks
     from metacli.machine.runtime import choose_device
     from metacli.machine.threads import parse
+    from metacli.training.initial import Initial
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
 
@@ -99,22 +106,29 @@ def train(
         from metacli.training.dryrun import rehearse
 
         chosen, reason = choose_device(device)
-        progress = Progress()
+        progress = Progress(quiet)
+        if init is not None:
+            Initial.of(init, plan)
         progress.tell("device", reason)
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
     everyone, chosen, reason = ranks.join(device)
-    progress = Progress(quiet=not everyone.first)
+    progress = Progress(quiet or not everyone.first)
     progress.tell("device", reason)
     tree = everyone.tell(plan.as_dict() if plan else {})
-    plan = plan or recipes.from_dict(tree, "recipe")
-    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted, everyone)
+    planned = plan or recipes.from_dict(tree, "recipe")
+    start = None if init is None else everyone.first_does(lambda: Initial.of(init, planned))
+    outcome = run_training(planned, run_dir, resume, chosen, progress, wanted, start, deadline, everyone)
     everyone.leave()
     print_result(as_json, outcome.as_dict(), lambda _: print(outcome))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
-    if outcome.code:
-        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
+    if not outcome.finished or outcome.code:
+        progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
+        progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
         raise typer.Exit(outcome.code)
+    if outcome.stopped:
+        progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
+        progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
     progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 
@@ -294,8 +308,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        if not system.reader_gone(e):
+            raise
+        system.drop_output()
         raise SystemExit(1) from None
 
 

@@ -133,7 +133,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
         DIES=f"0:1:3:{signal.SIGTERM:d}:parent",
     )  # fmt: skip
     assert done.returncode != 0
-    assert "saved; go on with: metacli train --resume asked" in done.stderr
+    assert "by a signal, saved\ngo on with: metacli train --resume asked" in done.stderr
     step = torch.load(folder / "asked" / "last.pt", weights_only=True)["step"]
     assert 3 <= step < 100_000
     assert records(folder / "asked")[-1]["step"] == step

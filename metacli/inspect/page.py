@@ -46,7 +46,7 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     page = text["page.html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
     page = page.replace("__CSS__", text["page.css"]).replace("__JS__", script).replace("__DATA__", data)
     with atomic_output(path) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(page, encoding="utf-8", newline="\n")
 
 
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:

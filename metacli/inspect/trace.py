@@ -192,7 +192,7 @@ def save_json(path: str | Path, trace: MemoryTrace) -> None:
     arrays, about = _all(trace)
     plain = {name: _rounded(values) for name, values in arrays.items()}
     with atomic_output(path) as part:
-        part.write_text(json.dumps({"about": about, "arrays": plain}, allow_nan=False), encoding="utf-8")
+        part.write_text(json.dumps({"about": about, "arrays": plain}, allow_nan=False), "utf-8", newline="\n")
 
 
 def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -12,14 +12,24 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from metacli.machine import system
 from metacli.machine.files import atomic_write
 
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
 
 
 def folder() -> Path:
-    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory."""
-    return Path(os.environ.get("METACLI_CACHE") or platformdirs.user_cache_dir("metacli"))
+    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory.
+
+    Who has no home folder, as in some containers, has none of these; then it is one of this process alone.
+    """
+    if named := os.environ.get("METACLI_CACHE"):
+        return Path(named)
+    try:
+        usual = Path(platformdirs.user_cache_dir("metacli"))
+    except RuntimeError:  # older versions of it give a path that begins with `~`
+        return system.passing_folder()
+    return usual if usual.is_absolute() else system.passing_folder()
 
 
 def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

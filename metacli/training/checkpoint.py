@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def load(path: str | Path) -> Checkpoint:
             other than tensors and builtins.
     """
     file = file_of(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise MetacliError(
             f"no checkpoint at {file}", "give a .pt file or a run directory, as printed by `metacli train`"
         )
@@ -133,7 +134,7 @@ def load(path: str | Path) -> Checkpoint:
 def file_of(path: str | Path) -> Path:
     """The checkpoint file itself: of a run directory its best one, or else its last."""
     file = Path(path)
-    if not file.is_dir():
+    if not os.path.isdir(file):
         return file
     return next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")
 

@@ -144,20 +144,24 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
 def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
     """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
     check_compatible(checkpoint.recipe, tasks)
-    if tasks.config.name == checkpoint.recipe.task.name:  # other tasks have other classes, and may not be here at all
-        check_held_out(trained_classes(checkpoint), tasks, split)
+    for task, classes in trained_classes(checkpoint):
+        if task == tasks.config.name:  # other tasks have other classes, and may not be here at all
+            check_held_out(classes, tasks, split)
 
 
-def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """What a checkpoint was trained on: classes with marks, as it says, or else as its recipe divides them."""
+def trained_classes(checkpoint: Checkpoint) -> list[tuple[str, dict[str, list[str]]]]:
+    """What a checkpoint's weights were trained on, of this run and of those that it began from: names of tasks, each
+    with its training classes and their marks, as the file says, or else as its recipe divides them.
+    """
     if checkpoint.provenance:
-        return checkpoint.provenance.classes["train"]
+        own = (checkpoint.recipe.task.name, checkpoint.provenance.classes["train"])
+        return [own, *checkpoint.provenance.before]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
         said = "does not say which classes it was trained on: some of these may be among them"
         print(f"warning: {checkpoint.path} {said}", file=sys.stderr)
-        return {}
+        return []
     before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
-    return before.class_marks("train")
+    return [(checkpoint.recipe.task.name, before.class_marks("train"))]
 
 
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:

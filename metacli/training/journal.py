@@ -11,6 +11,7 @@ from metacli.errors import MetacliError
 from metacli.machine.threads import Pace
 from metacli.training import checkpoint
 from metacli.training.evaluation import evaluate
+from metacli.training.halt import Patience
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
 from metacli.training.parts import Parts, Update
@@ -27,6 +28,9 @@ class Journal:
         parts: what is trained; its recipe says when to log, to validate and to save.
         rundir: None in a process that has another one write.
         best: the best validation score so far, None before the first.
+
+    Attributes:
+        patience: with validations that are no better than those before.
 
     Raises:
         MetacliError: the recipe asks for TensorBoard, which is not installed.
@@ -49,6 +53,8 @@ class Journal:
         self._ranks = parts.ranks
         self._events = events(rundir) if parts.recipe.train.tensorboard and rundir else None
         self._headline = parts.tasks.metrics[0]
+        log = [record for record in rundir.metrics() if "val" in record] if rundir else []
+        self.patience = Patience(parts.recipe.train.patience, self._headline, parts.ranks.tell(log))
         self._meter, self._began = Meter(self._headline.name), time.monotonic()
 
     def note(self, step: int, done: Update, last: bool) -> None:
@@ -77,6 +83,7 @@ class Journal:
             check_weights(self._ranks, self._model)
         if validate:
             means["val"] = self._validate(step)
+            save = save or bool(self.patience.over)
         if line:
             self._log(step, means)
         if save:
@@ -95,10 +102,12 @@ class Journal:
 
     def _validate(self, step: int) -> dict[str, float]:
         count = self._recipe.train.eval_tasks
-        means = evaluate(self._model, self._tasks, "val", count, self._device, ranks=self._ranks).means()
+        scores = evaluate(self._model, self._tasks, "val", count, self._device, ranks=self._ranks)
+        means = self._ranks.tell(scores.means())  # whether patience is over must be the same in all
         if self._headline.beats(means[self._headline.name], self.best):
             self.best = means[self._headline.name]
             self._save("best", step)
+        self.patience.count(means[self._headline.name])
         self._progress.validated(step, means, self._tasks)
         return means
 

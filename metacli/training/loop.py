@@ -14,13 +14,16 @@ from metacli.config.recipe import Recipe
 from metacli.machine import threads
 from metacli.machine.ranks import ALONE, RankLostError, Ranks
 from metacli.machine.runtime import StopSignal, environment
-from metacli.training import sampler
+from metacli.training import checkpoint, sampler
+from metacli.training.extension import extend
+from metacli.training.halt import Deadline, halt, why
+from metacli.training.initial import Initial
 from metacli.training.journal import Journal
 from metacli.training.optimiser import clip, learning_rate, objective, set_rate
 from metacli.training.parts import Parts, Update, assemble
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
-from metacli.training.resume import going_on, restore
+from metacli.training.resume import Restored, going_on, restore
 from metacli.training.rundir import RunDir
 from metacli.training.shares import Share, agree, nothing_if_lost, sum_gradients, tell_state
 from metacli.training.trial import training_step
@@ -36,7 +39,9 @@ class Outcome:
         metric: the name of the validation score that ranks checkpoints.
         best: its best value.
         seconds: time spent in this call.
-        code: 0, or 130 or 143 after a signal.
+        code: 0, or 130, 143 or 129 after a signal.
+        stopped: why before its last step, in words; empty where it was not.
+        finished: whether no step is left to take: the last was taken, or `train.patience` is over.
     """
 
     run: Path
@@ -45,11 +50,13 @@ class Outcome:
     best: float | None
     seconds: float
     code: int
+    stopped: str = ""
+    finished: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """What `train` prints, as plain values."""
         kept = {"metric": self.metric, "best": self.best, "seconds": round(self.seconds, 1)}
-        return {"run_dir": str(self.run), "step": self.step, **kept}
+        return {"run_dir": str(self.run), "step": self.step, **kept, "stopped": self.stopped or None}
 
     def __str__(self) -> str:
         """What `train` prints, in lines."""
@@ -64,6 +71,8 @@ def train(
     device: torch.device,
     progress: Progress,
     wanted_threads: int | None = None,
+    init: Initial | None = None,
+    deadline: Deadline | None = None,
     ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.
@@ -73,10 +82,12 @@ def train(
             it had to start its processes anew, that run goes on.
         wanted_threads: how many to compute with; None for as many as the run at `resume` began with, or else for as
             many as help.
+        init: the weights that a new run begins from, which the first process must have; None for those of its seed.
+        deadline: a moment after which the run stops, after a step at least; the first process's decides.
         ranks: the processes that train together; the first one reads and writes the run.
 
     Raises:
-        UsageError: `run` exists, or `resume` was made by another recipe.
+        UsageError: `run` exists, `resume` was made by another recipe, or `init` does not fit.
         MetacliError: the loss or the gradient is not finite, or a file cannot be written.
         RankLostError: another process has ended; the first one has saved the steps before, where they are on the CPU.
     """
@@ -92,30 +103,48 @@ def train(
     )
     precision = progress.machine(model, device, pace.threads, scan)
 
-    def opened() -> tuple[RunDir, int, float | None]:
-        if before:
-            return before, *restore(before, model, optimizer, provenance)
-        return RunDir.create(run, recipe, environment(device, pace.threads, precision, scan)), 0, None
+    def opened() -> tuple[RunDir, Restored]:
+        if before and (before.last.is_file() or not init):
+            found = restore(before, recipe, model, optimizer, provenance)
+            extend(before, recipe, found.step, progress.tell)
+            return before, found
+        known = init.load_into(model, tasks, provenance) if init else provenance
+        begun = {"init": init.as_dict()} if init else {}
+        told = environment(device, pace.threads, precision, scan) | begun
+        rundir = before or RunDir.create(run, recipe, told)  # before: lost by torchrun before the first save
+        if init:  # from here on the run needs that file no more
+            progress.tell("init", str(init))
+            checkpoint.save(rundir.last, recipe, 0, None, model, known, optimizer)
+        return rundir, Restored(0, None, known)
 
-    rundir, start, best = ranks.first_does(opened) or (None, 0, None)
-    path, start, best = ranks.tell((rundir.path if rundir else Path(), start, best))
+    rundir, found = ranks.first_does(opened) or (None, Restored(0, None, provenance))
+    path, (start, best, provenance) = ranks.tell((rundir.path if rundir else Path(), found))
     tell_state(ranks, model, optimizer, device)
     progress.begin(recipe, tasks, model, path, start)
-    began, cfg, step, code = time.monotonic(), recipe.train, start, 0
+    began, cfg, step = time.monotonic(), recipe.train, start
     beside = sampler.has_core(device, pace.threads.count)
     episodes = sampler.batches(tasks, cfg.batch, start, cfg.steps, device, beside, own)
     journal = Journal(parts, provenance, rundir, best, device, progress, pace)
+    code, halted = 0, journal.patience.over
     with StopSignal(twice=ranks.size == 1) as stop, progress, closing(episodes):
-        while step < cfg.steps and not code:
+        while step < cfg.steps and not halted:
             try:
-                share = agree(ranks, tasks, next(episodes), stop.code)  # 1 and 2: T_i ~ p(T), D_train and D_test
+                episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
+                asked = halt(stop, deadline if ranks.first else None)  # once a step: what comes later is for the next
+                share = agree(ranks, tasks, episode, asked)
                 done = update(parts, share, step, device)  # 3 and 4: phi_i, the loss on D_test, theta
             except RankLostError:
                 journal.rescue(step)
                 raise
-            step, code = step + 1, share.code
-            journal.note(step, done, last=step == cfg.steps or bool(code))
-    return Outcome(path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, code)
+            step += 1
+            code, halted = why(share.halt, deadline)
+            journal.note(step, done, last=step == cfg.steps or bool(halted))
+            halted = journal.patience.over or halted
+    finished = step == cfg.steps or bool(journal.patience.over)
+    if step == cfg.steps and not code:
+        halted = ""  # what would have ended it came too late
+    seconds = time.monotonic() - began
+    return Outcome(path, step, tasks.metrics[0].name, journal.best, seconds, code, halted, finished)
 
 
 def update(parts: Parts, share: Share, step: int, device: torch.device) -> Update:

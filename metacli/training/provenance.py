@@ -30,10 +30,13 @@ class Provenance:
     Attributes:
         classes: by split, then by name, the marks of each class; empty for tasks without classes.
         digest: SHA-256, hexadecimal; changes with any class, mark or pixel.
+        before: what the weights had been trained on when the run began from those of another one, and that one from
+            others: names of tasks, each with its training classes by name.
     """
 
     classes: dict[str, dict[str, list[str]]]
     digest: str
+    before: tuple[tuple[str, dict[str, list[str]]], ...] = ()
 
     @classmethod
     def of(cls, tasks: Tasks) -> Provenance:
@@ -59,14 +62,15 @@ class Provenance:
 
     def packed(self) -> Tensor:
         """(n,) uint8: compressed JSON."""
-        text = json.dumps({"classes": self.classes, "digest": self.digest})
+        text = json.dumps({"classes": self.classes, "digest": self.digest, "before": self.before})
         return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> Provenance:
         """The same back from `packed`."""
         found: Any = json.loads(zlib.decompress(bytes(packed.tolist())))
-        return cls(found["classes"], found["digest"])
+        before = tuple((task, classes) for task, classes in found.get("before", ()))
+        return cls(found["classes"], found["digest"], before)
 
 
 NO_CLASSES = Provenance({split: {} for split in SPLITS}, "")  # of tasks that are generated

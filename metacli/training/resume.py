@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from metacli.config.keys import flat
 from metacli.config.recipe import Recipe
 from metacli.errors import MetacliError, UsageError
 from metacli.machine import launch
 from metacli.training import checkpoint
+from metacli.training.extension import FREE, changes, replanned
 from metacli.training.provenance import DIVIDED_OTHERWISE, Provenance
 from metacli.training.rundir import RunDir
 
 
 def reopen(path: Path, recipe: Recipe) -> RunDir:
-    """The run directory at `path`, if the same recipe made it.
+    """The run directory at `path`, if the same recipe made it, but for keys that may change on the way.
 
     Raises:
         UsageError: it is no run directory, or the recipe differs; names every key that does.
     """
     rundir, before = RunDir.reopen(path)
-    old, new = flat(before.as_dict()), flat(recipe.as_dict())
-    changed = [f"{k}: {old.get(k)} in the run, {new.get(k)} now" for k in sorted(old | new) if old.get(k) != new.get(k)]
-    if changed:
+    if changed := [line for key, line in changes(before, recipe).items() if key not in FREE]:
         raise UsageError("\n".join([f"{path} was made by another recipe", *changed]), f"metacli train --resume {path}")
     return rundir
 
@@ -48,22 +48,67 @@ def going_on(run: Path | None, resume: Path | None, recipe: Recipe) -> RunDir | 
     return reopen(resume, recipe) if resume else None
 
 
-def restore(
-    rundir: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: Provenance
-) -> tuple[int, float | None]:
-    """Load the run's last checkpoint into model and optimiser: (step, best score). Without one: from the start.
+def next_recipe(path: Path, recipe: Recipe | None, overrides: list[str]) -> Recipe:
+    """The recipe that the run at `path` goes on by: its own, with keys changed that may change on the way.
 
     Args:
+        recipe: one that was given for it and is to be the same, were it in the number of steps; None for its own.
+        overrides: KEY=VALUE to change in its own.
+
+    Raises:
+        UsageError: it is no run directory, the recipe differs, or a key cannot change any more; names every such key.
+    """
+    before = RunDir.reopen(path)[1]
+    if recipe is None:
+        return replanned(before, overrides, str(path))
+    if changed := changes(before, recipe):
+        hint = f"leave the recipe out: metacli train --resume {path}, with train.steps=N to change its length"
+        raise UsageError("\n".join([f"{path} was made by another recipe", *changed.values()]), hint)
+    return recipe
+
+
+class Restored(NamedTuple):
+    """Where a run goes on.
+
+    Attributes:
+        step: updates of theta so far.
+        best: the best validation score so far, None before the first.
+        provenance: the classes of its tasks and of the weights that it began from.
+    """
+
+    step: int
+    best: float | None
+    provenance: Provenance
+
+
+def restore(
+    rundir: RunDir, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: Provenance
+) -> Restored:
+    """Load the run's last checkpoint into model and optimiser. Without one: from the start.
+
+    Args:
+        recipe: by which the run goes on.
         provenance: that of the tasks as they are now.
 
     Raises:
-        UsageError: the data are no longer those that the run was trained on.
+        UsageError: the data are no longer those that the run was trained on, more steps are done than the recipe has,
+            or the weights that it was to begin from were not saved yet.
         MetacliError: the checkpoint cannot be read.
     """
     if not rundir.last.is_file():
+        if init := rundir.environment().get("init"):
+            file = init.get("path") if isinstance(init, dict) else init
+            raise UsageError(
+                f"{rundir.path}: ended before the weights that it was to begin from were saved",
+                f"start it anew, with --init {file}",
+            )
         rundir.rewind(0)
-        return 0, None
+        return Restored(0, None, provenance)
     saved = checkpoint.load(rundir.last)
+    if saved.step > recipe.train.steps:
+        raise UsageError(
+            f"train.steps: {recipe.train.steps:,} in all, but {saved.step:,} are done", "name as many or more"
+        )
     if saved.provenance is None and saved.recipe.task.name in DIVIDED_OTHERWISE:
         raise UsageError(
             f"{rundir.path}: the run began before {saved.recipe.task.name} divided its classes as it does now",
@@ -81,4 +126,5 @@ def restore(
     if saved.random is not None:
         checkpoint.set_random_states(saved.random)
     rundir.rewind(saved.step)
-    return saved.step, saved.best
+    before = saved.provenance.before if saved.provenance else ()
+    return Restored(saved.step, saved.best, replace(provenance, before=before))

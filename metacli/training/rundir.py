@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,12 @@ class RunDir:
         if path is None:
             stamp = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
             path, twin = stamp, 2
-            while path.exists():
+            while os.path.exists(path):
                 path, twin = stamp.with_name(f"{stamp.name}-{twin}"), twin + 1
         refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            for name, text in (
-                ("env.json", json.dumps(environment, indent=2) + "\n"),
-                ("recipe.yaml", yamlfile.dump(recipe.as_dict())),
-            ):
-                with atomic_write(path / name) as part:
-                    part.write_text(text, encoding="utf-8")
+            cls(path)._keep(environment, recipe)
         except OSError as e:
             raise MetacliError(
                 f"cannot write the run directory {path}: {e.strerror}", "choose one: --run-dir"
@@ -62,14 +58,14 @@ class RunDir:
             UsageError: it is no run directory.
         """
         file = path / "recipe.yaml"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
         return cls(path), from_dict(yamlfile.parse(file.read_text(encoding="utf-8"), str(file)), str(file))
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         try:
-            with open(self._metrics, "a", encoding="utf-8") as file:
+            with open(self._metrics, "a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as e:
             raise MetacliError(
@@ -86,6 +82,46 @@ class RunDir:
             except json.JSONDecodeError:
                 break
         return records
+
+    def environment(self) -> dict[str, Any]:
+        """What env.json tells; empty where there is none.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        path = self.path / "env.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            pass
+        raise UsageError(f"{path}: damaged: no JSON object", "bring it back, or take it away: a run goes on without it")
+
+    def change(self, recipe: Recipe, told: dict[str, Any]) -> None:
+        """Go by a changed recipe from now on, and tell of it under `changes` in env.json.
+
+        Raises:
+            MetacliError: it cannot be written; the run is then as it was, but for that line.
+        """
+        found = self.environment()
+        earlier = found.get("changes", [])
+        earlier = earlier if isinstance(earlier, list) else [earlier]
+        found["changes"] = earlier if earlier[-1:] == [told] else [*earlier, told]  # a crash may have come between
+        try:
+            self._keep(found, recipe)
+        except OSError as e:
+            raise MetacliError(f"cannot change the run {self.path}: {e.strerror}", "free some space") from None
+
+    def _keep(self, environment: dict[str, Any], recipe: Recipe) -> None:
+        for name, text in (
+            ("env.json", json.dumps(environment, indent=2) + "\n"),
+            ("recipe.yaml", yamlfile.dump(recipe.as_dict())),  # the last: it makes the folder a run
+        ):
+            with atomic_write(self.path / name) as part:
+                part.write_text(text, encoding="utf-8", newline="\n")
 
     def threads(self) -> int | None:
         """How many the run computed with lately; None before its first line of metrics.jsonl."""
@@ -104,12 +140,12 @@ class RunDir:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
         with atomic_write(self._metrics) as part:
-            part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+            part.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8", newline="\n")
 
 
 def refuse_taken(path: Path) -> None:
     """Raise a UsageError where something stands at a path, but for an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.exists(path) and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
 
 
@@ -139,7 +175,7 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         pass
     try:
         with atomic_write(path) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
         return f"cannot write {path}: {e.strerror}"
     return ""

@@ -30,7 +30,7 @@ class Share(NamedTuple):
         of_tasks: what part of its tasks they are.
         weight: of the whole batch, see `Tasks.weight`.
         batch: how many tasks it has.
-        code: 0, or the exit status that a signal to any of the processes asks for.
+        halt: whether to stop after this step, as of any of the processes; see `metacli.training.halt.halt`.
     """
 
     episode: Episode
@@ -38,7 +38,7 @@ class Share(NamedTuple):
     of_tasks: float
     weight: int
     batch: int
-    code: int
+    halt: int
 
 
 def check_batch(recipe: Recipe, ranks: Ranks) -> None:
@@ -47,21 +47,21 @@ def check_batch(recipe: Recipe, ranks: Ranks) -> None:
         raise UsageError(f"train.batch: {recipe.train.batch} tasks for {ranks.size} processes", "start fewer of them")
 
 
-def agree(ranks: Ranks, tasks: Tasks, episode: Episode, code: int) -> Share:
+def agree(ranks: Ranks, tasks: Tasks, episode: Episode, halt: int) -> Share:
     """What the processes must know of each other's tasks before a step.
 
     Args:
         episode: this process's tasks, on the CPU, where it costs nothing to look at them.
-        code: the exit status that a signal to this process asks for; 0 without.
+        halt: whether this process is to stop after the step; 0 if not.
 
     Raises:
         RankLostError: another process has ended.
     """
     weight, here = tasks.weight(episode), len(episode)
-    table = ranks.table([code, episode.x_train.shape[1], episode.x_test.shape[1], weight, here])
-    codes, learnt, asked, weights, counts = zip(*table, strict=True)
+    table = ranks.table([halt, episode.x_train.shape[1], episode.x_test.shape[1], weight, here])
+    halts, learnt, asked, weights, counts = zip(*table, strict=True)
     whole, batch = sum(weights), sum(counts)
-    return Share(padded(episode, max(learnt), max(asked)), weight / whole, here / batch, whole, batch, max(codes))
+    return Share(padded(episode, max(learnt), max(asked)), weight / whole, here / batch, whole, batch, max(halts))
 
 
 def padded(episode: Episode, learnt: int, asked: int) -> Episode:

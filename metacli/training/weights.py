@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from metacli.errors import UsageError
+from metacli.machine import system
 from metacli.registry import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -23,9 +25,10 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: neither is there.
     """
-    path = Path(name_or_path).expanduser()
-    if path.exists() or str(name_or_path) not in names():
-        if not path.exists() and not path.suffix and len(path.parts) == 1:
+    path = system.at_home(name_or_path)
+    there = os.path.exists(path)
+    if there or str(name_or_path) not in names():
+        if not there and not path.suffix and len(path.parts) == 1:
             near = did_you_mean(str(name_or_path), names())
             hint = f"shipped: {', '.join(names()) or 'none'}; or give a .pt file or a run directory"
             raise UsageError(f"no checkpoint {str(name_or_path)!r}{near}", hint)

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
-from metacli.machine import cache
+from metacli.machine import cache, system
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import prepare
 from metacli.tasks.images.archive import read_image
@@ -88,7 +88,7 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(Path(self.config.root).expanduser())
+        classes = listed(system.at_home(self.config.root))
         c = self.config
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         contents = iter(content for _, content in files)
@@ -144,7 +144,7 @@ def listed(root: Path) -> dict[str, list[Path]]:
     if not os.path.isdir(root):
         raise MetacliError(f"root: {root} is not a folder", "name a folder with one directory per class")
     classes: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
+    for path in sorted(root.rglob("*"), key=lambda p: p.parts):  # Windows would order paths whatever their case
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.parent != root:
             classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
     if not classes:
