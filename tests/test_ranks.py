@@ -139,6 +139,42 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
     assert records(folder / "asked")[-1]["step"] == step
 
 
+def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder):
+    keys = ("train.steps=1000000", "train.eval_every=0")
+    done = torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "timed", "--time-limit", "1s", "--init", "one")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("by the time limit of 1s, saved\ngo on with: metacli train --resume timed") == 1
+    assert done.stderr.count("init    one/best.pt") == 1
+    step = torch.load(folder / "timed" / "last.pt", weights_only=True)["step"]
+    longer = torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")
+    assert longer.returncode == 0, longer.stderr
+    assert f"step {step + 2}" in longer.stdout
+    assert longer.stdout.count("run timed") == 1
+    assert "changed" not in longer.stderr
+    assert RunDir(folder / "timed").environment()["changes"][0]["keys"] == {"train.steps": [1_000_000, step + 2]}
+
+
+def test_patience_ends_all_after_the_same_step(folder):
+    keys = ("train.steps=1000", "train.eval_every=1", "train.checkpoint_every=0", "train.lr=1e-9", "train.patience=2")
+    done = torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "patient")
+    assert done.returncode == 0, done.stderr
+    step = torch.load(folder / "patient" / "last.pt", weights_only=True)["step"]
+    scores = [record["val"]["accuracy"] for record in records(folder / "patient")]
+    assert 3 <= step == len(scores) == scores.index(max(scores)) + 3
+    ended = f"stopped at step {step} for 2 validations without a better val"
+    assert done.stderr.count(ended) == 1
+    again = torchrun(folder, 2, "train", "--resume", "patient")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count(ended) == 1, "all know it from the first one's log"
+
+
+def test_weights_to_begin_from_that_do_not_fit_end_all_with_one_word(folder):
+    done = torchrun(folder, 2, "train", "r.yaml", "model.hidden=9", "--run-dir", "misfit", "--init", "one")
+    assert done.returncode != 0
+    assert done.stderr.count("model.hidden: 8 there, 9 in the recipe") == 1
+    assert not (folder / "misfit").exists()
+
+
 def test_other_verbs_are_for_the_first_process(cli):
     alone = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     first, second = (cli("recipes", "smoke", RANK=rank, LOCAL_RANK=rank, **alone) for rank in "01")
