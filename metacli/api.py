@@ -26,9 +26,11 @@ from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.training import checkpoint, loop, weights
 from metacli.training.evaluation import Scores, check_answerable, check_spec, tasks_for
 from metacli.training.evaluation import evaluate as run_evaluation
+from metacli.training.halt import Deadline
+from metacli.training.initial import Initial
 from metacli.training.loop import Outcome
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
+from metacli.training.resume import next_recipe
 
 AnyRecipe = Recipe | str | PathLike[str] | dict[str, Any]
 AnyModel = MetaLearner | str | PathLike[str]
@@ -96,6 +98,8 @@ def train(
     *overrides: str,
     run_dir: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
+    init: str | PathLike[str] | None = None,
+    time_limit: float | str | None = None,
     device: str = "auto",
     threads: int | Literal["auto"] = "auto",
     quiet: bool = False,
@@ -106,9 +110,13 @@ def train(
 
     Args:
         recipe: see `load_recipe`; None to go on with `resume` by its own.
-        overrides: see `load_recipe`.
+        overrides: see `load_recipe`; of `resume` by its own recipe those that may change on the way, `train.steps`
+            for one.
         run_dir: where to write, a folder that is not there yet; None for runs/<recipe>/<time>-seed<n>.
         resume: a run directory to go on with.
+        init: a checkpoint file, a run directory or a shipped name, whose weights a new run begins from.
+        time_limit: seconds, or words such as `2h` or `1h30m`, after which the run stops and is saved; what is returned
+            then has `finished` False.
         device: auto, cpu, cuda, cuda:N or mps.
         threads: how many to compute with; auto for as many as help.
         quiet: whether nothing is told on stderr.
@@ -119,10 +127,14 @@ def train(
     """
     if resume is not None and run_dir is not None:
         raise TypeError("resume goes on in its own run directory: leave out run_dir")
-    if recipe is not None:
+    if resume is not None and init is not None:
+        raise TypeError("resume goes on from the run's own weights: leave out init")
+    deadline = None if time_limit is None else Deadline(str(time_limit))
+    if resume is not None:
+        given = None if recipe is None else load_recipe(recipe, *overrides)
+        plan = next_recipe(Path(resume), given, list(overrides))
+    elif recipe is not None:
         plan = load_recipe(recipe, *overrides)
-    elif resume is not None:
-        plan = RunDir.reopen(Path(resume))[1]
     else:
         raise TypeError("give a recipe, or a run directory to go on with: resume=...")
     chosen, reason = choose_device(device)
@@ -130,7 +142,8 @@ def train(
     progress.tell("device", reason)
     folder, before = (None if path is None else Path(path) for path in (run_dir, resume))
     with preserved():
-        outcome = loop.train(plan, folder, before, chosen, progress, parse(str(threads)))
+        start = None if init is None else Initial.of(Path(init), plan)
+        outcome = loop.train(plan, folder, before, chosen, progress, parse(str(threads)), start, deadline)
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")
         raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)

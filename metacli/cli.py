@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from metacli import __version__, cli_own, screen
-from metacli.errors import MetacliError, UsageError
-from metacli.machine import memory, stdout
+from metacli.errors import MetacliError, ToldError, UsageError
+from metacli.machine import launch, memory, stdout, system
 from metacli.options import (
     AsJson,
     CheckpointPath,
@@ -20,6 +20,7 @@ from metacli.options import (
     SplitName,
     ThreadCount,
     check_split,
+    hushed,
     print_result,
 )
 from metacli.registry import MODELS
@@ -39,10 +40,14 @@ WrongWords: Any = typer.BadParameter.__base__  # what typer raises for words tha
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _top(
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if ctx.invoked_subcommand not in ("train", "eval") and not launch.place().first:
+        raise typer.Exit  # of several processes, one is enough
 
 
 @app.command(
@@ -50,55 +55,80 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
     "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
+    context: typer.Context,
     recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
+    init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a meta-learner by a recipe."""
+    if quiet:
+        context.with_resource(hushed())
     from metacli.config import recipe as recipes
+    from metacli.training.halt import Deadline
 
-    if resume and (run_dir or dry_run):
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir and --dry-run")
+    deadline = None if time_limit is None else Deadline(time_limit)  # from here on: all that comes first counts
+    if resume and (run_dir or dry_run or init):
+        raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
     if resume and recipe and "=" in recipe:
-        raise UsageError(
-            f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
-        )
-    if recipe is None:
-        if resume is None:
-            raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-        from metacli.training.rundir import RunDir
+        overrides, recipe = [recipe, *(overrides or [])], None
+    if not (recipe or resume):
+        raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    plan: recipes.Recipe | None = None
+    if not launch.place().first:
+        if dry_run:
+            raise typer.Exit  # one process tries it
+    elif resume:
+        from metacli.training.resume import next_recipe
 
-        plan = RunDir.reopen(resume)[1]
-    else:
+        plan = next_recipe(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
+    elif recipe:
         plan = recipes.load(recipe, overrides)
 
+    from metacli.machine import ranks
     from metacli.machine.runtime import choose_device
     from metacli.machine.threads import parse
+    from metacli.training.initial import Initial
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
 
     wanted = parse(threads)
-    chosen, reason = choose_device(device)
-    progress = Progress()
-    progress.tell("device", reason)
-    if dry_run:
+    if dry_run and plan:
         from metacli.show.dryrun import print_rehearsal
         from metacli.training.dryrun import rehearse
 
+        chosen, reason = choose_device(device)
+        progress = Progress(quiet)
+        if init is not None:
+            Initial.of(init, plan)
+        progress.tell("device", reason)
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
-    outcome = run_training(plan, run_dir, resume, chosen, progress, wanted)
+    everyone, chosen, reason = ranks.join(device)
+    progress = Progress(quiet or not everyone.first)
+    progress.tell("device", reason)
+    tree = everyone.tell(plan.as_dict() if plan else {})
+    planned = plan or recipes.from_dict(tree, "recipe")
+    start = None if init is None else everyone.first_does(lambda: Initial.of(init, planned))
+    outcome = run_training(planned, run_dir, resume, chosen, progress, wanted, start, deadline, everyone)
+    everyone.leave()
     print_result(as_json, outcome.as_dict(), lambda _: screen.tell(*outcome.lines()))
     needed = "".join(f" --plugin {source}" for source in plugin or [])
-    if outcome.code:
-        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli train --resume {outcome.run}{needed}")
+    if not outcome.finished or outcome.code:
+        progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
+        progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
         raise typer.Exit(outcome.code)
+    if outcome.stopped:
+        progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
+        progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
     progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 
@@ -121,7 +151,8 @@ def evaluate(
     part = check_split(split)
     from tqdm import tqdm
 
-    from metacli.machine.runtime import choose_device, environment, prepare
+    from metacli.machine import ranks
+    from metacli.machine.runtime import environment, prepare
     from metacli.machine.threads import choose, parse
     from metacli.show.results import print_evaluation
     from metacli.training import checkpoint as checkpoints
@@ -131,20 +162,26 @@ def evaluate(
     from metacli.training.progress import tell
     from metacli.training.results import summary
     from metacli.training.rundir import keep_evaluation
+    from metacli.training.shares import check_weights
     from metacli.training.trial import forward_pass
 
     wanted = parse(threads)
-    saved = checkpoints.load(weights.find(checkpoint))
-    recipe, distribution = tasks_for(saved, overrides or [], part)
-    prepare(recipe.seed)
-    chosen, reason = choose_device(device)
-    model = saved.build_model().to(chosen)
-    tell(device=reason, tasks=distribution.describe())
+    everyone, chosen, reason = ranks.join(device)
+    with everyone.local_first():
+        saved = checkpoints.load(weights.find(checkpoint))
+        recipe, distribution = tasks_for(saved, overrides or [], part)
+        prepare(recipe.seed)
+        model = saved.build_model().to(chosen)
+        tell(device=reason, tasks=distribution.describe())
+    check_weights(everyone, model)
     used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
     tell(threads=used)
     forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)
     with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update)
+        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update, everyone)
+    everyone.leave()
+    if not everyone.first:
+        return
     place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
     result = summary(scores, recipe, distribution, str(saved.path), saved.step, split, place)
     if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
@@ -263,21 +300,26 @@ app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open
 def main() -> None:
     """The entry point: runs a verb and turns expected errors into `error:` and `hint:` and an exit status."""
     screen.prepare()
+    here = launch.Place()
     try:
-        with stdout.written(), memory.explained():
+        here = launch.place()
+        with launch.voice(here), stdout.written(), memory.explained():
             code = app(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except WrongWords as e:
-        if said := e.format_message():  # nothing where the help is shown instead
+        if (said := e.format_message()) and not here.local_rank:  # nothing where the help is shown instead
             screen.say(*UsageError(said, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
         raise SystemExit(e.exit_code) from None
     except MetacliError as e:
-        screen.say(*e.lines)
+        if not isinstance(e, ToldError) and not (isinstance(e, UsageError) and here.local_rank):  # alike on a machine
+            launch.tell_error(e, here)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
         screen.say("interrupted")
         raise SystemExit(130) from None
-    except BrokenPipeError:
+    except OSError as e:
+        if not system.reader_gone(e):
+            raise
         raise SystemExit(1) from None
 
 

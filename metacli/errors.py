@@ -33,3 +33,14 @@ class UsageError(MetacliError):
 
     def __init__(self, message: str | Sequence[str], hint: str | Sequence[str] = ""):
         super().__init__(message, hint, code=2)
+
+
+class ToldError(MetacliError):
+    """A failure that another process of the same training tells; this one ends without a word.
+
+    Args:
+        code: exit status.
+    """
+
+    def __init__(self, code: int):
+        super().__init__("told by another process", code=code)

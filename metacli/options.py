@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -11,7 +13,7 @@ from metacli import screen
 from metacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -42,6 +44,13 @@ Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", callback=_import_plugins, help="A file or module of yours to import; repeatable."),
 ]
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing reaches stderr meanwhile; an error that comes out is told after it."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def check_split(split: str) -> Split:

@@ -7,6 +7,7 @@ because a recipe or a checkpoint names it.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 import zlib
@@ -35,7 +36,7 @@ def load(source: str | Path) -> None:
     Raises:
         UsageError: there is none, or its import fails; names the line.
     """
-    name, path = str(source), Path(source).expanduser()
+    name, path = str(source), Path(os.path.expanduser(source))
     if path.suffix == ".py" or path.name != name:
         _load_file(name, path)
         return
@@ -44,7 +45,7 @@ def load(source: str | Path) -> None:
 
 
 def _load_file(name: str, path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"plugin {name!r}: no such file", "a Python file, or the name of a module")
     path = path.resolve()
     called = f"metacli_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"

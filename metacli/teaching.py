@@ -81,7 +81,7 @@ def trained(path: Path) -> Trained:
         UsageError: it was not trained on N-way K-shot tasks.
     """
     file = checkpoint.file_of(path)
-    stamp = os.stat(file) if file.is_file() else None
+    stamp = os.stat(file) if os.path.isfile(file) else None
     return _trained(file, stamp and (stamp.st_mtime_ns, stamp.st_size, stamp.st_ino))
 
 

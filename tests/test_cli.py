@@ -94,10 +94,25 @@ def test_a_run_that_ignores_hangups_goes_on(tiny_file, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_keys_cannot_change_a_run_that_is_resumed(monkeypatch, capsys):
-    code, _, err = inside(monkeypatch, capsys, "train", "--resume", "r", "train.steps=200")
+def test_few_keys_can_change_a_run_that_is_resumed(tiny_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert inside(monkeypatch, capsys, "train", tiny_file, "--run-dir", "r")[0] == 0
+    before = {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir()}
+    for keys, words in (
+        (["train.lr=1", "train.steps=8", "seed=4"], "seed: 3 in the run, 4 now\ntrain.lr: 0.001 in the run, 1.0 now"),
+        (["train.eval_tasks=7"], "train.eval_tasks: 5 in the run, 7 now"),
+        (["train.steps=5"], "train.steps: 5 in all, but 6 are done"),
+        (["train.step=8"], "did you mean 'steps'"),
+        (["train.steps=8", "--init", "r"], "leave out --run-dir, --dry-run and --init"),
+    ):
+        code, out, err = inside(monkeypatch, capsys, "train", "--resume", "r", *keys)
+        assert (code, out) == (2, "")
+        assert words in err
+    code, _, err = inside(monkeypatch, capsys, "train", tiny_file, "train.steps=8", "--resume", "r")
     assert code == 2
-    assert "goes on by the run's own recipe" in err
+    assert "train.steps: 6 in the run, 8 now" in err
+    assert "leave the recipe out" in err
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir()}
 
 
 @pytest.mark.parametrize("name", ["../../../x", "a/b", "x" * 101, "a\\b", ".hidden", "", "con:", "a\x1b[2J", 7, "end."])

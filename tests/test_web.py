@@ -331,3 +331,14 @@ def test_without_the_extra_the_error_names_it(tmp_path, missing):
     )
     assert done.returncode == 1
     assert done.stderr == f"error: draw needs {missing}, which is not installed\nhint: pip install 'metacli[web]'\n"
+
+
+def test_directories_of_classes_can_be_made_on_every_system():
+    from metacli.machine import system
+    from metacli.web.drawings import _directory
+
+    taken: set[str] = set()
+    names = [_directory(name, taken) for name in ("con", "CON", "con_", "a", "A", "\u00e9.", "nul")]
+    assert all(map(system.names_folder, names))
+    assert len({name.casefold() for name in names}) == len(names)
+    assert names[:2] == ["con_", "CON__2"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from metacli.config.migrations import FORMAT, migrated
 from metacli.config.plugged import check_plugins
 from metacli.config.told import shown, shown_key
 from metacli.errors import UsageError
+from metacli.machine import system
 from metacli.registry import MODELS, TASKS, Registry, did_you_mean, known, origins, resolve
 
 SEEDS = 2**31  # a seed is a whole number below
@@ -41,6 +42,7 @@ class TrainConfig(BaseConfig):
         clip_value: largest absolute value of a gradient element; 0 for none.
         eval_every: steps between validations on held-out classes; 0 for one at the end.
         eval_tasks: tasks of each validation.
+        patience: validations without a new best that end the run before its last step; 0 for no such end.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         log_every: steps between the lines of metrics.jsonl.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
@@ -62,6 +64,7 @@ class TrainConfig(BaseConfig):
     clip_value: float = Field(0.0, ge=0)
     eval_every: int = Field(500, ge=0)
     eval_tasks: int = Field(200, ge=1, le=1_000_000)
+    patience: int = Field(0, ge=0)
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
     scan: Literal["auto", "plain", "fast"] = "auto"
@@ -139,13 +142,13 @@ def find(source: str) -> Path:
         UsageError: there is none; suggests a near name.
     """
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, for a name too long to be one
         return path
     known = {p.stem: p for p in sorted(folder().glob("*.yaml"))}
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if name in known and (path.parent == Path() or path.parent.name == "recipes"):
         return known[name]
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{source} is a folder, not a recipe")
     raise UsageError(f"no recipe {source!r}{did_you_mean(name, known)}", "`metacli recipes` lists those that ship")
 
@@ -209,8 +212,9 @@ def from_dict(tree: Any, source: str) -> Recipe:
     check_plugins(tree, source)
     errors += [f"{shown_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or _NO_NAME.search(name):
-        errors.append(f"name: {shown(name)} names no folder: no path, at most {LONGEST_NAME} characters")
+    if not isinstance(name, str) or not system.names_folder(name):
+        most = f"no path, no device of Windows, at most {system.LONGEST_NAME} characters"
+        errors.append(f"name: {shown(name)} names no folder: {most}")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         errors.append(f"seed: a whole number from 0 to {SEEDS - 1}, not {shown(seed)}")
@@ -229,10 +233,6 @@ def from_dict(tree: Any, source: str) -> Recipe:
 
 
 NO_MAPPING = "a recipe is a mapping with the keys seed, task, model and train"
-LONGEST_NAME = 100  # characters of a recipe's name, which becomes a folder's
-_NO_NAME = re.compile(
-    r'[\x00-\x1f\x7f<>:"/\\|?*]|^\.|[. ]$'
-)  # what leads elsewhere, or no folder may be called on Windows
 _KEYS = ("name", "seed", "plugins", "task", "model", "train")
 
 

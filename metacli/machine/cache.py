@@ -13,15 +13,24 @@ import platformdirs
 
 from metacli import screen
 from metacli.errors import MetacliError
-from metacli.machine import files, regular
+from metacli.machine import files, regular, system
 
 PART = 1 << 20  # bytes that are read at a time
 DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
 
 
 def folder() -> Path:
-    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory."""
-    return Path(os.environ.get("METACLI_CACHE") or platformdirs.user_cache_dir("metacli"))
+    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory.
+
+    Who has no home folder, as in some containers, has none of these; then it is one of this process alone.
+    """
+    if named := os.environ.get("METACLI_CACHE"):
+        return Path(named)
+    try:
+        usual = Path(platformdirs.user_cache_dir("metacli"))
+    except RuntimeError:  # older versions of it give a path that begins with `~`
+        return system.passing_folder()
+    return usual if usual.is_absolute() else system.passing_folder()
 
 
 def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from metacli.machine import system
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -25,7 +25,7 @@ def rise(work: Callable[[], object], device: torch.device) -> int | None:
         work()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    give_back()
+    system.give_back_memory()
     if device.type != "cpu" or not clear():
         work()
         return None
@@ -36,9 +36,12 @@ def rise(work: Callable[[], object], device: torch.device) -> int | None:
 
 def resident() -> int | None:
     """The peak of this process's resident memory in bytes, since its start or since it was cleared; None on Windows."""
-    if _STATUS.is_file():
-        lines = _STATUS.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 2**10 for line in lines if line.startswith("VmHWM"))
+    try:
+        lines = _STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    if told := [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]:
+        return told[0] * 2**10
     try:
         import resource
     except ImportError:
@@ -53,9 +56,3 @@ def clear() -> bool:
     except OSError:
         return False
     return True
-
-
-def give_back() -> None:
-    """Return freed memory to the system, which training otherwise keeps for its next step."""
-    with suppress(OSError, AttributeError, TypeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)

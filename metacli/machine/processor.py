@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from metacli.machine import launch
+
 _CGROUP = Path("/sys/fs/cgroup")
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
@@ -16,7 +18,7 @@ _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_COR
 def name() -> str:
     """Maker and model, as far as the system tells."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -65,24 +67,34 @@ def cores() -> tuple[int, str]:
     """How many cores this process may use, and what sets the number.
 
     The least of: the cores that it may run on (affinity), the container's quota, rounded down, and `OMP_NUM_THREADS`.
-    At least 1.
+    Of several processes that train together on a machine each one has its part; torchrun sets an `OMP_NUM_THREADS` of
+    1 for them, whatever there is, which therefore does not count. At least 1.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    limits = [(len(affinity(0)) if affinity else os.cpu_count() or 1, "cores of this process")]
+    limits = [(_affinity() or os.cpu_count() or 1, "cores of this process")]
     if quota := _quota():
         limits.append((max(1, int(quota)), "cores by the container's quota"))
-    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
-        limits.append((max(1, int(os.environ["OMP_NUM_THREADS"])), "by OMP_NUM_THREADS"))
-    return min(limits, key=lambda limit: limit[0])
+    asked, together = os.environ.get("OMP_NUM_THREADS", ""), launch.place().local_size
+    if asked.isdecimal() and not (together > 1 and asked == "1"):
+        limits.append((max(1, int(asked)) * together, "by OMP_NUM_THREADS"))
+    count, limit = min(limits, key=lambda limit: limit[0])
+    return max(1, count // together), limit + (f", shared by {together} processes" if together > 1 else "")
+
+
+def _affinity() -> int | None:
+    """The cores that this process may run on; None where the system does not tell, as macOS and Windows."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return None
 
 
 def _quota() -> float | None:
     """The container's share of processor time in cores, by cgroup 2 or 1; None where there is no bound."""
     try:
         if (_CGROUP / "cpu.max").is_file():
-            quota, period = (_CGROUP / "cpu.max").read_text().split()
+            quota, period = (_CGROUP / "cpu.max").read_text("utf-8").split()
         else:
-            quota, period = ((_CGROUP / f"cpu/cpu.cfs_{part}_us").read_text() for part in ("quota", "period"))
+            quota, period = ((_CGROUP / f"cpu/cpu.cfs_{part}_us").read_text("utf-8") for part in ("quota", "period"))
         return float(quota) / float(period) if quota.strip() not in ("max", "-1") else None
     except (OSError, ValueError):
         return None

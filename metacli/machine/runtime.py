@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
 import signal
 import threading
@@ -15,7 +14,7 @@ import torch
 
 from metacli import __version__
 from metacli.errors import UsageError
-from metacli.machine import processor
+from metacli.machine import launch, processor, system
 from metacli.machine.threads import Threads
 
 
@@ -50,23 +49,7 @@ def prepare(seed: int) -> None:
     """
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
-    keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed for the next step; elsewhere nothing happens.
-
-    By default every large tensor is mapped anew from the system, page by page: a third or more of the time of a
-    training step with convolutions.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return
-    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
-    mallopt(m_mmap_threshold, 2**30)
-    mallopt(m_trim_threshold, -1)  # never; a bound would let large steps give memory back and fetch it again
-    mallopt(m_top_pad, 2**26)
+    system.keep_freed_memory()
 
 
 @contextmanager
@@ -88,7 +71,7 @@ def flushes_denormals() -> bool:
 
 
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
-    """What a result may depend on: versions, device, instructions, threads, precision and scan."""
+    """What a result may depend on: versions, device, instructions, threads, precision, scan and processes."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,
@@ -105,42 +88,39 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
         "threads_reason": threads.reason,
         "precision": precision,
         "scan": scan,
+        "processes": launch.place().size,
+        "launch": launch.identity(),
     }
 
 
 class StopSignal:
     """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop after the step in hand; a second one stops at once.
 
-    A lost connection sends SIGHUP; where that is ignored, as under nohup, it stays so. Windows has none.
+    See `system.stop_signals` for those that there are.
 
     Signals are the main thread's: in another one it leaves them as they are.
+
+    Args:
+        twice: whether a second one stops at once. Not where torchrun passes on what its processes may have got already.
 
     Attributes:
         code: 0 while nobody asked, else the exit status, 130 (SIGINT), 143 (SIGTERM) or
             129 (SIGHUP).
     """
 
-    def __init__(self) -> None:
-        self.code = 0
+    def __init__(self, twice: bool = True) -> None:
+        self.code, self._twice = 0, twice
 
     def __enter__(self) -> StopSignal:
-        numbers = stopping() if threading.current_thread() is threading.main_thread() else []
+        numbers = system.stop_signals() if threading.current_thread() is threading.main_thread() else []
         self._before = {s: signal.signal(s, self._on_signal) for s in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.code:
+        if self.code and self._twice:
             raise KeyboardInterrupt
-        self.code = 128 + number
-
-
-def stopping() -> list[signal.Signals]:
-    """The signals that ask a run to stop, of those that there are here."""
-    asked = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        asked.append(signal.SIGHUP)
-    return asked
+        self.code = self.code or 128 + number

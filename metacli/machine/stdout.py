@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from metacli.errors import MetacliError
+from metacli.machine import system
 
 
 @contextmanager
@@ -57,7 +58,7 @@ class _Told(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())  # or the interpreter's end would fail once more
             os.close(nowhere)
-            if isinstance(error, BrokenPipeError):
+            if system.reader_gone(error):
                 raise
             hint = "send it where there is room"
             raise MetacliError(f"cannot write the result to stdout: {error.strerror}", hint) from None

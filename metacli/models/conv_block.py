@@ -23,13 +23,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from metacli.models.batch_norm import Norm, merged, ranks_of, track
+
 CACHED = 2**19  # numbers of a part that is worked on at a time: 2 MB, about one core's own cache
 pool = torch.ops.aten.max_pool2d_with_indices
 threshold_backward = torch.ops.aten.threshold_backward
 convolution_backward = torch.ops.aten.convolution_backward
 
 
-def conv_block(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+def conv_block(x: Tensor, conv: nn.Conv2d, norm: Norm) -> Tensor:
     """relu(max_pool2d(norm(conv(x)), 2)) as in training; updates the running statistics.
 
     Args:
@@ -46,7 +48,7 @@ def conv_block(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
         return ConvPool.apply(x.to(low), weight.to(low), bias.to(low))
 
 
-def folded(x: Tensor, weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def folded(x: Tensor, weight: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that equals norm(conv(x)); updates the running statistics.
 
         mean = w . m,   var = w' S w - mean^2
@@ -57,8 +59,7 @@ def folded(x: Tensor, weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Ten
         x: (n, 1, H, W).
         weight: (C, 1, 3, 3).
     """
-    many = x.shape[0] * x.shape[2] * x.shape[3]
-    products, total = patch_sums(x)
+    products, total, many = everywhere(norm, *patch_sums(x), x.shape[0] * x.shape[2] * x.shape[3])
     kernel = weight.double().flatten(1)  # (C, 9)
     mean = kernel @ (total / many)
     variance = ((kernel @ (products / many)) * kernel).sum(1) - mean**2
@@ -88,16 +89,13 @@ def patch_sums(x: Tensor) -> tuple[Tensor, Tensor]:
     return pairs.diagonal(0, -2, -1).sum(-1).reshape(9, 9), singles.sum(-1).flatten()
 
 
-@torch.no_grad()
-def track(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, many: int) -> None:
-    """Update the running statistics with those of a batch of `many` numbers per channel, as BatchNorm2d does."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
-    norm.running_mean.lerp_(mean, norm.momentum)
-    norm.running_var.lerp_(variance * (many / (many - 1)), norm.momentum)  # unbiased
-    norm.num_batches_tracked += 1
+def everywhere(norm: Norm, products: Tensor, total: Tensor, many: int) -> tuple[Tensor, Tensor, int | Tensor]:
+    """The sums of `patch_sums`, and of how many patches, over the images of all processes."""
+    ranks = ranks_of(norm)
+    if ranks.size == 1:
+        return products, total, many
+    sums = ranks.sum(torch.cat([products.flatten(), total, total.new_tensor([many])]))
+    return sums[:81].view(9, 9), sums[81:90], sums[90]
 
 
 class ConvPool(torch.autograd.Function):
@@ -137,12 +135,13 @@ class NormPool(torch.autograd.Function):
     """relu(max_pool2d(norm(y), 2)) as in training, pooled before it is normalised."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, norm: Norm) -> Tensor:
         """(n, C, H, W) to (n, C, H / 2, W / 2), rounded down."""
         y = y.contiguous(memory_format=torch.channels_last)
         zero = torch.zeros_like(weight)
         mean, variance = torch.batch_norm_update_stats(y, zero, zero.clone(), 0.0)  # zero momentum: into nothing
-        track(norm, mean, variance, y.shape[0] * y.shape[2] * y.shape[3])
+        mean, variance, many = merged(norm, mean, variance, y.shape[0] * y.shape[2] * y.shape[3])
+        track(norm, mean, variance, many)
         winners, places = pool(y, [2, 2])
         if not (weight > 0).all():  # a channel that batch norm turns upside down or to a constant
             _, places = pool(y * weight.sign().to(y.dtype).view(-1, 1, 1), [2, 2])
@@ -151,19 +150,23 @@ class NormPool(torch.autograd.Function):
         scale = weight * deviation
         out = torch.addcmul(column(bias - mean * scale), winners, column(scale)).relu_().to(y.dtype)
         ctx.save_for_backward(y, winners, places, out, scale, mean, deviation)
+        ctx.ranks, ctx.many = ranks_of(norm), many
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Of y, weight and bias: s (g - mean g - z mean(g z)), z = norm(y) without its weight, s its scale."""
+        """Of y, weight and bias: s (g - mean g - z mean(g z)), z = norm(y) without its weight, s its scale.
+
+        The means are over all processes, the gradients of weight and bias this one's part.
+        """
         y, winners, places, out, scale, mean, deviation = ctx.saved_tensors
         sent = threshold_backward(grad, out, 0).to(scale.dtype)  # g, zero but at the winners
         grad_bias = sent.sum((0, 2, 3))
         grad_weight = deviation * ((sent * winners).sum((0, 2, 3)) - mean * grad_bias)
-        many = y.shape[0] * y.shape[2] * y.shape[3]
-        slope = -scale * deviation * grad_weight / many
-        level = -scale * grad_bias / many - slope * mean
+        by_weight, by_bias = ctx.ranks.sum(torch.stack([grad_weight, grad_bias]))
+        slope = -scale * deviation * by_weight / ctx.many
+        level = -scale * by_bias / ctx.many - slope * mean
         sent *= column(scale)
         grad_y = torch.empty_like(y, dtype=scale.dtype)
         for to, some, place, part in parts(y[0].numel(), *map(rows, (grad_y, y, places, sent))):

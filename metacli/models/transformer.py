@@ -15,6 +15,7 @@ from metacli.episode import Episode, Spec
 from metacli.models.attention import attention, last_real, rotated, smeared
 from metacli.models.base import MetaLearner
 from metacli.models.causal import causal_mask
+from metacli.models.dropout import Dropout
 from metacli.models.encoder import EncoderConfig
 from metacli.models.trace import ArrayInfo, Trace, Traced
 from metacli.models.transformer_init import by_content
@@ -50,12 +51,12 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float, smear: bool = False):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.before_attention, self.before_network = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project = nn.Linear(width, 3 * width)  # to queries, keys and values
         self.merge = nn.Linear(width, width)
         self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.smear = nn.Parameter(torch.zeros(heads, 1, 1)) if smear else None  # alpha of each head
 
     def project_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,8 +75,10 @@ class Block(nn.Module):
             values: (B, heads, S + T, D) likewise.
             visible: (B, T, S + T) bool, which of them each item may look at: itself at least.
         """
-        dropout = self.dropout if self.training else 0.0
-        read = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible.unsqueeze(1), dropout_p=dropout)
+        if self.training and self.drop.p:
+            read = self.drop(attention(query, keys, visible)) @ values
+        else:
+            read = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible.unsqueeze(1))
         x = x + self.drop(self.merge(read.transpose(1, 2).flatten(2)))
         return x + self.drop(self.network(self.before_network(x)))
 

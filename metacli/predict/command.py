@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -134,9 +135,10 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
 
 def class_folders(root: Path) -> list[Path]:
     """The directory of each class, in the order of their names; raises a UsageError for fewer than two."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UsageError(f"--support {root} is not a folder", "give a folder with one directory of pictures per class")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(found, key=lambda path: path.name)
     if len(folders) < 2:
         message = f"{root} holds {len(folders)} director{'y' if len(folders) == 1 else 'ies'} of pictures; two or more"
         raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
@@ -166,10 +168,9 @@ def files(paths: Iterable[Path]) -> list[Path]:
     """Files as they are, and of each folder the pictures directly in it, in the order of their names."""
     found = []
     for path in paths:
-        if path.is_dir():
-            found += sorted(
-                p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
-            )
+        if os.path.isdir(path):
+            pictures = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            found += sorted((p for p in pictures if not p.name.startswith(".")), key=lambda p: p.name)
         else:
             found.append(path)
     return found

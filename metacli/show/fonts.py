@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import ImageDraw, ImageFont
 
 from metacli import screen
+from metacli.machine import system
 
 _OWN = ""  # stands for the font that comes with Pillow
 _FOLDERS = (
@@ -123,7 +124,7 @@ def _has(face: str, character: str) -> bool:
 @cache
 def installed() -> tuple[str, ...]:
     """The font files of this machine and of matplotlib, plain upright ones without serifs first, DejaVu before all."""
-    folders = [Path(folder).expanduser() for folder in _FOLDERS]
+    folders = [system.at_home(folder) for folder in _FOLDERS]
     folders += [Path(data, "fonts") for data in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if data]
     if (found := find_spec("matplotlib")) and found.origin:
         folders.append(Path(found.origin).parent / "mpl-data/fonts/ttf")

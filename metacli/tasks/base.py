@@ -92,6 +92,14 @@ class Tasks(ABC):
         cost, scored = self._cost(logits, episode)
         return cost.mean() if scored is None else cost.sum() / (scored.sum() * cost.shape[2])
 
+    def weight(self, episode: Episode) -> int:
+        """How many parts of answers `loss` is the mean over: what episodes count by where several processes share them.
+
+        A number of the CPU's: to count on a GPU is to wait for it.
+        """
+        asked = episode.y_test[..., 0].numel() if episode.mask_test is None else int(episode.mask_test.sum())
+        return asked * episode.y_test.shape[-1]
+
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Scores task by task: each (B,), or (B, k) for a curve, NaN where a task has no value; always a `loss`."""
         cost, scored = self._cost(logits, episode)

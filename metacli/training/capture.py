@@ -18,6 +18,7 @@ from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
+from metacli.models.batch_norm import BatchNorm
 
 MULTIPLE = 8  # of steps, that the two parts of a sequence are padded to
 _READ = ("x_train", "y_train", "mask_train", "x_test", "y_previous")  # what a model reads of an episode
@@ -100,4 +101,6 @@ def captures(recipe: Recipe, model: MetaLearner, device: torch.device) -> bool:
     if recipe.train.capture and (device.type != "cuda" or not model.capturable):
         where = "needs a CUDA device" if device.type != "cuda" else f"{recipe.model.name} looks at numbers on the way"
         raise UsageError(f"train.capture: {where}", "leave it out")
+    if recipe.train.capture and any(isinstance(part, BatchNorm) for part in model.modules()):
+        raise UsageError("train.capture: batch norm asks other processes on the way", "leave it out, or train in one")
     return recipe.train.capture

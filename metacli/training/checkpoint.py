@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,12 +136,8 @@ def load(path: str | Path) -> Checkpoint:
         MetacliError: no such file, truncated, damaged, not a checkpoint of metacli, of a newer format, or holding
             objects other than tensors and builtins.
     """
-    try:
-        file = file_of(path)
-        missing = not file.is_file()
-    except OSError as e:
-        raise MetacliError(f"no checkpoint at {path}: {e.strerror}") from None
-    if missing:
+    file = file_of(path)
+    if not os.path.isfile(file):
         raise MetacliError(
             f"no checkpoint at {file}", "give a .pt file or a run directory, as printed by `metacli train`"
         )
@@ -172,6 +169,6 @@ def told_of(file: Path) -> Iterator[None]:
 def file_of(path: str | Path) -> Path:
     """The checkpoint file itself: of a run directory its best one, or else its last."""
     file = Path(path)
-    if not file.is_dir():
+    if not os.path.isdir(file):
         return file
     return next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")

@@ -25,6 +25,7 @@ from metacli.training.loop import update
 from metacli.training.parts import Parts, assemble
 from metacli.training.progress import Progress, validations
 from metacli.training.rundir import refuse_taken
+from metacli.training.shares import agree
 from metacli.training.trial import training_step
 
 _SECONDS, _FEWEST, _MOST = 5.0, 3, 50  # of the steps that are timed: for about so long, and how many
@@ -56,10 +57,10 @@ def rehearse(
     if run:
         refuse_taken(run)
     parts = assemble(recipe, device)
-    choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe, device))
+    choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe.train.batch, device))
     precision = progress.machine(parts.model, device, choice, parts.scan)
     numbers = _numbers(recipe.train.steps)
-    episode = max((_batch(parts, next(numbers), device) for _ in range(_LOOKED)), key=_items)
+    episode = max((_batch(parts, next(numbers)) for _ in range(_LOOKED)), key=_items)
     memory = _memory(parts, episode, device)
     beside = sampler.has_core(device, choice.count)
     progress.tell("tasks", parts.tasks.describe())
@@ -81,10 +82,11 @@ def rehearse(
 
 def _memory(parts: Parts, episode: Episode, device: torch.device) -> dict[str, int | None]:
     """Bytes: counted, but for `activations` and `process`, which are measured."""
-    few = parts.tasks.batch("train", 0, min(2, parts.recipe.train.batch)).to(device)
-    update(parts, few, 0)  # loads, compiles and makes the optimiser's state, none of which is the step's
+    few = parts.tasks.batch("train", 0, min(2, parts.recipe.train.batch))
+    episode = episode.to(device)
+    _step(parts, few, device)  # loads, compiles and makes the optimiser's state, none of which is the step's
     parts.optimizer.zero_grad(set_to_none=True)
-    step = peak.rise(lambda: update(parts, episode, 0), device)
+    step = peak.rise(lambda: _step(parts, episode, device), device)
     gradients = _bytes(p.grad for p in parts.model.parameters() if p.grad is not None)
     state = [t for of_one in parts.optimizer.state.values() for t in of_one.values() if isinstance(t, Tensor)]
     return {
@@ -103,9 +105,9 @@ def _time(parts: Parts, numbers: Iterator[int], device: torch.device, beside: bo
     began = time.perf_counter()
     while len(stepping) < _FEWEST or (len(stepping) < _MOST and time.perf_counter() - began < _SECONDS):
         number = next(numbers)
-        episode, seconds = _timed(lambda: _batch(parts, number, device), device)  # noqa: B023
+        episode, seconds = _timed(lambda: _batch(parts, number), device)  # noqa: B023
         sampling.append(seconds)
-        stepping.append(_timed(lambda: _step(parts, episode), device)[1])  # noqa: B023
+        stepping.append(_timed(lambda: _step(parts, episode, device), device)[1])  # noqa: B023
     sample, step = (sum(times) / len(times) for times in (sampling, stepping))
     whole = max(sample, step) if beside else sample + step
     tried = min(cfg.eval_tasks, CHUNK)
@@ -125,11 +127,9 @@ def _time(parts: Parts, numbers: Iterator[int], device: torch.device, beside: bo
     }
 
 
-def _step(parts: Parts, episode: Episode) -> None:
+def _step(parts: Parts, episode: Episode, device: torch.device) -> None:
     """An update and the score that a run keeps of it."""
-    done = update(parts, episode, 0)
-    with torch.no_grad():
-        parts.tasks.score(done.logits, episode)
+    update(parts, agree(parts.ranks, parts.tasks, episode, 0), 0, device)
 
 
 def _timed(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
@@ -150,9 +150,9 @@ def _numbers(steps: int) -> Iterator[int]:
         i += 1
 
 
-def _batch(parts: Parts, number: int, device: torch.device) -> Episode:
+def _batch(parts: Parts, number: int) -> Episode:
     size = parts.recipe.train.batch
-    return parts.tasks.batch("train", number * size, size).to(device)
+    return parts.tasks.batch("train", number * size, size)
 
 
 def _items(episode: Episode) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from metacli import screen
 from metacli.config.recipe import Recipe, from_dict, override
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.machine.ranks import ALONE, Ranks
 from metacli.registry import TASKS, build, resolve
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Metric
@@ -73,23 +75,27 @@ def evaluate(
     count: int,
     device: torch.device,
     advance: Callable[[int], object] = lambda n: None,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """Score the first `count` episodes of a split, in eval mode (batch norm uses its running statistics).
 
     Args:
-        advance: called with the number of tasks done since the last call.
+        advance: called with the number of tasks done since the last call, in all processes.
+        ranks: the processes that share the tasks, chunk by chunk, so that the scores are those of one process, bit for
+            bit; each of them gets all.
     """
     model.eval()
-    index, classes, values = [], [], {}  # type: ignore[var-annotated]
-    for first in range(0, count, CHUNK):
+    done = []
+    for first in range(ranks.rank * CHUNK, count, ranks.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
-        for name, value in tasks.score(answer(model, episode), episode).items():
-            values.setdefault(name, []).append(value.cpu().double().numpy())
-        index.append(episode.index.cpu().numpy())
-        if episode.classes is not None:
-            classes += [tasks.class_names(row) for row in episode.classes.cpu()]
-        advance(len(episode))
-    return Scores(np.concatenate(index), classes, {k: np.concatenate(v) for k, v in values.items()}, tasks.metrics[0])
+        scores = tasks.score(answer(model, episode), episode)
+        values = {name: value.cpu().double().numpy() for name, value in scores.items()}
+        classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
+        done.append((first, episode.index.cpu().numpy(), classes, values))
+        advance(min(ranks.size * CHUNK, count - first))
+    _, index, named, chunks = zip(*sorted(chain(*ranks.gather(done)), key=lambda chunk: chunk[0]), strict=True)
+    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return Scores(np.concatenate(index), list(chain(*named)), whole, tasks.metrics[0])
 
 
 def answer(model: Any, episode: Episode) -> Tensor:
@@ -138,20 +144,24 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
 def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
     """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
     check_compatible(checkpoint.recipe, tasks)
-    if tasks.config.name == checkpoint.recipe.task.name:  # other tasks have other classes, and may not be here at all
-        check_held_out(trained_classes(checkpoint), tasks, split)
+    for task, classes in trained_classes(checkpoint):
+        if task == tasks.config.name:  # other tasks have other classes, and may not be here at all
+            check_held_out(classes, tasks, split)
 
 
-def trained_classes(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """What a checkpoint was trained on: classes with marks, as it says, or else as its recipe divides them."""
+def trained_classes(checkpoint: Checkpoint) -> list[tuple[str, dict[str, list[str]]]]:
+    """What a checkpoint's weights were trained on, of this run and of those that it began from: names of tasks, each
+    with its training classes and their marks, as the file says, or else as its recipe divides them.
+    """
     if checkpoint.provenance:
-        return checkpoint.provenance.classes["train"]
+        own = (checkpoint.recipe.task.name, checkpoint.provenance.classes["train"])
+        return [own, *checkpoint.provenance.before]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
         said = "does not say which classes it was trained on: some of these may be among them"
         screen.say(f"warning: {checkpoint.path} {said}")
-        return {}
+        return []
     before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
-    return before.class_marks("train")
+    return [(checkpoint.recipe.task.name, before.class_marks("train"))]
 
 
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:

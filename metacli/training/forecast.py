@@ -21,12 +21,16 @@ from metacli.tasks.base import Split, Tasks
 STATES = {"adam": 2, "adamw": 2}  # numbers that an optimiser keeps of each parameter, others one or more
 
 
-def check_training(recipe: Recipe, tasks: Tasks, device: torch.device) -> None:
-    """Raise a MetacliError where no training step can have the memory that it needs; builds nothing."""
+def check_training(recipe: Recipe, tasks: Tasks, device: torch.device, batch: int) -> None:
+    """Raise a MetacliError where no training step can have the memory that it needs; builds nothing.
+
+    Args:
+        batch: tasks of a step in this process.
+    """
     with torch.random.fork_rng(devices=[]), suppress(RuntimeError, TypeError, ValueError, NotImplementedError):
         with torch.device("meta"):  # a model of a plugin may not be made to be built without numbers
             model = build(MODELS, recipe.model, tasks.spec)
-        found = parts(model, tasks, "train", recipe.train.batch, recipe)
+        found = parts(model, tasks, "train", batch, recipe)
         _check(found, f"a training step with train.batch={recipe.train.batch}", device)
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from metacli.training import checkpoint
 from metacli.training.journal import Journal
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
 
 
 @contextmanager
-def told_of_loss(journal: Journal, rundir: RunDir, progress: Progress) -> Iterator[None]:
+def told_of_loss(journal: Journal, run: Path, progress: Progress) -> Iterator[None]:
     """Where the block ends in a KeyboardInterrupt, says which steps are lost and where --resume goes on."""
     try:
         yield
     except KeyboardInterrupt:
+        last = run / "last.pt"
         # asked of the file: the signal may have come between its writing and any note of that
-        kept = checkpoint.load(rundir.last).step if rundir.last.is_file() else 0
+        kept = checkpoint.load(last).step if last.is_file() else 0
         lost = max(journal.step - kept, 0)
         progress.say(
             f"stopped at once, nothing saved after step {kept:,}: {lost:,} step{'s' * (lost != 1)} and the one in hand "
-            f"are lost; go on from step {kept:,} with: metacli train --resume {rundir.path}"
+            f"are lost; go on from step {kept:,} with: metacli train --resume {run}"
         )
         raise

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from metacli.episode import Episode
 from metacli.machine.threads import Pace
 from metacli.training import checkpoint, events
 from metacli.training.evaluation import evaluate
+from metacli.training.halt import Patience
 from metacli.training.meter import Meter
 from metacli.training.optimiser import learning_rate
 from metacli.training.parts import Parts, Update
 from metacli.training.progress import Progress
-from metacli.training.provenance import Provenance
 from metacli.training.resume import Start
 from metacli.training.rundir import RunDir
+from metacli.training.shares import check_weights
 
 
 class Journal:
@@ -28,19 +27,20 @@ class Journal:
     Args:
         parts: what is trained; its recipe says when to log, to validate and to save.
         environment: what it is computed with, for the checkpoints.
-        start: the step, the best score and the meter's state that the run goes on from.
+        rundir: None in a process that has another one write.
+        start: the step, the best score and the meter's state that the run goes on from, and what it was trained on.
 
     Attributes:
         best: the best validation score so far, None before the first.
         step: updates of theta so far.
+        patience: with validations that are no better than those before.
     """
 
     def __init__(
         self,
         parts: Parts,
-        provenance: Provenance,
         environment: dict[str, Any],
-        rundir: RunDir,
+        rundir: RunDir | None,
         start: Start,
         device: torch.device,
         progress: Progress,
@@ -48,15 +48,18 @@ class Journal:
     ):
         self.step, self.best, self._kept = start.step, start.best, start.step
         self._recipe, self._tasks = parts.recipe, parts.tasks
-        self._provenance, self._environment = provenance, environment
+        self._provenance, self._environment = start.provenance, environment
         self._model, self._optimizer = parts.model, parts.optimizer
         self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
-        self._events = events.writer(rundir.path) if parts.recipe.train.tensorboard else None
+        self._ranks = parts.ranks
+        self._events = events.writer(rundir.path) if parts.recipe.train.tensorboard and rundir else None
         self._headline = parts.tasks.metrics[0]
+        log = [record for record in rundir.metrics() if "val" in record] if rundir else []
+        self.patience = Patience(parts.recipe.train.patience, self._headline, parts.ranks.tell(log))
         self._meter, self._began = Meter(self._headline.name, start.meter), time.monotonic()
 
-    def note(self, step: int, episode: Episode, done: Update) -> None:
-        """Take in what update `step` (from 1) was made of, and do what is due after it.
+    def note(self, step: int, done: Update) -> None:
+        """Take in what update `step` (from 1) was made of, and do what is due after it, with the other processes.
 
         Args:
             step: updates of theta so far.
@@ -66,9 +69,7 @@ class Journal:
             MetacliError: a loss or a gradient is not finite, or a file cannot be written.
         """
         cfg, self.step = self._recipe.train, step
-        with torch.no_grad():
-            score = self._tasks.score(done.logits, episode)[self._headline.name].mean()
-            self._meter.add(done.loss, score, done.norm, cfg.batch)
+        self._meter.add(done.loss, done.score, done.norm, cfg.batch)
         last = step == cfg.steps
         save, validate = last or every(cfg.checkpoint_every, step), last or every(cfg.eval_every, step)
         line = validate or every(cfg.log_every, step)
@@ -76,10 +77,14 @@ class Journal:
         self._pace.review(self._progress.say)
         if not (line or save or self._progress.due()):
             return
-        means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
+        with self._ranks.alike():
+            means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
         self._progress.show(means, self._headline)
+        if validate or save:
+            check_weights(self._ranks, self._model)
         if validate:
             means["val"] = self._validate(step)
+            save = save or bool(self.patience.over)
         if line:
             self._log(step, means)
             self._meter.take()
@@ -94,32 +99,53 @@ class Journal:
         """
         if self.step != self._kept:
             self._meter.check(self.step)
+            check_weights(self._ranks, self._model)
             self._keep()
 
     def _keep(self) -> None:
-        self._rundir.sync()  # the lines before the step that they lead to
-        self._save(self._rundir.last, self.step, self._optimizer, self._meter.state())
+        if self._rundir is not None:
+            self._rundir.sync()  # the lines before the step that they lead to
+        self._save("last", self._optimizer, self._meter.state())
         self._kept = self.step
 
+    def rescue(self) -> None:
+        """Save the last whole step, where another process was lost in the next one.
+
+        On a GPU the step may still wait for that process: there the last checkpoint stands.
+        """
+        if self._device.type == "cpu":
+            self._keep()
+            self._progress.say(f"saved at step {self.step}")
+
     def _validate(self, step: int) -> dict[str, float]:
-        means = evaluate(self._model, self._tasks, "val", self._recipe.train.eval_tasks, self._device).means()
+        count = self._recipe.train.eval_tasks
+        scores = evaluate(self._model, self._tasks, "val", count, self._device, ranks=self._ranks)
+        means = self._ranks.tell(scores.means())  # whether patience is over must be the same in all
         if self._headline.beats(means[self._headline.name], self.best):
             self.best = means[self._headline.name]
-            self._save(self._rundir.best, step)
+            self._save("best")
+        self.patience.count(means[self._headline.name])
         self._progress.validated(step, means, self._tasks)
         return means
 
     def _save(
-        self, path: Path, step: int, optimizer: torch.optim.Optimizer | None = None, meter: Tensor | None = None
+        self,
+        which: Literal["last", "best"],
+        optimizer: torch.optim.Optimizer | None = None,
+        meter: Tensor | None = None,
     ) -> None:
-        threads = self._pace.threads
+        if self._rundir is None:
+            return
+        threads, path = self._pace.threads, getattr(self._rundir, which)
         place = self._environment | {"threads": threads.count, "threads_reason": threads.reason}
-        checkpoint.save(path, self._recipe, step, self.best, self._model, self._provenance, optimizer, place, meter)
+        content = (self._recipe, self.step, self.best, self._model, self._provenance, optimizer, place, meter)
+        checkpoint.save(path, *content)
 
     def _log(self, step: int, means: dict[str, Any]) -> None:
         seconds, rate = round(time.monotonic() - self._began, 2), learning_rate(self._recipe.train, step - 1)
         record = {"step": step, "seconds": seconds, "lr": rate, "threads": self._pace.threads.count, **means}
-        self._rundir.log(record)
+        if self._rundir is not None:
+            self._rundir.log(record)
         if self._events:
             events.write(self._events, record)
 

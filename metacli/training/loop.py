@@ -11,18 +11,22 @@ from typing import Any
 import torch
 
 from metacli.config.recipe import Recipe
-from metacli.episode import Episode
 from metacli.machine import threads
+from metacli.machine.ranks import ALONE, RankLostError, Ranks
 from metacli.machine.runtime import StopSignal, environment
-from metacli.training import sampler
+from metacli.training import checkpoint, sampler
+from metacli.training.extension import extend
+from metacli.training.halt import Deadline, halt, why
+from metacli.training.initial import Initial
 from metacli.training.interrupted import told_of_loss
 from metacli.training.journal import Journal
 from metacli.training.optimiser import clip, learning_rate, objective, set_rate
 from metacli.training.parts import Parts, Update, assemble
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
-from metacli.training.resume import Start, reopen, restore
+from metacli.training.resume import Start, going_on, restore
 from metacli.training.rundir import RunDir
+from metacli.training.shares import Share, agree, nothing_if_lost, sum_gradients, tell_state
 from metacli.training.trial import training_step
 
 
@@ -36,7 +40,9 @@ class Outcome:
         metric: the name of the validation score that ranks checkpoints.
         best: its best value.
         seconds: time spent in this call.
-        code: 0, or 130 or 143 after a signal.
+        code: 0, or 130, 143 or 129 after a signal.
+        stopped: why before its last step, in words; empty where it was not.
+        finished: whether no step is left to take: the last was taken, or `train.patience` is over.
     """
 
     run: Path
@@ -45,11 +51,13 @@ class Outcome:
     best: float | None
     seconds: float
     code: int
+    stopped: str = ""
+    finished: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """What `train` prints, as plain values."""
         kept = {"metric": self.metric, "best": self.best, "seconds": round(self.seconds, 1)}
-        return {"run_dir": str(self.run), "step": self.step, **kept}
+        return {"run_dir": str(self.run), "step": self.step, **kept, "stopped": self.stopped or None}
 
     def lines(self) -> list[str]:
         """What `train` prints."""
@@ -64,22 +72,32 @@ def train(
     device: torch.device,
     progress: Progress,
     wanted_threads: int | None = None,
+    init: Initial | None = None,
+    deadline: Deadline | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.
 
     The run directory is this process's alone until the end.
 
     Args:
+        run: where to write; where the torchrun that started this process has begun a run there (None: anywhere) before
+            it had to start its processes anew, that run goes on.
         wanted_threads: how many to compute with; None for as many as the run at `resume` began with, or else for as
             many as help.
+        init: the weights that a new run begins from, which the first process must have; None for those of its seed.
+        deadline: a moment after which the run stops, after a step at least; the first process's decides.
+        ranks: the processes that train together; the first one reads and writes the run.
 
     Raises:
-        UsageError: `run` exists, or `resume` was made by another recipe, or another process trains there.
+        UsageError: `run` exists, `resume` was made by another recipe, or another process trains there, or `init` does
+            not fit.
         MetacliError: the loss or the gradient is not finite, or a file cannot be written.
+        RankLostError: another process has ended; the first one has saved the steps before, where they are on the CPU.
         KeyboardInterrupt: a second signal, which does not wait for the step in hand.
     """
     with ExitStack() as held:
-        return _train(held, recipe, run, resume, device, progress, wanted_threads)
+        return _train(held, recipe, run, resume, device, progress, wanted_threads, init, deadline, ranks)
 
 
 def _train(
@@ -90,48 +108,96 @@ def _train(
     device: torch.device,
     progress: Progress,
     wanted_threads: int | None,
+    init: Initial | None,
+    deadline: Deadline | None,
+    ranks: Ranks,
 ) -> Outcome:
     """`train`; what is held until its end goes onto the stack."""
-    rundir = held.enter_context(reopen(resume, recipe)) if resume else None
-    parts = assemble(recipe, device)
+
+    def begun() -> RunDir | None:
+        found = going_on(run, resume, recipe)
+        return found and held.enter_context(found)
+
+    before = ranks.first_does(begun)
+    with ranks.local_first():
+        parts = assemble(recipe, device, ranks)
     tasks, model, optimizer, scan = parts.tasks, parts.model, parts.optimizer, parts.scan
     provenance = Provenance.of(tasks)
+    ranks.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
+    own = ranks.share(recipe.train.batch)
     pace = threads.Pace(
-        wanted_threads, rundir.threads() if rundir else None, training_step(model, tasks, recipe, device)
+        wanted_threads, before.threads() if before else None, training_step(model, tasks, len(own), device)
     )
     precision = progress.machine(model, device, pace.threads, scan)
     place = environment(device, pace.threads, precision, scan) | {"data": provenance.digest}
-    start = Start()
-    if rundir:
-        start = restore(rundir, recipe, model, optimizer, provenance)
-    else:
-        rundir = held.enter_context(RunDir.create(run, recipe, place))
-    if not rundir.guarded:
-        progress.say(f"note: this file system has no locks: let no other process train in {rundir.path}")
-    progress.begin(recipe, tasks, model, rundir.path, start.step)
+
+    def opened() -> tuple[RunDir, Start]:
+        if before and (before.last.is_file() or not init):
+            found = restore(before, recipe, model, optimizer, provenance)
+            extend(before, recipe, found.step, progress.tell)
+            return before, found
+        known = init.load_into(model, tasks, provenance) if init else provenance
+        told = place | ({"init": init.as_dict()} if init else {})
+        # before: lost by torchrun before the first save
+        rundir = before or held.enter_context(RunDir.create(run, recipe, told))
+        if init:  # from here on the run needs that file no more
+            progress.tell("init", str(init))
+            checkpoint.save(rundir.last, recipe, 0, None, model, known, optimizer, place)
+        return rundir, Start(known)
+
+    rundir, found = ranks.first_does(opened) or (None, Start(provenance))
+    path, start = ranks.tell((rundir.path if rundir else Path(), found))
+    if rundir and not rundir.guarded:
+        progress.say(f"note: this file system has no locks: let no other process train in {path}")
+    tell_state(ranks, model, optimizer, device)
+    progress.begin(recipe, tasks, model, path, start.step)
     began, cfg, step = time.monotonic(), recipe.train, start.step
-    episodes = sampler.batches(tasks, cfg.batch, step, cfg.steps, device, sampler.has_core(device, pace.threads.count))
-    journal = Journal(parts, provenance, place, rundir, start, device, progress, pace)
-    with StopSignal() as stop, progress, told_of_loss(journal, rundir, progress), closing(episodes):
-        while step < cfg.steps and not stop.code:
-            episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
-            done = update(parts, episode, step)  # 3 and 4: phi_i, the loss on D_test, theta
+    beside = sampler.has_core(device, pace.threads.count)
+    episodes = sampler.batches(tasks, cfg.batch, step, cfg.steps, device, beside, own)
+    journal = Journal(parts, place, rundir, start, device, progress, pace)
+    code, halted = 0, journal.patience.over
+    once = StopSignal(twice=ranks.size == 1)
+    with once as stop, progress, told_of_loss(journal, path, progress), closing(episodes):
+        while step < cfg.steps and not halted:
+            try:
+                episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
+                asked = halt(stop, deadline if ranks.first else None)  # once a step: what comes later is for the next
+                share = agree(ranks, tasks, episode, asked)
+                done = update(parts, share, step, device)  # 3 and 4: phi_i, the loss on D_test, theta
+            except RankLostError:
+                journal.rescue()
+                raise
             step += 1
-            journal.note(step, episode, done)
-        if stop.code:
+            code, halted = why(share.halt, deadline)
+            journal.note(step, done)
+            halted = journal.patience.over or halted
+        if halted:
             journal.stop()
-    return Outcome(rundir.path, step, tasks.metrics[0].name, journal.best, time.monotonic() - began, stop.code)
+    finished = step == cfg.steps or bool(journal.patience.over)
+    if step == cfg.steps and not code:
+        halted = ""  # what would have ended it came too late
+    seconds = time.monotonic() - began
+    return Outcome(path, step, tasks.metrics[0].name, journal.best, seconds, code, halted, finished)
 
 
-def update(parts: Parts, episode: Episode, step: int) -> Update:
-    """Update number `step` (from 0) of theta by one batch of tasks."""
+def update(parts: Parts, share: Share, step: int, device: torch.device) -> Update:
+    """Update number `step` (from 0) of theta by one batch of tasks, of which this process has its share.
+
+    Raises:
+        RankLostError: another process has ended; the model is as it was before.
+    """
     tasks, model, optimizer, cfg = parts.tasks, parts.model, parts.optimizer, parts.recipe.train
     model.train()
     set_rate(optimizer, learning_rate(cfg, step))
-    logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
-    loss = tasks.loss(logits, episode)  # sum_i L(phi_i, D_test)
-    optimizer.zero_grad(set_to_none=True)
-    objective(loss, episode, cfg).backward()
+    with nothing_if_lost(model, parts.ranks):
+        episode = share.episode.to(device)
+        logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
+        loss = tasks.loss(logits, episode) * share.of_loss  # sum_i L(phi_i, D_test)
+        optimizer.zero_grad(set_to_none=True)
+        objective(loss, share.weight, share.batch, cfg).backward()
+        with torch.no_grad():
+            score = tasks.score(logits, episode)[tasks.metrics[0].name].mean() * share.of_tasks
+        loss, score = sum_gradients(model, parts.ranks, torch.stack([loss.detach(), score]))
     norm = clip(model, cfg)
     optimizer.step()  # 4: theta
-    return Update(logits, loss, norm)
+    return Update(loss, score, norm)

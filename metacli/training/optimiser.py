@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from metacli.config.recipe import TrainConfig
-from metacli.episode import Episode
 
 
 class GravesRMSprop(torch.optim.Optimizer):
@@ -92,16 +91,15 @@ def stepped(cfg: TrainConfig) -> torch.optim.Optimizer:
     return optimizer
 
 
-def objective(loss: Tensor, episode: Episode, cfg: TrainConfig) -> Tensor:
+def objective(loss: Tensor, parts: int, batch: int, cfg: TrainConfig) -> Tensor:
     """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
 
     Args:
         loss: () the mean over all answers that are asked for.
+        parts: of answers that it is the mean over.
+        batch: tasks.
     """
-    if cfg.loss == "mean":
-        return loss
-    asked = episode.y_test[..., 0].numel() if episode.mask_test is None else episode.mask_test.sum()
-    return loss * (asked * episode.y_test.shape[-1] / len(episode))
+    return loss if cfg.loss == "mean" else loss * (parts / batch)
 
 
 def learning_rate(cfg: TrainConfig, step: int) -> float:

@@ -10,13 +10,16 @@ from torch import Tensor
 
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
+from metacli.machine.ranks import ALONE, Ranks
 from metacli.machine.runtime import prepare
+from metacli.models.spread import spread
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
 from metacli.training import forecast
 from metacli.training.capture import Captured, captures
 from metacli.training.events import need_tensorboard
 from metacli.training.optimiser import make_optimizer
+from metacli.training.shares import check_batch
 
 
 class Parts(NamedTuple):
@@ -29,6 +32,7 @@ class Parts(NamedTuple):
         answer: the model, or its recorded passes; see `capture`.
         optimizer: of all its parameters.
         scan: how the model runs through a sequence and why; None without a choice.
+        ranks: the processes that train together.
     """
 
     recipe: Recipe
@@ -37,38 +41,42 @@ class Parts(NamedTuple):
     answer: Callable[[Episode], Tensor]
     optimizer: torch.optim.Optimizer
     scan: str | None
+    ranks: Ranks
 
 
 class Update(NamedTuple):
     """What one update of theta was made of.
 
     Attributes:
-        logits: (B, Q, O).
         loss: () the mean over all answers.
+        score: () the mean over all tasks of the headline score.
         norm: () of the gradient.
     """
 
-    logits: Tensor
     loss: Tensor
+    score: Tensor
     norm: Tensor
 
 
-def assemble(recipe: Recipe, device: torch.device) -> Parts:
+def assemble(recipe: Recipe, device: torch.device, ranks: Ranks = ALONE) -> Parts:
     """Seed, and build what the recipe names.
 
     Raises:
-        UsageError: the data are too few for the tasks, or the model has not what `train` asks for.
+        UsageError: the data are too few for the tasks, or the model has not what `train` asks for, or a step has fewer
+            tasks than there are processes.
         MetacliError: the data are absent, or TensorBoard is, which the recipe asks for; or memory cannot suffice.
     """
     if recipe.train.tensorboard:
         need_tensorboard()
+    check_batch(recipe, ranks)
     prepare(recipe.seed)
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
-    forecast.check_training(recipe, tasks, device)
+    forecast.check_training(recipe, tasks, device, len(ranks.share(recipe.train.batch)))
     model = build(MODELS, recipe.model, tasks.spec).to(device)
+    spread(model, ranks, recipe.train.batch)
     scan = model.use_scan(recipe.train.scan, device)
     answer = Captured(model) if captures(recipe, model, device) else model
     optimizer = make_optimizer(model, recipe.train)
     for split in ("train", "val"):  # data that is absent or too small is found before a run directory is made
         tasks.batch(split, 0, 1)
-    return Parts(recipe, tasks, model, answer, optimizer, scan)
+    return Parts(recipe, tasks, model, answer, optimizer, scan, ranks)

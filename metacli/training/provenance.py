@@ -32,10 +32,13 @@ class Provenance:
     Attributes:
         classes: by split, then by name, the marks of each class; empty for tasks without classes.
         digest: SHA-256, hexadecimal; changes with any class, mark or pixel.
+        before: what the weights had been trained on when the run began from those of another one, and that one from
+            others: names of tasks, each with its training classes by name.
     """
 
     classes: dict[str, dict[str, list[str]]]
     digest: str
+    before: tuple[tuple[str, dict[str, list[str]]], ...] = ()
 
     @classmethod
     def of(cls, tasks: Tasks) -> Provenance:
@@ -61,7 +64,7 @@ class Provenance:
 
     def packed(self) -> Tensor:
         """(n,) uint8: compressed JSON."""
-        text = json.dumps({"classes": self.classes, "digest": self.digest})
+        text = json.dumps({"classes": self.classes, "digest": self.digest, "before": self.before})
         return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
 
     @classmethod
@@ -81,8 +84,9 @@ class Provenance:
             raise _no_provenance() from None
         match found:
             case {"classes": dict(classes), "digest": str(digest)} if classes.keys() <= set(SPLITS):
-                if all(map(_are_classes, classes.values())):
-                    return cls(classes, digest)
+                before = found.get("before", [])
+                if all(map(_are_classes, classes.values())) and isinstance(before, list) and all(map(_is_run, before)):
+                    return cls(classes, digest, tuple((task, marks) for task, marks in before))
         raise _no_provenance()
 
 
@@ -91,6 +95,11 @@ def _are_classes(found: Any) -> bool:
     return isinstance(found, dict) and all(
         isinstance(marks, list) and all(isinstance(mark, str) for mark in marks) for marks in found.values()
     )
+
+
+def _is_run(found: Any) -> bool:
+    """Whether this is the name of a task and the classes that a run was trained on."""
+    return isinstance(found, list) and len(found) == 2 and isinstance(found[0], str) and _are_classes(found[1])
 
 
 def _no_provenance() -> RefusedError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,7 @@ class RunDir:
             lock = _locked(path)
             refuse_taken(path)  # by another process, before it was locked
             files.sweep(path)
-            files.write(path / "env.json", json.dumps(environment, indent=2) + "\n", "choose another: --run-dir")
-            files.write(path / "recipe.yaml", yamlfile.dump(recipe.as_dict()), "choose another: --run-dir")
+            cls(path)._keep(environment, recipe, "choose another: --run-dir")
         except BaseException as error:
             if lock is not None:
                 if not isinstance(error, UsageError):  # that is of a run that stands there
@@ -75,7 +75,7 @@ class RunDir:
             UsageError: it is no run directory, or its recipe is damaged.
         """
         file = path / "recipe.yaml"
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
         hint = f"bring it back as it was: {path / 'last.pt'} holds the same recipe"
         try:
@@ -131,10 +131,51 @@ class RunDir:
         """
         return metrics.read(self._metrics)
 
+    def environment(self) -> dict[str, Any]:
+        """What env.json tells; empty where there is none.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        path = self.path / "env.json"
+        try:
+            found = json.loads(regular.content(path))
+            if isinstance(found, dict):
+                return found
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            pass
+        raise UsageError(f"{path}: damaged: no JSON object", "bring it back, or take it away: a run goes on without it")
+
+    def change(self, recipe: Recipe, told: dict[str, Any]) -> None:
+        """Go by a changed recipe from now on, and tell of it under `changes` in env.json.
+
+        Raises:
+            MetacliError: it cannot be written; the run is then as it was, but for that line.
+        """
+        found = self.environment()
+        earlier = found.get("changes", [])
+        earlier = earlier if isinstance(earlier, list) else [earlier]
+        found["changes"] = earlier if earlier[-1:] == [told] else [*earlier, told]  # a crash may have come between
+        self._keep(found, recipe, "free some space")
+
+    def _keep(self, environment: dict[str, Any], recipe: Recipe, hint: str) -> None:
+        files.write(self.path / "env.json", json.dumps(environment, indent=2) + "\n", hint)
+        files.write(self.path / "recipe.yaml", yamlfile.dump(recipe.as_dict()), hint)  # last: it makes the folder a run
+
     def threads(self) -> int | None:
         """How many the run computed with lately; None before its first line of metrics.jsonl."""
         records = self.metrics()
         return records[-1].get("threads") if records else None
+
+    def launched_by(self) -> str:
+        """The torchrun that the run was begun by, see `metacli.machine.launch.identity`; empty without."""
+        try:
+            found = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ""
+        return str(found.get("launch", "")) if isinstance(found, dict) else ""
 
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
@@ -144,7 +185,7 @@ class RunDir:
 
 def refuse_taken(path: Path) -> None:
     """Raise a UsageError where something stands at a path, but for a folder that is empty or was never a run."""
-    if path.exists() and (not path.is_dir() or any(_counts(child.name) for child in path.iterdir())):
+    if os.path.exists(path) and (not path.is_dir() or any(_counts(child.name) for child in path.iterdir())):
         raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
 
 

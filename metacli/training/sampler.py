@@ -18,9 +18,9 @@ AHEAD = 3  # batches that are ready or in the making: one would do, but for the 
 
 
 def batches(
-    tasks: Tasks, batch: int, start: int, stop: int, device: torch.device, beside: bool
+    tasks: Tasks, batch: int, start: int, stop: int, device: torch.device, beside: bool, share: range | None = None
 ) -> Generator[Episode, None, None]:
-    """`tasks.batch("train", i * batch, batch)` on `device` for i from `start` to `stop` - 1.
+    """`tasks.batch("train", i * batch, batch)` for i from `start` to `stop` - 1, on the CPU, ready for `device`.
 
     Close it (`contextlib.closing`) where it may not be read to its end: that ends the thread.
 
@@ -28,23 +28,25 @@ def batches(
         beside: whether one thread samples ahead, else each batch is sampled when it is asked for; the same episodes,
             bit for bit. It pays where a core is free: where this process may use more cores than the step has
             threads, or the step is on a GPU. Where none is, it costs: a tenth of steps that are as short as sampling.
+        share: which of each batch's tasks, numbered from 0, another process does not make; None: all.
 
     Raises:
         Exception: what `tasks.batch` raises, when its batch is asked for.
     """
+    own = range(batch) if share is None else share
 
     def make(i: int) -> Episode:
-        episode = tasks.batch("train", i * batch, batch)
+        episode = tasks.batch("train", i * batch + own.start, len(own))
         return pinned(episode) if device.type == "cuda" else episode
 
     if not beside:
         for i in range(start, stop):
-            yield make(i).to(device)
+            yield make(i)
         return
     sampler = Sampler(make, range(start, stop))
     try:
         for _ in range(start, stop):
-            yield sampler.next().to(device)
+            yield sampler.next()
     finally:
         sampler.end()
 

@@ -9,19 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from metacli.config.recipe import Recipe
+from metacli.models.spread import alone
 from metacli.tasks.base import Split, Tasks
 from metacli.training.evaluation import CHUNK, answer
 
 
-def training_step(model: nn.Module, tasks: Tasks, recipe: Recipe, device: torch.device) -> Callable[[], object] | None:
-    """A training step on a copy of the model, to find the number of threads by; None where the CPU does not train."""
+def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.device) -> Callable[[], object] | None:
+    """A training step on a copy of the model, to find the number of threads by; None where the CPU does not train.
+
+    This process's own affair: it tries when and as often as it wants to, so nothing is said to others.
+
+    Args:
+        batch: tasks of a step in this process.
+    """
     if device.type != "cpu":
         return None
 
     def step() -> None:
         with torch.random.fork_rng(devices=[]):
-            twin, episode = copy.deepcopy(model).train(), tasks.batch("train", 0, recipe.train.batch)
+            twin, episode = alone(copy.deepcopy(model)).train(), tasks.batch("train", 0, batch)
             tasks.loss(twin(episode), episode).backward()
 
     return step

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from metacli.errors import UsageError
+from metacli.machine import system
 from metacli.registry import did_you_mean
 
 FOLDER = Path(__file__).parent.parent / "weights"
@@ -23,11 +25,8 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: neither is there.
     """
-    try:
-        path = Path(name_or_path).expanduser()
-        there = path.exists()
-    except (OSError, RuntimeError) as e:  # a name that is too long, a user that there is not
-        raise UsageError(f"no checkpoint {str(name_or_path)!r}: {getattr(e, 'strerror', '') or e}") from None
+    path = system.at_home(name_or_path)
+    there = os.path.exists(path)
     if there or str(name_or_path) not in names():
         if not there and not path.suffix and len(path.parts) == 1:
             near = did_you_mean(str(name_or_path), names())

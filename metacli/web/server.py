@@ -12,6 +12,7 @@ import webbrowser
 import metacli
 from metacli import screen
 from metacli.errors import MetacliError
+from metacli.machine import system
 
 
 def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> None:
@@ -79,7 +80,7 @@ def listening(port: int) -> socket.socket:
     # named as TCP, or asyncio leaves Nagle's algorithm on, which keeps every answer back for 40 ms
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        system.claim_port(listener)
         listener.bind(("127.0.0.1", port))
         listener.listen()
     except OSError as error:

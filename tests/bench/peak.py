@@ -10,7 +10,8 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from metacli.machine.peak import clear, give_back, resident
+from metacli.machine.peak import clear, resident
+from metacli.machine.system import give_back_memory
 
 _STEPS = 2
 
@@ -40,7 +41,7 @@ def peak(case: str, side: str) -> float:
 
     torch.set_num_threads(1)
     run = CASES[case].make().sides[side].run
-    give_back()
+    give_back_memory()
     clear()  # not Linux: the peak of the building counts as memory that was there before
     before = resident()
     for _ in range(_STEPS):

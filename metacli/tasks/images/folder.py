@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from metacli.config.base import PathText
 from metacli.errors import MetacliError
-from metacli.machine import cache
+from metacli.machine import cache, system
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import prepare
 from metacli.tasks.images.base import Images
@@ -93,7 +93,7 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(Path(self.config.root))
+        classes = listed(system.at_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
         self.check_room(int(counts.sum()))
@@ -159,7 +159,7 @@ def listed(root: Path) -> dict[str, list[Path]]:
         if len(found) > MOST_PICTURES:
             raise MetacliError(f"root: {root} holds more than {MOST_PICTURES:,} images", "name a smaller folder")
     classes: dict[str, list[Path]] = {}
-    for path in sorted(found):
+    for path in sorted(found, key=lambda p: p.parts):  # Windows would order paths whatever their case
         classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
     if not classes:
         raise MetacliError(

@@ -1,0 +1,67 @@
+"""Two processes against one, and against two threads of one, in turn within one run; docs/distributed.md has figures.
+
+OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 tests/bench/ranks.py [RECIPE]...
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from metacli.config.recipe import load
+from metacli.machine import ranks
+from metacli.training.loop import update
+from metacli.training.parts import Parts, assemble
+from metacli.training.shares import agree, tell_state
+
+CPU, ROUNDS, STEPS = torch.device("cpu"), 8, 3
+WAYS = {"1 process": 1, "2 threads": 2, "2 processes": 1}  # and the threads of each
+
+
+def step(parts: Parts, number: int) -> None:
+    batch = parts.recipe.train.batch
+    own = parts.ranks.share(batch)
+    episode = parts.tasks.batch("train", number * batch + own.start, len(own))
+    update(parts, agree(parts.ranks, parts.tasks, episode, 0), number, CPU)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def compare(name: str, everyone: ranks.Ranks) -> None:
+    recipe = load(name)
+    alone, together = assemble(recipe, CPU), assemble(recipe, CPU, everyone)
+    tell_state(everyone, together.model, together.optimizer, CPU)
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    for number in range((1 + ROUNDS) * STEPS):
+        for way, threads in WAYS.items():
+            everyone.table([0])  # the second process waits here while the first works alone
+            if way == "2 processes" or everyone.first:
+                torch.set_num_threads(threads)
+                parts = together if way == "2 processes" else alone
+                times[way].append(seconds(lambda: step(parts, number)))  # noqa: B023
+    if everyone.first:
+        size = 4 * sum(p.numel() for p in alone.model.parameters())
+        print(f"{name}: a gradient of {size:,} bytes")
+        for way, all_times in times.items():
+            kept = all_times[STEPS:]
+            speeds = [recipe.train.batch / s for s in (statistics.median(kept), min(kept))]
+            print(f"  {way:<12} {speeds[0]:7.1f} episodes/s, at best {speeds[1]:7.1f}", flush=True)
+
+
+def main() -> None:
+    everyone = ranks.join("cpu")[0]
+    for name in sys.argv[1:] or ["omniglot_mann", "omniglot_transformer", "copy_ntm"]:
+        compare(name, everyone)
+    everyone.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""A run that begins from the weights of another one, and what it may then be evaluated on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import tiny_keys
+from PIL import Image
+
+from metacli import api
+from metacli.config.recipe import from_dict
+from metacli.errors import UsageError
+from metacli.training import checkpoint
+from metacli.training.evaluation import tasks_for
+from metacli.training.halt import Deadline
+from metacli.training.initial import Initial
+from metacli.training.loop import train
+from metacli.training.progress import Progress
+from metacli.training.provenance import Provenance
+from metacli.training.rundir import RunDir
+
+CPU = torch.device("cpu")
+
+
+def run(recipe, path, init=None, resume=False):
+    start = None if init is None else Initial.of(init, recipe)
+    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1, start)
+
+
+def strokes(tiny_tree, **keys):
+    task = {"name": "strokes", "classes": 12, "val_classes": 6, "test_classes": 6, "size": 14, "ways": 3, "queries": 2}
+    return from_dict(tiny_tree | {"task": task | keys, "model": tiny_keys("lstm")}, "x")
+
+
+def pictures(root, classes):
+    """A folder of classes, each of four pictures of a brightness of its own."""
+    for number, name in classes.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (14, 14), 10 * number + i).save(folder / f"{i}.png")
+    return root
+
+
+def divided(root):
+    """A folder that says which of its twelve classes are whose."""
+    splits = ("train", "train", "val", "test")
+    return pictures(root, {i: f"{splits[i % 4]}/c{i}" for i in range(12)})
+
+
+def of_folder(tiny_tree, root):
+    task = {"name": "folder", "root": str(root), "size": 14, "ways": 2, "queries": 1}
+    return from_dict(tiny_tree | {"task": task, "model": tiny_keys("lstm")}, "x")
+
+
+def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
+    run(tiny, tmp_path / "first")
+    best = tmp_path / "first" / "best.pt"
+    other = replace(tiny, seed=8, train=tiny.train.model_copy(update={"steps": 2}))
+    run(other, tmp_path / "second", init=tmp_path / "first")
+    told = json.loads((tmp_path / "second" / "env.json").read_text())["init"]
+    assert told == {
+        "path": str(best),
+        "sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
+        "step": checkpoint.load(best).step,
+    }
+
+    from metacli.training.loop import update
+    from metacli.training.parts import assemble
+    from metacli.training.shares import agree
+
+    parts = assemble(other, CPU)
+    parts.model.load_state_dict(checkpoint.load(best).model)
+    for step in range(2):
+        share = agree(parts.ranks, parts.tasks, parts.tasks.batch("train", 4 * step, 4), 0)
+        update(parts, share, step, CPU)
+    got = checkpoint.load(tmp_path / "second" / "last.pt").model
+    assert all(torch.equal(got[k], v) for k, v in parts.model.state_dict().items())
+
+
+def test_the_run_goes_on_without_that_file(tmp_path, tiny):
+    run(tiny, tmp_path / "first")
+    run(tiny, tmp_path / "whole", init=tmp_path / "first")
+    slow = replace(tiny, train=tiny.train.model_copy(update={"checkpoint_every": 0}))
+    folder = tmp_path / "cut"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metacli.training.loop.update", lambda *_: 1 / 0)  # the machine goes down in the first step
+        with pytest.raises(ZeroDivisionError):
+            run(slow, folder, init=tmp_path / "first")
+    (tmp_path / "first" / "best.pt").unlink()
+    assert checkpoint.load(folder / "last.pt").step == 0
+    run(slow, folder, resume=True)
+    one, two = (checkpoint.load(tmp_path / name / "last.pt").model for name in ("whole", "cut"))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    (folder / "last.pt").unlink()  # as if it had been killed before these weights were saved
+    with pytest.raises(UsageError, match="before the weights that it was to begin from were saved"):
+        run(slow, folder, resume=True)
+
+
+def test_another_model_is_refused_key_by_key(tmp_path, tiny_tree, tiny):
+    run(tiny, tmp_path / "first")
+    other = from_dict(tiny_tree | {"model": {"name": "lstm", "hidden": 9, "layers": 2}}, "x")
+    with pytest.raises(UsageError) as e:
+        run(other, tmp_path / "second", init=tmp_path / "first")
+    lines = e.value.message.splitlines()[1:]
+    assert lines == ["model.hidden: 8 there, 9 in the recipe", "model.layers: 1 there, 2 in the recipe"]
+    wider = from_dict(tiny_tree | {"task": {"name": "copy", "width": 5, "max_length": 3}}, "x")
+    with pytest.raises(UsageError, match=r"do not fit[^\n]*\nx_shape: \(4,\) there, \(6,\) here\nout_size: 3 there"):
+        run(wider, tmp_path / "second", init=tmp_path / "first")
+    with pytest.raises(UsageError, match="no checkpoint 'nothing'"):
+        run(tiny, tmp_path / "second", init="nothing")
+    assert not (tmp_path / "second").exists()
+
+
+def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
+    """From one folder to another one, which holds out what the first was trained on."""
+    run(of_folder(tiny_tree, divided(tmp_path / "a")), tmp_path / "first")
+    known = checkpoint.load(tmp_path / "first").provenance.classes["train"]
+    assert len(known) == 6
+    own = {12 + i: f"train/n{i}" for i in range(3)} | {15 + i: f"val/n{i}" for i in range(3)}
+    for split in ("val", "test"):
+        classes = own | {18 + i: f"test/n{i}" for i in range(3)} | {1: f"{split}/other-name"}
+        recipe = of_folder(tiny_tree, pictures(tmp_path / split, classes))
+        with pytest.raises(UsageError, match=rf"1 classes of this {split} split were in the model's training"):
+            run(recipe, tmp_path / "second", init=tmp_path / "first")
+        assert not (tmp_path / "second").exists()
+
+
+def test_what_the_weights_know_is_remembered_over_several_runs(tmp_path, tiny_tree):
+    run(of_folder(tiny_tree, divided(tmp_path / "a")), tmp_path / "first")
+    known = checkpoint.load(tmp_path / "first").provenance.classes["train"]
+    run(strokes(tiny_tree, ways=2), tmp_path / "second", init=tmp_path / "first")
+    run(strokes(tiny_tree, ways=2), tmp_path / "third", init=tmp_path / "second")
+    third = checkpoint.load(tmp_path / "third")
+    assert third.provenance.before == (("folder", known),)
+    seen = pictures(tmp_path / "b", {i: f"test/c{i}" for i in range(12) if i % 4 < 2})
+    keys = ["task.name=folder", f"task.root={seen}", "task.val_fraction=0.2"]
+    with pytest.raises(UsageError, match=f"{len(known)} classes of this test split were in the model's training"):
+        tasks_for(third, keys)
+    with pytest.raises(UsageError, match="were in the model's training"):
+        api.evaluate(tmp_path / "third", *keys, n_tasks=5)
+    new = pictures(tmp_path / "n", {i: f"test/c{i}" for i in range(20, 24)})
+    tasks_for(third, ["task.name=folder", f"task.root={new}"])
+    tasks_for(third, [])  # its own are still held out
+    resumed = run(strokes(tiny_tree, ways=2), tmp_path / "third", resume=True)
+    assert checkpoint.load(resumed.run / "last.pt").provenance == third.provenance
+
+
+def test_the_same_past_is_kept_once(tmp_path, tiny_tree):
+    recipe = strokes(tiny_tree)
+    run(recipe, tmp_path / "r0")
+    for i in range(3):
+        run(recipe, tmp_path / f"r{i + 1}", init=tmp_path / f"r{i}")
+    assert checkpoint.load(tmp_path / "r3").provenance.before == ()  # it says so itself
+    other = strokes(tiny_tree, data_seed=5)
+    run(other, tmp_path / "r4", init=tmp_path / "r3")
+    run(other, tmp_path / "r5", init=tmp_path / "r4")
+    assert len(checkpoint.load(tmp_path / "r5").provenance.before) == 1
+
+
+def test_an_older_file_has_no_past():
+    provenance = Provenance({"train": {"a": ["m"]}, "val": {}, "test": {}}, "d", (("folder", {"b": ["n"]}),))
+    assert Provenance.unpacked(provenance.packed()) == provenance
+
+
+def test_in_python(tmp_path, tiny):
+    first = api.train(tiny, run_dir=tmp_path / "first", threads=1, quiet=True)
+    second = api.train(tiny, run_dir=tmp_path / "second", init=first.run, time_limit=1e-3, threads=1, quiet=True)
+    assert (second.step, second.finished) == (1, False)
+    third = api.train(None, "train.steps=2", resume=second.run, threads=1, quiet=True)
+    assert (third.step, third.finished) == (2, True)
+    assert RunDir.reopen(second.run)[1].train.steps == 2
+    with pytest.raises(TypeError, match="leave out init"):
+        api.train(resume=second.run, init=first.run)
+    with pytest.raises(UsageError, match="--time-limit"):
+        api.train(tiny, time_limit="soon")
+    assert not Deadline("1h").over()
+
+
+def test_through_the_command_line(cli, tiny_file):
+    assert cli("train", tiny_file, "--run-dir", "first").returncode == 0
+    begun = cli("train", tiny_file, "--run-dir", "second", "--init", "first")
+    assert begun.returncode == 0, begun.stderr
+    assert "init    first/best.pt" in begun.stderr
