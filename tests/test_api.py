@@ -128,10 +128,10 @@ def test_the_same_run_as_that_of_the_command_line(tmp_path, tiny_file, cli):
 def test_stopping_saves_then_does_what_the_signal_means(tmp_path, tiny, monkeypatch):
     step = loop.update
 
-    def interrupted(parts, episode, number):
+    def interrupted(parts, share, number, device):
         if number == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(parts, episode, number)
+        return step(parts, share, number, device)
 
     monkeypatch.setattr(loop, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
