@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metacli import __version__, cli_own
+from metacli import __version__, cli_own, cli_results
 from metacli.errors import MetacliError, UsageError
 from metacli.options import (
     AsJson,
     CheckpointPath,
+    CheckpointPaths,
     Device,
     Overrides,
     Plugins,
@@ -47,13 +48,16 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command(
     epilog="Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
-    "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+    "metacli train strokes_mann --seeds 0,1,2 | metacli train omniglot_ntm --dry-run | "
+    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
     overrides: Overrides = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each, as in 0,1,2.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many of the --seeds run side by side.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -69,6 +73,12 @@ def train(
         raise UsageError(
             f"--resume goes on by the run's own recipe; leave out {recipe}", "start another run to change it"
         )
+    if seeds is not None:
+        if resume or dry_run or recipe is None:
+            raise UsageError("--seeds takes a recipe, and neither --resume nor --dry-run", "the same command goes on")
+        count = ["1"] if threads == "auto" and jobs > 1 else [threads]
+        options = {"device": [device], "threads": count, "plugin": plugin or []}
+        return cli_results.train_seeds(seeds, jobs, recipe, overrides or [], run_dir, options, as_json)
     if recipe is None:
         if resume is None:
             raise UsageError("no recipe", "`metacli recipes` lists those that ship")
@@ -104,21 +114,27 @@ def train(
 
 @app.command(
     "eval",
-    epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json",
+    epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json | "
+    "metacli eval -c runs/mann -c runs/snail --png compared.png",
 )
 def evaluate(
-    checkpoint: CheckpointPath,
+    checkpoint: CheckpointPaths,
     overrides: Overrides = None,
     tasks: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1000,
     split: SplitName = "test",
+    png: Annotated[Path | None, typer.Option(help="Of several checkpoints: also draw the comparison here.")] = None,
     show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
+    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task; or compare several."""
     part = check_split(split)
+    if len(checkpoint) > 1:
+        return cli_results.compare(checkpoint, overrides or [], tasks, split, png, device, threads, as_json)
+    if png:
+        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
     from tqdm import tqdm
 
     from metacli.machine.runtime import choose_device, prepare
@@ -134,7 +150,7 @@ def evaluate(
     from metacli.training.trial import forward_pass
 
     wanted = parse(threads)
-    saved = checkpoints.load(weights.find(checkpoint))
+    saved = checkpoints.load(weights.find(checkpoint[0]))
     recipe, distribution = tasks_for(saved, overrides or [], part)
     prepare(recipe.seed)
     chosen, reason = choose_device(device)
@@ -255,6 +271,11 @@ app.command(
     "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
 )(cli_own.predict)
 app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")(cli_own.draw)
+
+app.command(epilog="Examples: metacli models | metacli models --json")(cli_results.models)
+app.command(epilog="Examples: metacli curves runs/demo | metacli curves runs/mann/* runs/snail/* --png curves.png")(
+    cli_results.curves
+)
 
 
 def main() -> None:
