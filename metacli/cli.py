@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from metacli import __version__, cli_own, screen
+from metacli import __version__, cli_own, cli_results, screen
 from metacli.errors import MetacliError, ToldError, UsageError
 from metacli.machine import launch, memory, stdout, system
 from metacli.options import (
     AsJson,
     CheckpointPath,
+    CheckpointPaths,
     Device,
     Overrides,
     Plugins,
@@ -52,7 +53,8 @@ def _top(
 
 @app.command(
     epilog="Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
-    "metacli train omniglot_ntm --dry-run | metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+    "metacli train strokes_mann --seeds 0,1,2 | metacli train omniglot_ntm --dry-run | "
+    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
 )
 def train(
     context: typer.Context,
@@ -62,6 +64,8 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
     init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each, as in 0,1,2.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many of the --seeds run side by side.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
     device: Device = "auto",
@@ -82,6 +86,13 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
         raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    if seeds is not None:
+        if resume or dry_run or init or time_limit or recipe is None or launch.place().size > 1:
+            wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
+            raise UsageError(f"--seeds takes a recipe, and none of {wrong}", "the same command with --run-dir goes on")
+        count = ["1"] if threads == "auto" and jobs > 1 else [threads]
+        options = {"device": [device], "threads": count, "plugin": plugin or []}
+        return cli_results.train_seeds(seeds, jobs, recipe, overrides or [], run_dir, options, as_json)
     plan: recipes.Recipe | None = None
     if not launch.place().first:
         if dry_run:
@@ -134,21 +145,29 @@ def train(
 
 @app.command(
     "eval",
-    epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json",
+    epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json | "
+    "metacli eval -c runs/mann -c runs/snail --png compared.png",
 )
 def evaluate(
-    checkpoint: CheckpointPath,
+    checkpoint: CheckpointPaths,
     overrides: Overrides = None,
     tasks: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1000,
     split: SplitName = "test",
+    png: Annotated[Path | None, typer.Option(help="Of several checkpoints: also draw the comparison here.")] = None,
     show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task."""
+    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task; or compare several."""
     part = check_split(split)
+    if len(checkpoint) > 1:
+        if not launch.place().first:
+            raise typer.Exit  # one process compares
+        return cli_results.compare(checkpoint, overrides or [], tasks, split, png, device, threads, as_json)
+    if png:
+        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
     from tqdm import tqdm
 
     from metacli.machine import ranks
@@ -168,7 +187,7 @@ def evaluate(
     wanted = parse(threads)
     everyone, chosen, reason = ranks.join(device)
     with everyone.local_first():
-        saved = checkpoints.load(weights.find(checkpoint))
+        saved = checkpoints.load(weights.find(checkpoint[0]))
         recipe, distribution = tasks_for(saved, overrides or [], part)
         prepare(recipe.seed)
         model = saved.build_model().to(chosen)
@@ -295,6 +314,11 @@ app.command(
     "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
 )(cli_own.predict)
 app.command(epilog="Examples: metacli draw | metacli draw -c runs/demo --no-open --port 8000")(cli_own.draw)
+
+app.command(epilog="Examples: metacli models | metacli models --json")(cli_results.models)
+app.command(epilog="Examples: metacli curves runs/demo | metacli curves runs/mann/* runs/snail/* --png curves.png")(
+    cli_results.curves
+)
 
 
 def main() -> None:

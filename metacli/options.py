@@ -24,6 +24,7 @@ Overrides = Annotated[
 ]
 CHECKPOINT = "A .pt file, a run directory, or a shipped name."
 CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help=CHECKPOINT)]
+CheckpointPaths = Annotated[list[str], typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Repeat to compare.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 ThreadCount = Annotated[str, typer.Option("--threads", help="A number, or auto: as many as help.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]

@@ -22,6 +22,7 @@ _BEYOND_ASCII = re.compile(r"[^\n -~]")
 _FAMILIES = [
     dict(zip("░▒▓█", ":+*#", strict=True)),
     dict(zip("▘▝▀▖▌▞▛▗▚▐▜▄▙▟█", "`'\",|/F.\\|7_LJ#", strict=True)),
+    dict(zip("▁▂▃▅▆▇█", "._-=+*#", strict=True)),
     *({letter: shown} for letter, shown in {"·": ".", "…": "~", "→": ">", "±": "+-"}.items()),
 ]
 

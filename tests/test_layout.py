@@ -20,7 +20,19 @@ ORDER = [
     "show",
     "inspect",
 ]
-ORDER += ["extend", "teaching", "examples", "learner", "predict", "api", "web", "options", "cli_own", "cli"]
+ORDER += [
+    "extend",
+    "teaching",
+    "examples",
+    "learner",
+    "predict",
+    "api",
+    "web",
+    "options",
+    "cli_own",
+    "cli_results",
+    "cli",
+]
 APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
 
 
@@ -72,7 +84,17 @@ def test_no_import_goes_round() -> None:
 
 def test_files_lie_in_the_folders_of_the_path() -> None:
     assert {p.name for p in PACKAGE.glob("*.py")} == {
-        *("__init__.py", "__main__.py", "api.py", "cli.py", "cli_own.py", "options.py", "episode.py", "errors.py"),
+        *(
+            "__init__.py",
+            "__main__.py",
+            "api.py",
+            "cli.py",
+            "cli_own.py",
+            "cli_results.py",
+            "options.py",
+            "episode.py",
+            "errors.py",
+        ),
         *("examples.py", "extend.py", "learner.py"),
         *("plugins.py", "registry.py", "screen.py", "teaching.py"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from metacli.errors import UsageError
 from metacli.tasks.images.pen import inked, written
 from metacli.tasks.images.script import characters
 from metacli.training import checkpoint, weights
+from metacli.training.shipped import shipped
 
 NAMES = weights.names()
 FEW_MB = 4e6
+FIRST = 150  # tasks of the thousand that the figures are over
 
 
 def drawings(classes: int, each: int) -> list[list[Image.Image]]:
@@ -80,3 +83,23 @@ def test_the_command_line_takes_the_name(cli, tmp_path):
     np.testing.assert_allclose(shares, learner.predict_proba([c[1] for c in shown]), atol=1e-6)
     assert found["checkpoint"] in NAMES
     assert found["checkpoint"] in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_still_reaches_its_stated_figure(name):
+    if weights.task_of(name).name == "omniglot" and not os.environ.get("METACLI_DATA"):
+        pytest.skip("Omniglot is not at hand")
+    stated = next(model for model in shipped() if model.name == name)
+    scores = metacli.evaluate(name, *stated.overrides, n_tasks=FIRST)
+    assert scores.metric.name == stated.metric
+    assert scores.mean == pytest.approx(stated.mean, abs=scores.ci95)
+
+
+def test_models_are_listed(cli):
+    listed = json.loads(cli("models", "--json").stdout)
+    assert [model["name"] for model in listed] == NAMES
+    wanted = {"name", "recipe", "metric", "mean", "ci95", "n_tasks", "bytes", "overrides", "data"}
+    assert all(model.keys() == wanted and 0 < model["ci95"] < model["mean"] < 1 for model in listed)
+    told = cli("models").stdout
+    assert all(f"metacli eval -c {name} " in told for name in NAMES)
+    assert all(len(line) <= 100 for line in told.splitlines())

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from metacli.errors import MetacliError, UsageError
-from metacli.inspect.figure import need_matplotlib, save_figure
+from metacli.inspect.figure import WITHOUT, save_figure
 from metacli.inspect.measures import Usage, by_question, by_task
 from metacli.inspect.page import save_page
 from metacli.inspect.reading import choose
 from metacli.inspect.trace import MemoryTrace, record, save_json, save_npz
 from metacli.models.base import MetaLearner
+from metacli.show.figures import need_matplotlib
 from metacli.tasks.base import Split, Tasks
 from metacli.training.checkpoint import Checkpoint
 from metacli.training.evaluation import CHUNK, tasks_for
@@ -35,7 +36,7 @@ def formats(text: str) -> list[str]:
     if unknown or not wanted:
         raise UsageError(f"unknown format {', '.join(unknown) or text!r}", f"a list of {', '.join(FORMATS)}")
     if "png" in wanted:
-        need_matplotlib()
+        need_matplotlib(WITHOUT)
     return wanted
 
 

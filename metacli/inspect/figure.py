@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metacli.errors import MetacliError
 from metacli.inspect.panels import Panel, memory_panels
 from metacli.inspect.reading import answer_word, step_label
 from metacli.inspect.trace import MemoryTrace
 from metacli.machine import files
 from metacli.show.channels import channel_rows
+from metacli.show.figures import need_matplotlib
 from metacli.show.fonts import joined, legible, matplotlib_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WITHOUT = "or leave png out: --format npz,html,json"  # where matplotlib is missing
 _MAP = "cividis"  # perceptually uniform, the same to colour-blind eyes
 _RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, told apart by everyone
 _LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
@@ -30,15 +31,6 @@ _ROW = 0.16  # inches of a location or step, which its name needs
 _TALLEST = 6.0, 2.4  # inches of a panel, where there are few and where there are many
 
 
-def need_matplotlib() -> None:
-    """Raise a MetacliError that names the extra where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        hint = "pip install 'metacli[plot]', or leave png out: --format npz,html,json"
-        raise MetacliError("a picture needs matplotlib, which is not installed", hint) from None
-
-
 def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     """Draw a trace into a PNG; see `draw`.
 
@@ -46,7 +38,7 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: no such head.
     """
-    need_matplotlib()
+    need_matplotlib(WITHOUT)
     with matplotlib_fonts(trace.sample.classes):  # also while saving, which makes some labels
         figure = draw(trace, heads)
         picture = io.BytesIO()

@@ -1,0 +1,29 @@
+"""The trained models that ship, as a list to choose from."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from metacli.config import catalogue
+from metacli.registry import TASKS, resolve
+from metacli.training import weights
+from metacli.training.shipped import Shipped
+
+
+def print_models(console: Console, models: list[Shipped]) -> None:
+    """Each with what it can do, what it is held to, and the command that shows it."""
+    purposes = {entry.name: entry.purpose for entry in catalogue.entries()}
+    for model in models:
+        task = weights.task_of(model.name)
+        answer = resolve(TASKS, task.name, "task").answer_of(task)
+        metric = next(m for m in answer.metrics if m.name == model.metric)
+        spread = metric.spread({"mean": model.mean, "ci95": model.ci95})
+        console.print(Text(f"{model.name}, {model.bytes / 1e6:.1f} MB", style="bold"), soft_wrap=True)
+        for line in (
+            purposes[model.recipe],
+            f"trained on {model.data}",
+            f"{metric.label} {spread} over {model.n_tasks:,} test tasks:",
+            f"  {model.command}",
+        ):
+            console.print(Text(f"  {line}"), soft_wrap=True, highlight=False)

@@ -1,0 +1,107 @@
+"""Several models on the same tasks, and the learning curves of several runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from test_cli import inside
+
+import metacli
+from metacli.show.curves import sparkline
+from metacli.training.curves import curve
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two models of one task, trained for a moment."""
+    place = tmp_path_factory.mktemp("runs")
+    tree = {
+        "task": {"name": "clusters", "ways": 3, "shots": 1, "queries": 2},
+        "train": {"steps": 8, "batch": 4, "eval_every": 2, "eval_tasks": 6, "log_every": 1},
+    }
+    for name, hidden in (("a", 8), ("b", 12)):
+        metacli.train(
+            {"name": name, **tree, "model": {"name": "lstm", "hidden": hidden}}, run_dir=place / name, quiet=True
+        )
+    return place
+
+
+def test_models_are_compared_task_by_task(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    code, out, _ = inside(monkeypatch, capsys, "eval", "-c", "a", "-c", "b", "-c", "a", "--tasks", "40", "--json")
+    assert code == 0
+    found = json.loads(out)
+    first, second, again = found["models"]
+    a, b = (metacli.evaluate(runs / name, n_tasks=40).values["accuracy"] for name in "ab")
+    assert first["mean"] == pytest.approx(a.mean())
+    assert second["difference"]["mean"] == pytest.approx((b - a).mean())
+    half = 2.0227 * (b - a).std(ddof=1) / np.sqrt(40)  # Student's t of 39 degrees of freedom
+    assert second["difference"]["ci95"] == pytest.approx(half, rel=1e-3)
+    assert again["difference"] == {"mean": 0, "ci95": 0}
+    assert first["difference"] is None
+    assert found["n_tasks"] == 40
+
+
+def test_the_table_is_whole_and_the_picture_is_drawn(runs, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(runs)
+    given = ("eval", "-c", "a", "-c", "b", "--tasks", "10", "--png", "c.png")
+    code, out, _ = inside(monkeypatch, capsys, *given)
+    assert code == 0
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "less the first" in out
+    assert Image.open(runs / "c.png").size[0] > 500
+
+
+def test_others_than_the_same_kind_of_tasks_are_refused(runs, tiny_file, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    metacli.train(tiny_file, run_dir=runs / "copy", quiet=True)
+    code, _, err = inside(monkeypatch, capsys, "eval", "-c", "a", "-c", "copy")
+    assert code == 2
+    assert err.startswith("error: ")
+    code, _, err = inside(monkeypatch, capsys, "eval", "-c", "a", "--png", "x.png")
+    assert code == 2
+    code, _, err = inside(monkeypatch, capsys, "curves", "a", "copy")
+    assert code == 2
+    assert "different metrics" in err
+
+
+def test_curves_are_what_the_log_says(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    code, out, _ = inside(monkeypatch, capsys, "curves", "a", "b", "--json")
+    assert code == 0
+    found = json.loads(out)
+    log = [json.loads(line) for line in (runs / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert found[0]["val"] == [{"step": r["step"], "score": r["val"]["accuracy"]} for r in log if "val" in r]
+    assert found[0]["train"] == [{"step": r["step"], "score": r["accuracy"]} for r in log]
+    assert found[0]["best"]["score"] == max(row["score"] for row in found[0]["val"])
+    code, out, _ = inside(monkeypatch, capsys, "curves", "a", "b")
+    assert code == 0
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_curves_are_drawn(runs):
+    pytest.importorskip("matplotlib")
+    from metacli.show.curves import print_curves, save_curves
+
+    found = [curve(runs / name) for name in "ab"]
+    save_curves(runs / "curves.png", found)
+    assert Image.open(runs / "curves.png").size[0] > 500
+    print_curves(Console(width=80), found)
+
+
+def test_a_sparkline_rises_as_its_values_do():
+    assert sparkline(np.linspace(0, 1, 7), 0, 1) == "▁▂▃▅▆▇█"
+    assert sparkline(np.full(3, 0.5), 0.5, 0.5) == "▁▁▁"
+    assert len(sparkline(np.arange(1000.0), 0, 999)) == 24
+    assert sparkline(np.zeros(0), 0, 1) == ""
+
+
+def test_no_run_is_said(monkeypatch, capsys, tmp_path):
+    code, _, err = inside(monkeypatch, capsys, "curves", tmp_path)
+    assert code == 2
+    assert "not a run directory" in err

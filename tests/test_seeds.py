@@ -1,0 +1,78 @@
+"""One recipe with several seeds in one command: each a run as by itself, and what is said of all."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+import torch
+from test_cli import inside
+
+from metacli.errors import UsageError
+from metacli.training import checkpoint
+from metacli.training.seeds import Seed, parse, work
+
+
+def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):
+    done = cli("train", tiny_file, "train.steps=4", "--seeds", "5,6", "--jobs", "2", "--run-dir", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["seed"] for row in found["seeds"]] == [5, 6]
+    tested = [json.loads((tmp_path / "all" / f"seed{s}" / "eval.json").read_text()) for s in (5, 6)]
+    means = [t["bits_per_sequence"]["mean"] for t in tested]
+    assert [row["mean"] for row in found["seeds"]] == means
+    assert found["median"] == pytest.approx(sum(means) / 2)
+    assert (found["lowest"], found["highest"]) == (min(means), max(means))
+    alone = cli("train", tiny_file, "train.steps=4", "seed=6", "--run-dir", "alone")
+    assert alone.returncode == 0, alone.stderr
+    one, other = (checkpoint.load(tmp_path / place / "last.pt").model for place in ("all/seed6", "alone"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    again = cli("train", tiny_file, "train.steps=4", "--seeds", "5,6", "--run-dir", "all", "--json")
+    assert json.loads(again.stdout)["seeds"] == found["seeds"]
+
+
+def test_lists_of_seeds():
+    assert parse("3,1,2") == [3, 1, 2]
+    for wrong in ("", "a", "1,,2", "1,1"):
+        with pytest.raises(UsageError):
+            parse(wrong)
+
+
+def test_wrong_usage(monkeypatch, capsys, tiny_file):
+    for more in (["--resume", "x"], ["--dry-run"], ["train.stepz=3"]):
+        code, _, err = inside(monkeypatch, capsys, "train", tiny_file, *more, "--seeds", "0,1")
+        assert code == 2
+        assert err.startswith("error:")
+    assert inside(monkeypatch, capsys, "train", "--seeds", "0")[0] == 2
+
+
+def test_one_that_fails_is_said_and_the_others_end(tmp_path, monkeypatch):
+    said: list[str] = []
+    fails = Seed(0, tmp_path / "seed0", [["eval", "-c", "none"]])
+    works = Seed(1, tmp_path / "seed1", [["models", "--json"]])
+    assert work([fails, works], 2, said.append) == 2
+    assert len(works.results) == 1
+    assert any("exit status 2" in line for line in said)
+    assert "error: no checkpoint 'none'" in fails.log.read_text()
+
+
+def test_a_signal_reaches_all(tiny_file, tmp_path):
+    import os
+    import subprocess
+
+    command = [sys.executable, "-m", "metacli", "train", str(tiny_file), "train.steps=1000000", "--threads", "1"]
+    command += ["--seeds", "0,1", "--jobs", "2", "--run-dir", "all"]
+    run = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+    logs = [tmp_path / "all" / f"seed{s}" / "metrics.jsonl" for s in (0, 1)]
+    deadline = time.monotonic() + 60
+    while not all(log.is_file() and log.read_text() for log in logs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 143, err
+    assert b"go on with: metacli train" in err
+    for s in (0, 1):
+        assert checkpoint.load(tmp_path / "all" / f"seed{s}" / "last.pt").step > 0
