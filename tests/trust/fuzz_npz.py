@@ -1,0 +1,51 @@
+"""The arrays that are kept in the cache: damaged, they are made again, and the tasks stay the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from tests.trust import fuzz
+from tests.trust.confined import Case, Outcome
+from tests.trust.goods import Goods, copied
+from tests.trust.hostile import Draw, damaged
+
+NEEDS = ("pictures",)
+
+
+def case(draw: Draw, place: Path, goods: Goods) -> Case:
+    """A folder whose arrays in the cache are damaged."""
+    copied(goods.pictures(), place / "pictures")
+    (place / "mine.yaml").write_text(goods.folder_recipe())
+    argv = ["sample-tasks", "mine.yaml", "-n", "2", "--json"]
+    good = goods.numbers("samples", argv)
+    cache = Path(os.environ["METACLI_CACHE"])
+    for path in cache.glob("*.npz"):
+        whole = path.read_bytes()
+        path.unlink()
+        how = draw(st.sampled_from(["damage", "damage", "damage", "folder", "pipe", "link"]))
+        if how == "damage":
+            path.write_bytes(damaged(draw, whole))
+        elif how == "folder":
+            path.mkdir()
+        elif how == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(draw(st.sampled_from(["nowhere", path.name, "/dev/zero"])))
+
+    def right(outcome: Outcome) -> None:
+        _same_samples(outcome, good)
+
+    return Case(argv, right)
+
+
+def _same_samples(outcome: Outcome, good: object) -> None:
+    found = outcome.json()
+    assert found == good, "the tasks are others than before the cache was damaged"
+
+
+def main(times: int, seed: int) -> str:
+    """See `tests.trust`."""
+    return fuzz.fuzz({"fuzz_npz": times}, seed)

@@ -1,0 +1,84 @@
+"""Run directories: their files damaged, taken away, replaced by folders, links and pipes; then the verbs that read one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import yaml
+from hypothesis import strategies as st
+
+from tests.trust import fuzz
+from tests.trust.confined import Case, Outcome
+from tests.trust.fuzz_checkpoints import same
+from tests.trust.goods import Goods, copied
+from tests.trust.hostile import Draw, bent, damaged, values
+
+NEEDS = ("finished", "stopped", "memory")
+FILES = ["recipe.yaml", "metrics.jsonl", "last.pt", "best.pt", "env.json", "eval.json"]
+PLAIN_TEXTS = ["", "[]", "3", "null", "a: b", "\xff", '{"step": "x"}', '{"step": 1e400}', "[" * 5000]
+
+
+def case(draw: Draw, place: Path, goods: Goods) -> Case:
+    """A run, damaged, and a verb that reads it."""
+    verb = draw(st.sampled_from(["resume", "resume", "resume", "eval", "inspect"]))
+    source = {"resume": goods.stopped(), "eval": goods.finished(), "inspect": goods.memory()}[verb]
+    run = copied(source, place / "run")
+    ways = [_hurt(draw, run / draw(st.sampled_from(FILES))) for _ in range(draw(st.integers(1, 2)))]
+    argv = {
+        "resume": ["train", "--resume", "run", "--threads", "1", "--json"],
+        "eval": ["eval", "-c", "run", "--tasks", "2", "--threads", "1", "--json"],
+        "inspect": ["inspect-memory", "-c", "run", "--threads", "1", "--json"],
+    }[verb]
+    if verb == "eval" and "changed" not in ways and (run / "best.pt").is_file():
+        plain = ["eval", "-c", str(goods.finished() / "best.pt"), *argv[3:]]
+        good = goods.numbers("finished run", plain)
+
+        def right(outcome: Outcome) -> None:
+            same(outcome.json(), good)
+
+        return Case(argv, right)
+    return Case(argv)
+
+
+def _hurt(draw: Draw, file: Path) -> str:
+    """Do something to a file; whether what a number is computed from may have been changed on purpose."""
+    how = draw(
+        st.sampled_from(["damage", "damage", "damage", "bend", "bend", "text", "gone", "folder", "link", "pipe"])
+    )
+    whole = file.read_bytes() if file.is_file() else b"{}"
+    if how == "damage":
+        file.unlink(missing_ok=True)
+        file.write_bytes(damaged(draw, whole))
+        return "changed" if file.name == "recipe.yaml" else ""
+    if file.is_dir():
+        shutil.rmtree(file)
+    file.unlink(missing_ok=True)
+    if how == "bend" and file.suffix != ".pt":
+        file.write_bytes(_bent(draw, file.name, whole))
+        return "changed"
+    if how in ("text", "bend"):
+        file.write_bytes(draw(st.sampled_from(PLAIN_TEXTS)).encode("latin-1"))
+    elif how == "folder":
+        (file / "x").mkdir(parents=True)
+    elif how == "link":
+        file.symlink_to(draw(st.sampled_from(["nowhere", file.name, ".", "/dev/zero", "recipe.yaml"])))
+    elif how == "pipe":
+        os.mkfifo(file)
+    return ""
+
+
+def _bent(draw: Draw, name: str, whole: bytes) -> bytes:
+    if name == "recipe.yaml":
+        return yaml.safe_dump(bent(draw, yaml.safe_load(whole)), allow_unicode=True).encode("utf-8", "surrogatepass")
+    lines = [json.loads(line) for line in whole.splitlines()] if name == "metrics.jsonl" else [json.loads(whole)]
+    i = draw(st.integers(0, max(len(lines) - 1, 0)))
+    lines[i : i + 1] = [draw(st.one_of(values, st.just(lines[i]).map(lambda t: bent(draw, t))))] if lines else []
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def main(times: int, seed: int) -> str:
+    """See `tests.trust`."""
+    return fuzz.fuzz({"fuzz_runs": times}, seed)
