@@ -18,12 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 SECONDS = 20  # for one command
 MEMORY = 3 << 30  # bytes that a command may ask the system for, beyond what the process has when it begins
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what drives a terminal, but for tab and newline
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
 NOWHERE = ("/dev/null", "/proc/self/clear_refs")  # the second forgets the peak of memory so far
+QUERIES = (("uname",), ("fc-list",))  # of `platform`, and of matplotlib for its fonts
 ESCAPES = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect", "pty.spawn"}
 
 
@@ -71,7 +74,7 @@ class Outcome:
 
 
 class TooLongError(BaseException):
-    """A command took longer than `SECONDS`."""
+    """A command took longer than it may."""
 
 
 class Watch:
@@ -89,7 +92,7 @@ class Watch:
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         if self.outcome is None:
             return
-        if event in ESCAPES and args[:1] != ("uname",):  # the standard library's `platform`
+        if event in ESCAPES and args[:1] not in QUERIES:
             self.outcome.outside.append(f"{event}{args!r:.200}")
         elif event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & WRITES):
             paths = args[:2] if event in ("os.rename", "os.link") else args[:1]
@@ -106,13 +109,13 @@ class Watch:
 
 
 @contextmanager
-def _timed() -> Iterator[None]:
+def _timed(seconds: int) -> Iterator[None]:
     def over(*_: object) -> None:
         raise TooLongError
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)  # again and again, should the first be swallowed
-    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # where not even a signal is heard
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # again and again, should the first be swallowed
+    faulthandler.dump_traceback_later(3 * seconds, exit=True)  # where not even a signal is heard
     try:
         yield
     finally:
@@ -121,7 +124,7 @@ def _timed() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def run(case: Case, watch: Watch | None = None) -> Outcome:
+def run(case: Case, watch: Watch | None = None, seconds: int = SECONDS) -> Outcome:
     """Run `metacli` with a case's arguments in the working directory."""
     from metacli import cli
 
@@ -133,7 +136,7 @@ def run(case: Case, watch: Watch | None = None) -> Outcome:
     if watch:
         watch.outcome = outcome
     try:
-        with _timed(), redirect_stdout(out), redirect_stderr(err):
+        with _timed(seconds), redirect_stdout(out), redirect_stderr(err):
             try:
                 cli.main()
             finally:
@@ -148,6 +151,7 @@ def run(case: Case, watch: Watch | None = None) -> Outcome:
         if watch:
             watch.outcome = None
         sys.argv = argv
+        torch.set_flush_denormal(False)  # as training leaves it, hypothesis draws no floats
     outcome.seconds = time.monotonic() - began
     err.flush()
     outcome.out, outcome.err = (s.buffer.getvalue().decode(case.encoding, "replace") for s in (out, err))  # type: ignore[attr-defined]
@@ -176,8 +180,10 @@ def judge(case: Case, outcome: Outcome) -> tuple[str, str]:
         except AssertionError as e:
             return "wrong", f"{case.argv[0]} | {str(e)[:600]}"
         return "done", ""
-    explained = any(line.startswith("error: ") for line in said) or (outcome.code == 2 and _is_usage(said))
-    return ("refused", "") if explained else ("no message", f"{case.argv[0]} | {outcome.err[-300:]!r}")
+    explained = next((line for line in said if line.startswith("error: ")), "")
+    if not explained and outcome.code == 2 and _is_usage(said):
+        explained = "usage"
+    return ("refused", explained[:100]) if explained else ("no message", f"{case.argv[0]} | {outcome.err[-300:]!r}")
 
 
 def _is_usage(lines: list[str]) -> bool:

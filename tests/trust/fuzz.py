@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "runs" / "trust"  # inputs that did not hold
+SHOWN = 0  # of the messages, the commonest
 FAULTS = 1  # how many that differ are found before it stops
 HANGING = 120  # seconds after which the process is ended from outside
 STARTS = 20  # of the process, at most
@@ -34,6 +35,8 @@ def fuzz(kinds: dict[str, int], seed: int, coverage: bool = True) -> str:
         for kind, inputs in kinds.items():
             records += _of_kind(kind, inputs, seed, coverage, Path(top), log)
     check(records)
+    if SHOWN:
+        print(Counter(record["detail"] for record in records).most_common(SHOWN), file=sys.stderr)
     return report(records)
 
 
@@ -54,7 +57,7 @@ def _of_kind(kind: str, inputs: int, seed: int, coverage: bool, top: Path, log: 
         if len(faults(records)) >= FAULTS:
             check(records)
         if len(records) < inputs:
-            print(f"note: {kind}: started anew after {len(records):,}: {code}\n{said[:1200]}...{said[-300:]}", file=sys.stderr)
+            print(f"note: {kind}: started anew after {len(records):,}: {code}\n{said[-1500:]}", file=sys.stderr)
         assert lines, f"{kind}: the process ended with {code} before it tried anything\n{said[-3000:]}"
     raise AssertionError(f"{kind}: {STARTS} processes ended early\n{said[-3000:]}")
 

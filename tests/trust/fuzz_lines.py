@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.trust import fuzz
 from tests.trust.confined import Case
-from tests.trust.goods import TINY, Goods
+from tests.trust.goods import TINY, Goods, copied
 from tests.trust.hostile import Draw, argument, numbers, texts
 
 NEEDS = ("finished", "memory", "pictures")
@@ -57,6 +57,8 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     """A verb, what it needs, most of the time, and some options."""
     for name, text in PLUGINS.items():
         (place / name).write_text(text, errors="surrogateescape")
+    copied(goods.finished(), place / "finished")
+    copied(goods.memory(), place / "memory")
     word = draw(st.sampled_from(sorted(VERBS)))
     argv = [word]
     if draw(st.integers(0, 5)):
@@ -73,9 +75,9 @@ def _needed(word: str, goods: Goods) -> list[str]:
     known = str(goods.pictures())
     return {
         "train": ["smoke", *TINY, "train.steps=2"],
-        "eval": ["-c", str(goods.finished()), "--tasks", "2"],
+        "eval": ["-c", "finished", "--tasks", "2"],
         "sample-tasks": ["smoke"],
-        "inspect-memory": ["-c", str(goods.memory())],
+        "inspect-memory": ["-c", "memory"],
         "predict": ["--support", known, "--query", f"{known}/class0/0.png", "--orders", "1"],
     }.get(word, [])
 
@@ -88,7 +90,7 @@ def _value(draw: Draw, option: str, goods: Goods) -> str:
     inside = texts.map(
         lambda t: t.replace("/", "").strip("~")
     )  # an option that names a file may lead anywhere, on purpose
-    own = [str(goods.pictures()), str(goods.finished()), str(goods.memory()), "x", "x.png", "/dev/null", "nothing.py"]
+    own = [str(goods.pictures()), "finished", "memory", "x", "x.png", "/dev/null", "nothing.py"]
     own = [
         place
         for place in own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -20,11 +21,14 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     copied(goods.pictures(), place / "pictures")
     (place / "mine.yaml").write_text(goods.folder_recipe())
     argv = ["sample-tasks", "mine.yaml", "-n", "2", "--json"]
+    cache, kept = Path(os.environ["METACLI_CACHE"]), goods.path / "kept"
+    if not kept.exists():
+        goods.numbers("samples", argv)
+        shutil.copytree(cache, kept)
     good = goods.numbers("samples", argv)
-    cache = Path(os.environ["METACLI_CACHE"])
-    for path in cache.glob("*.npz"):
-        whole = path.read_bytes()
-        path.unlink()
+    shutil.rmtree(cache)
+    cache.mkdir()
+    for whole, path in ((file.read_bytes(), cache / file.name) for file in kept.glob("*.npz")):
         how = draw(st.sampled_from(["damage", "damage", "damage", "folder", "pipe", "link"]))
         if how == "damage":
             path.write_bytes(damaged(draw, whole))

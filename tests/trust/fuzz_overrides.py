@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.trust import fuzz
 from tests.trust.confined import Case
 from tests.trust.goods import FLAT, Goods
-from tests.trust.hostile import Draw, argument, texts, values
+from tests.trust.hostile import Draw, argument, numbers, texts, values
 
 NEEDS = ("finished",)
 RECIPES = [
@@ -23,6 +23,8 @@ RECIPES = [
     "omniglot_ntm",
 ]
 LAST = ["train.steps=1", "train.batch=2", "train.eval_tasks=2", "train.eval_every=0", "train.tensorboard=false"]
+FORMS = ["{}={}"] * 12 + ["{}.x={}", "{}:{}", "{}=={}", "{}"]
+SECTIONS = ["task", "model", "train", "model.encoder", "plugins", "format", "name", "seed"]
 WORDS = [
     "mann",
     "ntm",
@@ -40,10 +42,11 @@ WORDS = [
 
 
 def case(draw: Draw, place: Path, goods: Goods) -> Case:
-    """One to four overrides."""
-    given = [_override(draw) for _ in range(draw(st.integers(1, 4)))]
-    recipe = draw(st.sampled_from(RECIPES))
-    verb = draw(st.sampled_from(["sample", "sample", "eval", "train", "dry"]))
+    """One to three overrides."""
+    verb = draw(st.sampled_from(["sample", "sample", "sample", "sample", "eval", "eval", "train", "dry"]))
+    recipe = draw(st.sampled_from(RECIPES)) if verb == "sample" else "smoke"
+    keys = [key for key in _keys(recipe) if verb != "eval" or key.startswith("task.")]
+    given = [_override(draw, keys) for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3])))]
     if verb == "sample":
         return Case(["sample-tasks", recipe, *given, "-n", "1"])
     if verb == "eval":
@@ -53,22 +56,22 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     return Case(["train", "smoke", *given, *LAST, "--run-dir", "run", "--threads", "1"])
 
 
-def _override(draw: Draw) -> str:
-    key = draw(st.one_of(st.sampled_from(_keys()), st.sampled_from(_keys()), texts))
-    value = draw(st.one_of(values.map(str), st.sampled_from(WORDS)))
+def _override(draw: Draw, keys: list[str]) -> str:
+    other = st.one_of(texts, st.sampled_from(_keys("strokes_mann")), st.sampled_from(SECTIONS))
+    key = draw(st.sampled_from(keys)) if draw(st.integers(0, 7)) else draw(other)
+    value = draw(st.one_of(st.integers(0, 9).map(str), numbers.map(str), values.map(str), st.sampled_from(WORDS)))
     return argument(
         draw(st.sampled_from(["{}={}", "{}={}", "{}={}", "{}.x={}", "{}:{}", "{}=={}", "{}"])).format(key, value)
     )
 
 
 @functools.cache
-def _keys() -> list[str]:
-    """Every key that a shipped recipe has, with its defaults."""
-    from metacli.config import recipe
+def _keys(recipe: str) -> list[str]:
+    """Every key of a shipped recipe, with its defaults."""
+    from metacli.config import recipe as recipes
     from metacli.config.keys import flat
 
-    keys = {key for name in RECIPES for key in flat(recipe.load(name).as_dict())}
-    return sorted(keys | {"task", "model", "train", "model.encoder", "plugins", "format", "name", "seed"})
+    return sorted(flat(recipes.load(recipe).as_dict()))
 
 
 def main(times: int, seed: int) -> str:

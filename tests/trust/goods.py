@@ -26,11 +26,12 @@ SMALL = {  # of every model, as overrides of `smoke`
 }
 FOLDER = """
 seed: 0
-task: {{name: folder, root: {root}, size: 8, ways: 2, shots: 1, queries: 1}}
+task: {{name: folder, root: {root}, size: 8, ways: 2, shots: 1, queries: 1, val_fraction: 0.3, test_fraction: 0.3}}
 model: {{name: lstm, hidden: 4, layers: 1, encoder: {{kind: flat}}}}
 train: {{steps: 1, batch: 1, eval_tasks: 1, eval_every: 0, checkpoint_every: 0, log_every: 1}}
 """
 CLASSES = 9
+UNHURRIED = 300  # seconds for a command of our own, the first of which imports much
 
 
 class Goods:
@@ -74,7 +75,7 @@ class Goods:
         if not path.exists():
             with mock.patch.object(RunDir, "log", stop):
                 command = ["train", "smoke", *TINY, "--run-dir", str(path), "--threads", "1"]
-                assert run(Case(command)).code == 143
+                assert run(Case(command), seconds=UNHURRIED).code == 143
         return path
 
     def memory(self) -> Path:
@@ -119,7 +120,7 @@ class Goods:
     @staticmethod
     def right(argv: list[str]) -> Outcome:
         """Run a command that must succeed."""
-        outcome = run(Case(argv))
+        outcome = run(Case(argv), seconds=UNHURRIED)
         assert outcome.code == 0, f"metacli {' '.join(argv)}: {outcome.code}\n{outcome.err}\n{outcome.raised}"
         return outcome
 

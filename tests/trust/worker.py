@@ -36,6 +36,7 @@ def main(job: dict[str, Any]) -> None:
             if not module.name.endswith("__main__"):
                 import_module(module.name)
     torch.set_num_threads(1)
+    sys.modules["numba"] = None  # type: ignore[assignment]  # which compiles for longer than a command may take
     trial = Trial(job, "atheris" if atheris else "hypothesis")
     (_by_coverage if atheris else _at_random)(trial, job, atheris)
 
@@ -122,7 +123,6 @@ class Trial:
         self._write({"begun": {**about, "seconds": 0.0, "mib": self._confined.peak_mib()}})
         before = snapshot(self._top)
         outcome = self._confined.run(case, self._watch)
-        torch.set_flush_denormal(False)  # as training leaves it, hypothesis draws no floats
         outcome.outside += sorted(snapshot(self._top) ^ before)
         word, detail = self._confined.judge(case, outcome)
         self._tried += 1
