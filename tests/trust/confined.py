@@ -181,14 +181,7 @@ def judge(case: Case, outcome: Outcome) -> tuple[str, str]:
             return "wrong", f"{case.argv[0]} | {str(e)[:600]}"
         return "done", ""
     explained = next((line for line in said if line.startswith("error: ")), "")
-    if not explained and outcome.code == 2 and _is_usage(said):
-        explained = "usage"
     return ("refused", explained[:100]) if explained else ("no message", f"{case.argv[0]} | {outcome.err[-300:]!r}")
-
-
-def _is_usage(lines: list[str]) -> bool:
-    """Whether the parser of the command line has refused it, in a box of its own."""
-    return any(line.startswith("Usage: metacli") for line in lines) and any("Error" in line for line in lines)
 
 
 def place(text: str) -> str:

@@ -13,9 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "runs" / "trust"  # inputs that did not hold
-SHOWN = 0  # of the messages, the commonest
 FAULTS = 1  # how many that differ are found before it stops
-HANGING = 120  # seconds after which the process is ended from outside
+HANGING = 300  # seconds after which the process is ended from outside
 STARTS = 20  # of the process, at most
 
 
@@ -31,40 +30,26 @@ def fuzz(kinds: dict[str, int], seed: int, coverage: bool = True) -> str:
     """
     records: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="trust-") as top:
-        log = Path(top) / "log.jsonl"
-        for kind, inputs in kinds.items():
-            records += _of_kind(kind, inputs, seed, coverage, Path(top), log)
-    check(records)
-    if SHOWN:
-        print(Counter(record["detail"] for record in records).most_common(SHOWN), file=sys.stderr)
-    return report(records)
+        for start in range(STARTS):
+            done = Counter(record["kind"] for record in records)
+            left = {kind: n - done[kind] for kind, n in kinds.items() if n > done[kind]}
+            if not left or len(faults(records)) >= FAULTS:
+                check(records)
+                return report(records)
+            job = {"kinds": left, "seed": seed + 1000 * start, "coverage": coverage, "faults": FAULTS}
+            lines, said, code = _work(job, Path(top))
+            records += [line for line in lines if "outcome" in line]
+            if lines and "outcome" not in lines[-1]:  # an input that ended the process
+                records.append({**lines[-1], "outcome": "ended the process", "detail": f"{code} | {said[:2000]}"})
+            assert lines, f"the process ended with {code} before it tried anything\n{said[-3000:]}"
+    raise AssertionError(f"{STARTS} processes ended early, the last with {code}\n{said[-3000:]}")
 
 
-def _of_kind(kind: str, inputs: int, seed: int, coverage: bool, top: Path, log: Path) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = []
-    for start in range(STARTS):
-        done = len(records)
-        if done >= inputs:
-            return records
-        log.write_text("")
-        job = {"kind": kind, "inputs": inputs - done, "seed": seed + 1000 * start, "coverage": coverage}
-        job |= {"top": str(top), "log": str(log), "kept": str(KEPT), "faults": FAULTS}
-        said, code = _work(job, top)
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-        records += [record for record in lines if "outcome" in record]
-        if lines and "begun" in lines[-1]:  # an input that ended the process
-            records.append({**lines[-1]["begun"], "outcome": "ended the process", "detail": said[-600:]})
-        if len(faults(records)) >= FAULTS:
-            check(records)
-        if len(records) < inputs:
-            print(f"note: {kind}: started anew after {len(records):,}: {code}\n{said[-1500:]}", file=sys.stderr)
-        assert lines, f"{kind}: the process ended with {code} before it tried anything\n{said[-3000:]}"
-    raise AssertionError(f"{kind}: {STARTS} processes ended early\n{said[-3000:]}")
-
-
-def _work(job: dict[str, Any], top: Path) -> tuple[str, int | None]:
-    """Run a worker to its end: what it said, its exit status."""
-    home = top / "home"
+def _work(job: dict[str, Any], top: Path) -> tuple[list[dict[str, Any]], str, int | None]:
+    """Run a worker to its end: its log, what it said, its exit status."""
+    home, log, said = top / "home", top / "log.jsonl", top / "said.txt"
+    log.write_text("")
+    job |= {"top": str(top), "log": str(log), "kept": str(KEPT)}
     for folder in (home, top / "tmp"):
         folder.mkdir(exist_ok=True)
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "80", "NO_COLOR": "1"}
@@ -77,11 +62,10 @@ def _work(job: dict[str, Any], top: Path) -> tuple[str, int | None]:
         "TMPDIR": str(top / "tmp"),
         "PYTHONHASHSEED": "0",
     }
-    said = top / "said.txt"
     with open(said, "w") as stream:
         command = [sys.executable, "-m", "tests.trust.worker", json.dumps(job)]
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=stream, stderr=stream)
-        log, seen = Path(job["log"]), -1
+        seen = -1
         while True:
             try:
                 code: int | None = process.wait(HANGING)
@@ -91,7 +75,8 @@ def _work(job: dict[str, Any], top: Path) -> tuple[str, int | None]:
                 if size == seen:  # not one input in all that time
                     process.kill()
                 seen = size
-    return said.read_text(errors="replace"), code
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return lines, said.read_text(errors="replace"), code
 
 
 def faults(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

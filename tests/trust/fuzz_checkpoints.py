@@ -19,7 +19,8 @@ from tests.trust.hostile import Draw, bent, damaged, values
 NEEDS = ("finished", "memory")
 tensors = st.sampled_from(
     [
-        torch.zeros(0), torch.zeros(()), torch.zeros(3, 3), torch.full((4,), float("nan")), torch.zeros(2, dtype=torch.int64),
+        torch.zeros(0), torch.zeros(()), torch.zeros(3, 3), torch.full((4,), float("nan")),
+        torch.zeros(2, dtype=torch.int64),
         torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.bfloat16), torch.zeros(5, dtype=torch.uint8),
         torch.zeros(4).to_sparse(), torch.zeros(3, device="meta"), torch.zeros(1).expand(1 << 40),
     ]

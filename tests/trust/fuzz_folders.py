@@ -1,4 +1,4 @@
-"""Folders of pictures: with files that are no pictures, links that lead nowhere or round, pipes, and classes without any."""
+"""Folders of pictures: with files that are none, links that lead nowhere or round, pipes, classes without any."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def _put(draw: Draw, root: Path, place: Path) -> None:
     name = draw(st.sampled_from(["0.png", "x.png", "x.PNG", ".x.png", "x.txt", "x.webp"]))
     name = file_name(draw(texts)) + ".png" if draw(st.integers(0, 4)) == 0 else name
     path = folder / name
+    if path.is_dir():
+        return
     path.unlink(missing_ok=True)
     how = draw(st.sampled_from(["picture", "picture", "picture", "empty", "pipe", "folder", "link", "gone", "same"]))
     if how == "picture":

@@ -38,7 +38,8 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
 def _right(outcome: Outcome) -> None:
     for answer in outcome.json()["predictions"]:
         shares = answer["probabilities"].values()
-        assert all(0 <= share <= 1 for share in shares) and abs(sum(shares) - 1) < 1e-3, answer
+        assert all(0 <= share <= 1 for share in shares), answer
+        assert abs(sum(shares) - 1) < 1e-3, answer
 
 
 def picture(draw: Draw, kind: str) -> bytes:

@@ -16,9 +16,12 @@ from tests.trust.hostile import Draw, bent, damaged, texts, values
 
 SOURCES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"))
 LINES = [
-    "&a", "*a", "<<: *a", "a: &a [*a]", "!!python/object/apply:os.system [touch x]", "!!binary aGk=", "---", "...", "{",
-    "[", "? x", "\t", "\0", "\ufeff", "[" * 2000, "{a: " * 2000, "a: " * 50, "seed: " + "1" * 5000, "seed: 1e400", "|",
-    "seed: 0x" + "f" * 400, "seed: 2001-01-01", "task: !!set {a}", "train: {steps: 1__0}", "%YAML 1.1", "x: 'a", "a: b: c",
+    "&a", "*a", "<<: *a", "a: &a [*a]", "!!python/object/apply:os.system [touch x]", "!!binary aGk=", "---", "...",
+    "{",
+    "[", "? x", "\t", "\0", "\ufeff", "[" * 2000, "{a: " * 2000, "a: " * 50, "seed: " + "1" * 5000, "seed: 1e400",
+    "|",
+    "seed: 0x" + "f" * 400, "seed: 2001-01-01", "task: !!set {a}", "train: {steps: 1__0}", "%YAML 1.1", "x: 'a",
+    "a: b: c",
     "plugins: {x: /etc/passwd}", "format: 3", "format: -1", "format: x", "model: {name: mann}", "task: {name: folder}",
 ]  # fmt: skip
 SHORT = ["train.steps=1", "train.batch=2", "train.eval_tasks=2"]

@@ -1,4 +1,4 @@
-"""Run directories: their files damaged, taken away, replaced by folders, links and pipes; then the verbs that read one."""
+"""Run directories: their files damaged, taken away, replaced by folders, links and pipes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ Draw = Callable[[Any], Any]
 
 ODD = [
     "", " ", ".", "..", "../../x", "/etc/passwd", "~", "-", "--", "-c", "a=b", "a" * 300, "\0", "\t", "\r\n", "\u2028",
-    "\x1b[2J", "\x1b]0;title\x07", "\x9b2J", "[/red]", "[bold]", "[link=x]", "%s%n", "{}", "{0.__class__}", "null", "nan",
+    "\x1b[2J", "\x1b]0;title\x07", "\x9b2J",
+    "[/red]", "[bold]", "[link=x]", "%s%n", "{}", "{0.__class__}", "null", "nan",
     "<script>alert(1)</script>", "\u202e", "e\u0301", "\U0001f4a5", "\U0001f468\u200d\U0001f469", "\ud800", "\udcff",
     "CON", "#", "*", "\\", "'", '"', "true", "0x10", "1e5", ".inf", "12:30", "\ufeff", "\u0661", "1" * 5000,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The process that tries hostile inputs of one kind: `python -m tests.trust.worker JOB`, started by `tests.trust.fuzz`."""
+"""The process that tries hostile inputs: `python -m tests.trust.worker JOB`, started by `tests.trust.fuzz`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.trust.confined import Case, Outcome, Watch, judge, limit_memory, peak_mib, run
+from tests.trust.goods import Goods
 
 COMPILED = [
     "metacli.tasks.images.augment_jit",
@@ -38,7 +41,11 @@ def main(job: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     sys.modules["numba"] = None  # type: ignore[assignment]  # which compiles for longer than a command may take
     trial = Trial(job, "atheris" if atheris else "hypothesis")
-    (_by_coverage if atheris else _at_random)(trial, job, atheris)
+    for kind, inputs in job["kinds"].items():
+        trial.begin(kind, inputs)
+        if atheris:
+            _by_coverage(trial, kind, job, atheris)
+        _at_random(trial, inputs, job["seed"])
 
 
 def _atheris() -> Any:
@@ -48,27 +55,33 @@ def _atheris() -> Any:
         return None
 
 
-def _by_coverage(trial: Trial, job: dict[str, Any], atheris: Any) -> None:
+def _by_coverage(trial: Trial, kind: str, job: dict[str, Any], atheris: Any) -> None:
     """Inputs that atheris chooses: bytes that hypothesis draws from. It ends the process itself."""
-    corpus = Path(job["top"]) / f"corpus-{job['kind']}"
+    corpus = Path(job["top"]) / f"corpus-{kind}"
     if not corpus.exists():
         corpus.mkdir()
         rng = random.Random(job["seed"])
         for i in range(SEEDS):
             (corpus / f"first{i}").write_bytes(rng.randbytes(rng.choice((200, 1000, 4000))))
     flags = ["-runs=-1", f"-seed={job['seed'] + 1}", "-len_control=0", "-max_len=4096", "-verbosity=0"]
-    flags += ["-timeout=0", "-rss_limit_mb=0", *(f"-handle_{s}=0" for s in ("segv", "bus", "abrt", "ill", "fpe"))]
+    flags += [
+        "-timeout=0",
+        "-rss_limit_mb=0",
+        f"-artifact_prefix={corpus.parent}/",
+        *(f"-handle_{s}=0" for s in ("segv", "bus", "abrt", "ill", "fpe")),
+    ]
     flags += [f"-handle_{s}=0" for s in ("int", "term", "xfsz", "usr1", "usr2")]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], _test(trial, 1).hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 
-def _at_random(trial: Trial, job: dict[str, Any], _: Any) -> None:
+def _at_random(trial: Trial, inputs: int, first: int) -> None:
     """Inputs that hypothesis chooses."""
     from hypothesis import seed
 
-    for more in range(job["seed"], job["seed"] + 1000):
-        seed(more)(_test(trial, job["inputs"]))()
+    while trial.left:
+        seed(first)(_test(trial, inputs))()
+        first += 1
 
 
 def _test(trial: Callable[[Any], None], inputs: int) -> Any:
@@ -98,46 +111,47 @@ class Trial:
     """
 
     def __init__(self, job: dict[str, Any], engine: str):
-        from tests.trust import confined, goods
-
-        self._job, self._confined, self._engine = job, confined, engine
-        self._module = import_module(f"tests.trust.{job['kind']}")
-        self._top, self._kept = Path(job["top"]), Path(job["kept"])
+        self._job, self._engine = job, engine
+        self._top = Path(job["top"])
         self._place = self._top / "place"
         self._log = open(job["log"], "a", encoding="utf-8")  # noqa: SIM115
         self._faults: set[str] = set()
-        self._tried = 0
-        self._goods = goods.Goods(self._top / "goods")
-        self._goods.prepare(getattr(self._module, "NEEDS", ()))
-        self._watch = confined.Watch(self._place, self._top / "cache", Path(os.environ["TMPDIR"]))
-        confined.limit_memory()
+        self._goods = Goods(self._top / "goods")
+        for kind in job["kinds"]:
+            self._goods.prepare(getattr(_module(kind), "NEEDS", ()))
+        self._watch = Watch(self._place, self._top / "cache", Path(os.environ["TMPDIR"]))
+        limit_memory()
+
+    def begin(self, kind: str, inputs: int) -> None:
+        """From now on try inputs of this kind, and so many."""
+        self._kind, self._case, self.left = kind, _module(kind).case, inputs
 
     def __call__(self, draw: Callable[[Any], Any]) -> None:
-        """One input."""
+        """One input; none where there were enough."""
+        if not self.left:
+            return
         shutil.rmtree(self._place, ignore_errors=True)
         self._place.mkdir()
         os.chdir(self._place)
-        case = self._module.case(draw, self._place, self._goods)
-        command = shlex.join(["metacli", *case.argv])
-        about = {"kind": self._job["kind"], "command": command, "kept": str(self._place), "engine": self._engine}
-        self._write({"begun": {**about, "seconds": 0.0, "mib": self._confined.peak_mib()}})
+        case = self._case(draw, self._place, self._goods)
+        about = {"kind": self._kind, "command": shlex.join(["metacli", *case.argv]), "kept": str(self._place)}
+        about |= {"engine": self._engine, "seconds": 0.0, "mib": peak_mib()}
+        self._write(about)
         before = snapshot(self._top)
-        outcome = self._confined.run(case, self._watch)
-        outcome.outside += sorted(snapshot(self._top) ^ before)
-        word, detail = self._confined.judge(case, outcome)
-        self._tried += 1
+        outcome = run(case, self._watch)
+        outcome.outside += sorted(path for path, *_ in snapshot(self._top) ^ before)
+        word, detail = judge(case, outcome)
+        self.left -= 1
         fault = f"{word}: {detail}".partition(" | ")[0]
         if word not in ("done", "refused") and fault not in self._faults:
             self._faults.add(fault)
             about["kept"] = self._keep(case, outcome, fault)
-        self._write(
-            {**about, "outcome": word, "detail": detail, "seconds": outcome.seconds, "mib": self._confined.peak_mib()}
-        )
-        if self._tried >= self._job["inputs"] or len(self._faults) >= self._job["faults"]:
+        self._write({**about, "outcome": word, "detail": detail, "seconds": outcome.seconds, "mib": peak_mib()})
+        if len(self._faults) >= self._job["faults"] or (self._engine == "atheris" and not self.left):
             os._exit(0)  # out of atheris and of hypothesis, which would go on
 
-    def _keep(self, case: Any, outcome: Any, fault: str) -> str:
-        kept = self._kept / f"{self._job['kind']}-{self._job['seed']}-{self._tried}"
+    def _keep(self, case: Case, outcome: Outcome, fault: str) -> str:
+        kept = Path(self._job["kept"], f"{self._kind}-{self._job['seed']}-{self.left}-left")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self._place, kept, symlinks=True, ignore=_pipes, dirs_exist_ok=True)
         about = {"argv": case.argv, "encoding": case.encoding, "fault": fault, "code": outcome.code}
@@ -148,6 +162,10 @@ class Trial:
     def _write(self, record: dict[str, Any]) -> None:
         self._log.write(json.dumps(record) + "\n")
         self._log.flush()
+
+
+def _module(kind: str) -> Any:
+    return import_module(f"tests.trust.{kind}")
 
 
 def _pipes(folder: str, names: list[str]) -> list[str]:
