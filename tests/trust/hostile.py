@@ -31,6 +31,25 @@ values = st.one_of(
 )
 
 
+SIZES = [0, 1, 2, 3, 5, 8, 16, 50, 100, 1000, 65_536, 10**6, 10**8, 2**31 - 1, 2**40]
+WORDS = [
+    "mann", "ntm", "dnc", "lstm", "snail", "transformer", "copy", "strokes", "clusters", "sinusoid", "folder", "flat",
+    "conv", "mean", "sum", "adam", "adamw", "rmsprop", "cosine", "constant", "k-shot", "stream", "one-hot", "strings",
+    "train", "all", "plain", "fast", "auto", "random", "lake", "bias",
+]  # fmt: skip
+
+
+def like(value: Any) -> st.SearchStrategy:
+    """Values of the type of this one, which get past the first check."""
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, int):
+        return st.one_of(st.integers(0, 9), st.sampled_from(SIZES))
+    if isinstance(value, float):
+        return st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-30, 1e-9, 1.0, 10.0, 1e30]))
+    return st.sampled_from(WORDS) if isinstance(value, str) else values
+
+
 def argument(text: str) -> str:
     """The text as a process can be given it: without NULs, what is no UTF-8 as the system's own bytes."""
     return os.fsdecode(text.encode("utf-8", "surrogatepass").replace(b"\0", b""))
@@ -82,8 +101,10 @@ def bent(draw: Draw, tree: Any, foreign: Any = values) -> Any:
         node = draw(st.sampled_from(nodes))
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         key = draw(st.sampled_from(keys))
-        how = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "move", "swap"]))
-        if how == "replace":
+        how = draw(st.sampled_from(["like", "like", "like", "replace", "replace", "remove", "add", "move", "swap"]))
+        if how == "like" and isinstance(node[key], int | float | str):
+            node[key] = draw(like(node[key]))
+        elif how in ("replace", "like"):
             node[key] = draw(foreign)
         elif how == "remove":
             del node[key]
