@@ -25,7 +25,7 @@ COMPILED = [
     "metacli.tasks.images.augment_jit",
     "metacli.models.memory.fast",
 ]  # by numba, which wants its bytecode plain
-SEEDS = 400  # first inputs, of random bytes, at most; a quarter of all
+SEEDS = 1000  # first inputs, of random bytes, at most; half of all
 
 
 def main(job: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def _by_coverage(trial: Trial, kind: str, job: dict[str, Any], atheris: Any) -> 
     if not corpus.exists():
         corpus.mkdir()
         rng = random.Random(job["seed"])
-        for i in range(min(SEEDS, 1 + job["kinds"][kind] // 4)):
+        for i in range(min(SEEDS, 1 + job["kinds"][kind] // 2)):
             (corpus / f"first{i}").write_bytes(rng.randbytes(rng.choice((200, 1000, 4000))))
     flags = ["-runs=-1", f"-seed={job['seed'] + 1}", "-len_control=0", "-max_len=4096", "-verbosity=0"]
     flags += [
