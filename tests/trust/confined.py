@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-SECONDS = 20  # for one command
+SECONDS = 60  # for one command, on a machine that may be busy
 MEMORY = 3 << 30  # bytes that a command may ask the system for, beyond what the process has when it begins
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what drives a terminal, but for tab and newline
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -49,13 +49,12 @@ def _hurt(draw: Draw, file: Path) -> str:
         st.sampled_from(["damage", "damage", "damage", "bend", "bend", "text", "gone", "folder", "link", "pipe"])
     )
     whole = file.read_bytes() if file.is_file() else b"{}"
-    if how == "damage":
-        file.unlink(missing_ok=True)
-        file.write_bytes(damaged(draw, whole))
-        return "changed" if file.name == "recipe.yaml" else ""
     if file.is_dir():
         shutil.rmtree(file)
     file.unlink(missing_ok=True)
+    if how == "damage":
+        file.write_bytes(damaged(draw, whole))
+        return "changed" if file.name == "recipe.yaml" else ""
     if how == "bend" and file.suffix != ".pt":
         file.write_bytes(_bent(draw, file.name, whole))
         return "changed"
