@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metacli.training import checkpoint
 from tests.golden import HERE
 from tests.trust import fuzz
-from tests.trust.confined import Case, Outcome
+from tests.trust.confined import Case
 from tests.trust.goods import Goods
 from tests.trust.hostile import Draw, bent, damaged, values
 
@@ -39,16 +39,9 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     path = place / "x.pt"
     if draw(st.booleans()):
         path.write_bytes(damaged(draw, source.read_bytes()))
-        good = (
-            goods.numbers(f"{source} {argv[0]}", [str(source) if a == "x.pt" else a for a in argv])
-            if _runs(source, argv)
-            else None
-        )
-
-        def right(outcome: Outcome) -> None:
-            same(outcome.json(), good)
-
-        return Case(argv, right)
+        whole = [str(source) if word == "x.pt" else word for word in argv]
+        good = goods.numbers(f"{source} {argv[0]}", whole) if _runs(source, argv) else None
+        return Case(argv, lambda outcome: same(outcome.json(), good))
     if draw(st.integers(0, 9)) == 0:
         save(draw, draw(foreign), path)
     else:
@@ -66,6 +59,7 @@ def save(draw: Draw, content: Any, path: Path) -> None:
 
 
 def _runs(source: Path, argv: list[str]) -> bool:
+    """Whether a verb can do anything with a good checkpoint: of a model without a memory there is none to look into."""
     return argv[0] == "eval" or not any(name in str(source) for name in ("lstm", "finished"))
 
 

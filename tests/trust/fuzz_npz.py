@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.trust import fuzz
-from tests.trust.confined import Case, Outcome
+from tests.trust.confined import Case
 from tests.trust.goods import Goods, copied
 from tests.trust.hostile import Draw, damaged
 
@@ -38,15 +39,10 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
             os.mkfifo(path)
         else:
             path.symlink_to(draw(st.sampled_from(["nowhere", path.name, "/dev/zero"])))
-
-    def right(outcome: Outcome) -> None:
-        _same_samples(outcome, good)
-
-    return Case(argv, right)
+    return Case(argv, lambda outcome: _same(outcome.json(), good))
 
 
-def _same_samples(outcome: Outcome, good: object) -> None:
-    found = outcome.json()
+def _same(found: Any, good: Any) -> None:
     assert found == good, "the tasks are others than before the cache was damaged"
 
 

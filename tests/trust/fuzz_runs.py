@@ -7,11 +7,13 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
 import yaml
 from hypothesis import strategies as st
 
+from metacli.training import checkpoint
 from tests.trust import fuzz
-from tests.trust.confined import Case, Outcome
+from tests.trust.confined import Case
 from tests.trust.fuzz_checkpoints import same
 from tests.trust.goods import Goods, copied
 from tests.trust.hostile import Draw, bent, damaged, values
@@ -32,19 +34,25 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
         "eval": ["eval", "-c", "run", "--tasks", "2", "--threads", "1", "--json"],
         "inspect": ["inspect-memory", "-c", "run", "--threads", "1", "--json"],
     }[verb]
-    if verb == "eval" and "changed" not in ways and (run / "best.pt").is_file():
-        plain = ["eval", "-c", str(goods.finished() / "best.pt"), *argv[3:]]
-        good = goods.numbers("finished run", plain)
+    if "changed" in ways or verb == "inspect":
+        return Case(argv)
+    if verb == "resume":
+        return Case(argv, lambda _: _same_weights(run / "last.pt", goods.finished() / "last.pt"))
+    if not (run / "best.pt").is_file():
+        return Case(argv)
+    good = goods.numbers("finished run", ["eval", "-c", str(goods.finished() / "best.pt"), *argv[3:]])
+    return Case(argv, lambda outcome: same(outcome.json(), good))
 
-        def right(outcome: Outcome) -> None:
-            same(outcome.json(), good)
 
-        return Case(argv, right)
-    return Case(argv)
+def _same_weights(found: Path, whole: Path) -> None:
+    """Raise an AssertionError where a run that went on ended otherwise than the one that was never stopped."""
+    ours, theirs = checkpoint.load(found).model, checkpoint.load(whole).model
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours), "resumed to other weights"
 
 
 def _hurt(draw: Draw, file: Path) -> str:
-    """Do something to a file; whether what a number is computed from may have been changed on purpose."""
+    """Do something to a file; "changed" where other numbers than those of the good run are right after it."""
     how = draw(
         st.sampled_from(["damage", "damage", "damage", "bend", "bend", "text", "gone", "folder", "link", "pipe"])
     )
