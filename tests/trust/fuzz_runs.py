@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import torch
@@ -28,7 +27,8 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     verb = draw(st.sampled_from(["resume", "resume", "resume", "eval", "inspect"]))
     source = {"resume": goods.stopped(), "eval": goods.finished(), "inspect": goods.memory()}[verb]
     run = copied(source, place / "run")
-    ways = [_hurt(draw, run / draw(st.sampled_from(FILES))) for _ in range(draw(st.integers(1, 2)))]
+    files = draw(st.lists(st.sampled_from(FILES), min_size=1, max_size=2, unique=True))
+    ways = [_hurt(draw, run / name) for name in files]
     argv = {
         "resume": ["train", "--resume", "run", "--threads", "1", "--json"],
         "eval": ["eval", "-c", "run", "--tasks", "2", "--threads", "1", "--json"],
@@ -57,8 +57,6 @@ def _hurt(draw: Draw, file: Path) -> str:
         st.sampled_from(["damage", "damage", "damage", "bend", "bend", "text", "gone", "folder", "link", "pipe"])
     )
     whole = file.read_bytes() if file.is_file() else b"{}"
-    if file.is_dir():
-        shutil.rmtree(file)
     file.unlink(missing_ok=True)
     if how == "damage":
         file.write_bytes(damaged(draw, whole))
