@@ -1,13 +1,16 @@
 # make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
 # make test   set up with the development tools, then lint, type check and all tests
 # make bench  what a training step and an episode cost, beside references; BENCH='--quick --only ntm' for less
+# make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 BENCH := --json runs/bench/bench.json --plot runs/bench/growth.png
 
-.PHONY: demo test bench lint format clean
+TRUST :=
+
+.PHONY: demo test bench trust lint format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -16,6 +19,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/core
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/fuzz: $(VENV)/dev
+	-$(BIN)/pip install -q -c constraints.txt atheris
 	touch $@
 
 demo: $(VENV)/core
@@ -35,6 +42,9 @@ test: lint
 
 bench: $(VENV)/core
 	$(BIN)/python -m tests.bench $(BENCH)
+
+trust: $(VENV)/fuzz
+	$(BIN)/python -m tests.trust $(TRUST)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
