@@ -75,7 +75,7 @@ def timeless(path):
 
 
 def test_a_signal_during_a_validation_saves_that_step(tmp_path, tiny, monkeypatch):
-    """It comes when the step is done and before the next begins."""
+    """It comes when the step is done; the next one, which all processes can agree on, is the last."""
     cls = resolve(TASKS, "copy", "task")
     original = cls.batch
 
@@ -86,8 +86,8 @@ def test_a_signal_during_a_validation_saves_that_step(tmp_path, tiny, monkeypatc
 
     monkeypatch.setattr(cls, "batch", batch)
     outcome = run(tiny, tmp_path / "r")
-    assert (outcome.step, outcome.code) == (3, 143)
-    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 3
+    assert (outcome.step, outcome.code) == (4, 143)
+    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 4
 
 
 @pytest.mark.parametrize(("at", "kept"), [(6, 4), (5, 4), (2, 0)])

@@ -16,10 +16,12 @@ from metacli.config.recipe import from_dict
 from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.machine import jit, memory, peak
+from metacli.machine.ranks import ALONE
 from metacli.registry import TASKS, build, resolve
 from metacli.training import checkpoint, forecast, loop
 from metacli.training.parts import assemble
 from metacli.training.progress import Progress
+from metacli.training.shares import agree
 from tests.conftest import tiny_keys
 
 CPU = torch.device("cpu")
@@ -175,7 +177,7 @@ def test_no_recipe_that_ships_is_refused_where_there_are_two_gigabytes(monkeypat
     paths = sorted(recipes.folder().glob("*.yaml"))
     for path in paths:
         plan = recipes.load(str(path))
-        forecast.check_training(plan, tasks_without_data(plan), CPU)
+        forecast.check_training(plan, tasks_without_data(plan), CPU, plan.train.batch)
     assert len(found) == len(paths)
     assert 0 < min(found) < max(found) < 2 * GIB
 
@@ -192,9 +194,10 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
     recipe = from_dict(tree, "x")
     parts = assemble(recipe, CPU)
     episode = parts.tasks.batch("train", 0, 32)
-    loop.update(parts, parts.tasks.batch("train", 0, 1), 0)
+    one, all_of_them = (agree(ALONE, parts.tasks, e, 0) for e in (parts.tasks.batch("train", 0, 1), episode))
+    loop.update(parts, one, 0, CPU)
     parts.optimizer.zero_grad(set_to_none=True)
-    taken = peak.rise(lambda: loop.update(parts, episode, 0), CPU)
+    taken = peak.rise(lambda: loop.update(parts, all_of_them, 0, CPU), CPU)
     with torch.no_grad():
         answered = peak.rise(lambda: parts.model(episode), CPU)
     foretold = [forecast.parts(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
@@ -228,10 +231,10 @@ def test_a_run_that_runs_out_of_memory_keeps_what_it_saved(tiny, tmp_path, monke
     loop.train(tiny, whole, None, CPU, Progress(), 1)
     update, run = loop.update, tmp_path / "run"
 
-    def full(parts, episode, step):
+    def full(parts, share, step, device):
         if step == 4:
             cuda_fails()
-        return update(parts, episode, step)
+        return update(parts, share, step, device)
 
     monkeypatch.setattr(loop, "update", full)
     with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explained():

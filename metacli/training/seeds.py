@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -87,7 +86,9 @@ def work(seeds: list[Seed], jobs: int, say: Callable[[str], object]) -> int:
                         _start(s, jobs, say)
                 time.sleep(_LOOK)
         except BaseException:
-            _send(seeds, signal.SIGTERM)  # nothing goes on by itself when this process is gone
+            for s in seeds:
+                if s.process is not None:
+                    s.process.terminate()  # nothing goes on by itself when this process is gone
             raise
     return stop.code or next((s.code for s in seeds if s.code), 0)
 

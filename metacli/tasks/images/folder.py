@@ -61,7 +61,7 @@ class Folder(Images):
         @field_validator("root")
         @classmethod
         def _whole_path(cls, root: str) -> str:
-            return os.path.abspath(os.path.expanduser(root))
+            return os.path.abspath(system.at_home(root))
 
         @model_validator(mode="after")
         def _prepared(self) -> Folder.Config:

@@ -54,9 +54,9 @@ class Omniglot(Images):
         """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
         self.check_room(archive.DRAWINGS * sum(part.characters for part in archive.ARCHIVES))
         arrays = archive.omniglot(self.config.size, self.config.prepare)
-        images = torch.from_numpy(arrays["images"])
-        classes, drawings = images.shape[:2]
-        return ImageSet(images.flatten(0, 1)[:, None], arrays["names"].tolist(), np.full(classes, drawings))
+        classes, drawings, *_ = arrays["images"].shape
+        images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)
+        return ImageSet(images, arrays["names"].tolist(), np.full(classes, drawings))
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`."""
