@@ -8,20 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from metacli import __version__, cli_own, cli_results, screen
+from metacli import __version__, cli_own, cli_results, cli_train, screen
 from metacli.errors import MetacliError, ToldError, UsageError
 from metacli.machine import launch, memory, stdout, system
 from metacli.options import (
     AsJson,
     CheckpointPath,
-    CheckpointPaths,
     Device,
     Overrides,
     Plugins,
     SplitName,
     ThreadCount,
     check_split,
-    hushed,
     print_result,
 )
 from metacli.registry import MODELS
@@ -51,161 +49,16 @@ def _top(
         raise typer.Exit  # of several processes, one is enough
 
 
-@app.command(
+app.command(
     epilog="Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
     "metacli train strokes_mann --seeds 0,1,2 | metacli train omniglot_ntm --dry-run | "
     "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
-)
-def train(
-    context: typer.Context,
-    recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
-    overrides: Overrides = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
-    init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
-    time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each, as in 0,1,2.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="How many of the --seeds run side by side.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
-    device: Device = "auto",
-    threads: ThreadCount = "auto",
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a meta-learner by a recipe."""
-    if quiet:
-        context.with_resource(hushed())
-    from metacli.config import recipe as recipes
-    from metacli.training.halt import Deadline
-
-    deadline = None if time_limit is None else Deadline(time_limit)  # from here on: all that comes first counts
-    if resume and (run_dir or dry_run or init):
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
-    if resume and recipe and "=" in recipe:
-        overrides, recipe = [recipe, *(overrides or [])], None
-    if not (recipe or resume):
-        raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-    if seeds is not None:
-        if resume or dry_run or init or time_limit or recipe is None or launch.place().size > 1:
-            wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
-            raise UsageError(f"--seeds takes a recipe, and none of {wrong}", "the same command with --run-dir goes on")
-        count = ["1"] if threads == "auto" and jobs > 1 else [threads]
-        options = {"device": [device], "threads": count, "plugin": plugin or []}
-        return cli_results.train_seeds(seeds, jobs, recipe, overrides or [], run_dir, options, as_json)
-    plan: recipes.Recipe | None = None
-    if not launch.place().first:
-        if dry_run:
-            raise typer.Exit  # one process tries it
-    elif resume:
-        from metacli.training.resume import next_recipe
-
-        plan = next_recipe(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
-    elif recipe:
-        plan = recipes.load(recipe, overrides)
-
-    from metacli.machine import ranks
-    from metacli.machine.runtime import choose_device
-    from metacli.machine.threads import parse
-    from metacli.training.initial import Initial
-    from metacli.training.loop import train as run_training
-    from metacli.training.progress import Progress
-
-    wanted = parse(threads)
-    if dry_run and plan:
-        from metacli.show.dryrun import print_rehearsal
-        from metacli.training.dryrun import rehearse
-
-        chosen, reason = choose_device(device)
-        progress = Progress(quiet)
-        if init is not None:
-            Initial.of(init, plan)
-        progress.tell("device", reason)
-        found = rehearse(plan, run_dir, chosen, progress, wanted)
-        return print_result(as_json, found, lambda console: print_rehearsal(console, found))
-    everyone, chosen, reason = ranks.join(device)
-    progress = Progress(quiet or not everyone.first)
-    progress.tell("device", reason)
-    tree = everyone.tell(plan.as_dict() if plan else {})
-    planned = plan or recipes.from_dict(tree, "recipe")
-    start = None if init is None else everyone.first_does(lambda: Initial.of(init, planned))
-    outcome = run_training(planned, run_dir, resume, chosen, progress, wanted, start, deadline, everyone)
-    everyone.leave()
-    print_result(as_json, outcome.as_dict(), lambda _: screen.tell(*outcome.lines()))
-    needed = "".join(f" --plugin {source}" for source in plugin or [])
-    if not outcome.finished or outcome.code:
-        progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
-        progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
-        raise typer.Exit(outcome.code)
-    if outcome.stopped:
-        progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
-        progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
-    progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
-
-
-@app.command(
+)(cli_train.train)
+app.command(
     "eval",
     epilog="Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json | "
     "metacli eval -c runs/mann -c runs/snail --png compared.png",
-)
-def evaluate(
-    checkpoint: CheckpointPaths,
-    overrides: Overrides = None,
-    tasks: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1000,
-    split: SplitName = "test",
-    png: Annotated[Path | None, typer.Option(help="Of several checkpoints: also draw the comparison here.")] = None,
-    show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
-    device: Device = "auto",
-    threads: ThreadCount = "auto",
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task; or compare several."""
-    part = check_split(split)
-    if len(checkpoint) > 1:
-        if not launch.place().first:
-            raise typer.Exit  # one process compares
-        return cli_results.compare(checkpoint, overrides or [], tasks, split, png, device, threads, as_json)
-    if png:
-        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
-    from tqdm import tqdm
-
-    from metacli.machine import ranks
-    from metacli.machine.runtime import environment, prepare
-    from metacli.machine.threads import choose, parse
-    from metacli.show.results import print_evaluation
-    from metacli.training import checkpoint as checkpoints
-    from metacli.training import forecast, weights
-    from metacli.training.evaluation import CHUNK, tasks_for
-    from metacli.training.evaluation import evaluate as run_evaluation
-    from metacli.training.progress import tell
-    from metacli.training.results import summary
-    from metacli.training.rundir import keep_evaluation
-    from metacli.training.shares import check_weights
-    from metacli.training.trial import forward_pass
-
-    wanted = parse(threads)
-    everyone, chosen, reason = ranks.join(device)
-    with everyone.local_first():
-        saved = checkpoints.load(weights.find(checkpoint[0]))
-        recipe, distribution = tasks_for(saved, overrides or [], part)
-        prepare(recipe.seed)
-        model = saved.build_model().to(chosen)
-        tell(device=reason, tasks=distribution.describe())
-    check_weights(everyone, model)
-    used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
-    tell(threads=used)
-    forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)
-    with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
-        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update, everyone)
-    everyone.leave()
-    if not everyone.first:
-        return
-    place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
-    result = summary(scores, recipe, distribution, str(saved.path), saved.step, split, place)
-    if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
-        screen.say(f"note: not kept: {reason}")
-    print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
+)(cli_results.evaluate)
 
 
 @app.command("sample-tasks", epilog="Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1")

@@ -1,4 +1,4 @@
-"""The verbs over what was trained: the models that ship, learning curves, several models on the same tasks."""
+"""The verbs over what was trained: one model or several on the same tasks, the models that ship, learning curves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,80 @@ from typing import Annotated
 
 import typer
 
-from metacli.options import AsJson, Plugins, check_split, print_result
+from metacli import screen
+from metacli.errors import UsageError
+from metacli.machine import launch
+from metacli.options import (
+    AsJson,
+    CheckpointPaths,
+    Device,
+    Overrides,
+    Plugins,
+    SplitName,
+    ThreadCount,
+    check_split,
+    print_result,
+)
 
-TASKS = 1000  # that each seed is evaluated on
+
+def evaluate(
+    checkpoint: CheckpointPaths,
+    overrides: Overrides = None,
+    tasks: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1000,
+    split: SplitName = "test",
+    png: Annotated[Path | None, typer.Option(help="Of several checkpoints: also draw the comparison here.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="How many tasks to list.")] = 10,
+    device: Device = "auto",
+    threads: ThreadCount = "auto",
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task; or compare several."""
+    part = check_split(split)
+    if len(checkpoint) > 1:
+        if not launch.place().first:
+            raise typer.Exit  # one process compares
+        return compare(checkpoint, overrides or [], tasks, split, png, device, threads, as_json)
+    if png:
+        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
+    from tqdm import tqdm
+
+    from metacli.machine import ranks
+    from metacli.machine.runtime import environment, prepare
+    from metacli.machine.threads import choose, parse
+    from metacli.show.results import print_evaluation
+    from metacli.training import checkpoint as checkpoints
+    from metacli.training import forecast, weights
+    from metacli.training.evaluation import CHUNK, tasks_for
+    from metacli.training.evaluation import evaluate as run_evaluation
+    from metacli.training.progress import tell
+    from metacli.training.results import summary
+    from metacli.training.rundir import keep_evaluation
+    from metacli.training.shares import check_weights
+    from metacli.training.trial import forward_pass
+
+    wanted = parse(threads)
+    everyone, chosen, reason = ranks.join(device)
+    with everyone.local_first():
+        saved = checkpoints.load(weights.find(checkpoint[0]))
+        recipe, distribution = tasks_for(saved, overrides or [], part)
+        prepare(recipe.seed)
+        model = saved.build_model().to(chosen)
+        tell(device=reason, tasks=distribution.describe())
+    check_weights(everyone, model)
+    used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
+    tell(threads=used)
+    forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)
+    with tqdm(total=tasks, unit="task", file=sys.stderr, disable=None, leave=False) as bar:
+        scores = run_evaluation(model, distribution, part, tasks, chosen, bar.update, everyone)
+    everyone.leave()
+    if not everyone.first:
+        return
+    place = environment(chosen, used, str(next(model.parameters()).dtype).removeprefix("torch."), None)
+    result = summary(scores, recipe, distribution, str(saved.path), saved.step, split, place)
+    if not overrides and (reason := keep_evaluation(saved.path, result)):  # first: stdout may be what fails
+        screen.say(f"note: not kept: {reason}")
+    print_result(as_json, result, lambda console: print_evaluation(console, result, distribution, show))
 
 
 def models(as_json: AsJson = False) -> None:
@@ -73,45 +144,3 @@ def compare(
         save_comparison(png, found, tasks, split, count)
     result = comparison.summary(found, recipe, tasks, split, count)
     print_result(as_json, result, lambda console: print_comparison(console, found, tasks, split, count))
-
-
-def train_seeds(
-    seeds: str,
-    jobs: int,
-    recipe: str,
-    overrides: list[str],
-    run_dir: Path | None,
-    options: dict[str, list[str]],
-    as_json: bool,
-) -> None:
-    """`train` with several seeds: train and evaluate each, in a folder that holds them all.
-
-    Args:
-        options: of `train`, passed on by their names.
-    """
-    import time
-
-    from metacli.config import recipe as recipes
-    from metacli.show.seeds import print_seeds
-    from metacli.training import seeds as many
-    from metacli.training.progress import Progress
-
-    plan = recipes.load(recipe, overrides)
-    say = Progress().say
-    folder = run_dir or Path("runs") / plan.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seeds"
-    given = [word for name, values in options.items() for value in values for word in (f"--{name}", value)]
-    plugins = [word for value in options.get("plugin", []) for word in ("--plugin", value)]
-    wanted = []
-    for number in many.parse(seeds):
-        run = folder / f"seed{number}"
-        place = ["--resume" if (run / "recipe.yaml").is_file() else "--run-dir", str(run)]
-        training = ["train", recipe, *overrides, f"seed={number}", *place, *given, "--json"]
-        evaluation = ["eval", "--checkpoint", str(run), "--tasks", str(TASKS), *given, "--json"]
-        wanted.append(many.Seed(number, run, [training, evaluation]))
-    code = many.work(wanted, jobs, say)
-    if code:
-        again = " ".join(["metacli train", recipe, *overrides, f"--seeds {seeds} --run-dir {folder}", *plugins])
-        say(f"not finished; go on with: {again}")
-        raise typer.Exit(code)
-    result = many.summary(folder, plan.name, wanted)
-    print_result(as_json, result, lambda console: print_seeds(console, result))

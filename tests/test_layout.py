@@ -31,6 +31,7 @@ ORDER += [
     "options",
     "cli_own",
     "cli_results",
+    "cli_train",
     "cli",
 ]
 APART = {("models", "tasks")}  # what reads tasks knows no task: only `training` brings the two together
@@ -91,6 +92,7 @@ def test_files_lie_in_the_folders_of_the_path() -> None:
             "cli.py",
             "cli_own.py",
             "cli_results.py",
+            "cli_train.py",
             "options.py",
             "episode.py",
             "errors.py",
