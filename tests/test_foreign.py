@@ -148,9 +148,13 @@ def test_the_largest_picture_costs_bounded_memory():
     file = io.BytesIO()
     Image.new("LA", (3_500, 3_500), (40, 128)).save(file, "PNG", compress_level=1)
     found = []
-    rise = peak.rise(lambda: found.append(pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
+
+    def read():
+        found.append(pixels(read_image(file.getvalue(), "x"), 1, 28))
+
+    rises = [peak.rise(read, CPU) or 0 for _ in range(3)]  # what else the process does can only add to it
     assert (found[0] == 147).all()
-    assert (rise or 0) < 11 * 3_500**2
+    assert min(rises) < 11 * 3_500**2
 
 
 def test_bands_change_no_pixel(monkeypatch):

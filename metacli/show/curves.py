@@ -19,8 +19,8 @@ from metacli.tasks.metrics import Metric
 from metacli.training.curves import Curve
 
 _BARS = "▁▂▃▅▆▇█"  # without the one of half a line, which in ASCII stands for another glyph
-_WIDTH = 24  # columns of a curve
-_NAME = 24
+_WIDTH = 22  # columns of a curve
+_NAME = 22
 
 
 def print_curves(console: Console, curves: list[Curve]) -> None:
