@@ -77,16 +77,26 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self, *args: object, fault: str = "", at: int = 0, after: float = 0.0, cwd: Path | None = None) -> Ended:
+    def run(
+        self,
+        *args: object,
+        fault: str = "",
+        at: int = 0,
+        after: float = 0.0,
+        cwd: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Ended:
         """`metacli ARGS...` to its end.
 
         Args:
             fault: what happens at call number `at` (from 1); see `faults.FAULTS`; empty for nothing.
             after: seconds until it is killed; 0 for never.
             cwd: its working directory; None for the nursery's folder.
+            environment: its variables METACLI_*; None for those of the nursery.
         """
         place = str(cwd or self.folder)
-        return self.ask({"args": [str(a) for a in args], "cwd": place, "fault": fault, "at": at, "after": after})
+        asked = {"args": [str(a) for a in args], "cwd": place, "fault": fault, "at": at, "after": after}
+        return self.ask({**asked, "environment": environment})
 
     def ask(self, request: dict[str, Any]) -> Ended:
         """One request to the process, in its own words."""
@@ -153,6 +163,10 @@ def _live(request: dict[str, Any], told: int) -> None:
     faults = Faults(request.get("fault", ""), request.get("at", 0))
     try:
         os.chdir(request["cwd"])
+        if (environment := request.get("environment")) is not None:
+            for name in [name for name in os.environ if name.startswith("METACLI_")]:
+                del os.environ[name]
+            os.environ.update(environment)
         sys.argv = ["metacli", *request["args"]]
         with faults:
             from metacli.cli import main
