@@ -77,8 +77,7 @@ def train(
 
         chosen, reason = choose_device(device)
         progress = Progress(quiet)
-        if init is not None:
-            Initial.of(init, plan)
+        _ = Initial.of(init, plan) if init is not None else Initial.wanted_by(plan)  # so that it is told before
         progress.tell("device", reason)
         found = rehearse(plan, run_dir, chosen, progress, wanted)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))

@@ -36,6 +36,16 @@ def test_sizes(size, linear):
     assert torch.equal(flat(x), x.flatten(2))
 
 
+def test_blocks_of_their_own_sizes():
+    encoder = Encoder(EncoderConfig(kind="conv", channels=[2, 3, 4, 5]), (1, 28, 28))
+    assert [c.out_channels for c in encoder.layers if isinstance(c, nn.Conv2d)] == [2, 3, 4, 5]
+    assert encoder.size == 5
+    x = torch.rand(6, 1, 28, 28)
+    torch.testing.assert_close(encoder(x[None])[0], usual(encoder, x))
+    with pytest.raises(ValueError, match="4 items"):
+        EncoderConfig(kind="conv", channels=[2, 3, 4])
+
+
 def test_normalised_features_no_longer_point_the_same_way():
     x = torch.rand(1, 60, 1, 28, 28).round()
     cosine = {}

@@ -116,6 +116,38 @@ def test_another_model_is_refused_key_by_key(tmp_path, tiny_tree, tiny):
     assert not (tmp_path / "second").exists()
 
 
+def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
+    conv = {"kind": "conv", "channels": [2, 3, 4, 4], "size": 6, "normalise": True}
+    tree = strokes(tiny_tree).as_dict() | {"model": tiny_keys("lstm") | {"encoder": conv}}
+    run(from_dict(tree, "x"), tmp_path / "first")
+    tree["model"] = tiny_keys("mann") | {"encoder": conv}
+    tree["train"]["encoder_from"] = str(tmp_path / "first")
+    second = from_dict(tree, "x")
+    run(second, tmp_path / "second")
+    told = json.loads((tmp_path / "second" / "env.json").read_text())["init"]
+    assert told["part"] == "encoder"
+    assert told["path"] == str(tmp_path / "first" / "best.pt")
+
+    from metacli.training.parts import assemble
+
+    parts, saved = assemble(second, CPU), checkpoint.load(tmp_path / "first")
+    untrained = {k: v.clone() for k, v in parts.model.state_dict().items()}
+    known = Initial.wanted_by(second).load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
+    encoders = 0
+    for key, value in parts.model.state_dict().items():
+        encoders += key.startswith("encoder.")
+        assert torch.equal(value, saved.model[key] if key.startswith("encoder.") else untrained[key]), key
+    assert encoders > 0
+    assert not known.before  # the same training classes as its own
+
+    for change in ({"size": 5}, {"kind": "flat"}):
+        ((key, value),) = change.items()
+        tree["model"]["encoder"] = conv | change
+        with pytest.raises(UsageError, match=f"holds another encoder.*\nmodel.encoder.{key}: {conv[key]} there, {value} in"):
+            run(from_dict(tree, "x"), tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
 def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
     """From one folder to another one, which holds out what the first was trained on."""
     run(of_folder(tiny_tree, divided(tmp_path / "a")), tmp_path / "first")

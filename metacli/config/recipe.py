@@ -45,6 +45,8 @@ class TrainConfig(BaseConfig):
         patience: validations without a new best that end the run before its last step; 0 for no such end.
         checkpoint_every: steps between checkpoints; 0 for one at the end.
         log_every: steps between the lines of metrics.jsonl.
+        encoder_from: a checkpoint (a file, a run directory or the name of a model that ships) whose encoder this run's
+            begins as, trained on; empty for small random numbers. `train --init` takes all of a model instead.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
             with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
         capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).
@@ -67,6 +69,7 @@ class TrainConfig(BaseConfig):
     patience: int = Field(0, ge=0)
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
+    encoder_from: str = ""
     scan: Literal["auto", "plain", "fast"] = "auto"
     capture: bool = False
     tensorboard: bool = False

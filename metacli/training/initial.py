@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -19,6 +19,8 @@ from metacli.training.archive import RefusedError
 from metacli.training.evaluation import trained_classes
 from metacli.training.provenance import Provenance, check_held_out
 
+_ENCODER = "encoder."  # how the names of its weights begin
+
 
 @dataclass(frozen=True)
 class Initial:
@@ -27,32 +29,41 @@ class Initial:
     Attributes:
         saved: it.
         sha256: of its file, hexadecimal.
+        part: what is taken of it, `model` for all or `encoder`.
     """
 
     saved: checkpoint.Checkpoint
     sha256: str
+    part: Literal["model", "encoder"] = "model"
 
     @classmethod
-    def of(cls, source: str | Path, recipe: Recipe) -> Initial:
+    def of(cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model") -> Initial:
         """That of a checkpoint file, a run directory or a shipped name, for a run by a recipe.
 
         Raises:
-            UsageError: there is none, or its model is another one; names every key that differs.
+            UsageError: there is none, or its part is another one; names every key that differs.
             MetacliError: it cannot be read.
         """
         saved = checkpoint.load(weights.find(source))
-        old, new = (flat({"model": r.as_dict()["model"]}) for r in (saved.recipe, recipe))
+        models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
+        old, new = (flat({"model": m if part == "model" else {"encoder": _weighty(m["encoder"])}}) for m in models)
         names = sorted(old | new)
         other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]
         if other:
+            key = "--init" if part == "model" else "train.encoder_from"
             raise UsageError(
-                [f"{saved.path} holds another model than {recipe.name}", *other],
-                "weights are for the model that they were trained as: give its keys, or train without --init",
+                [f"{saved.path} holds another {part} than {recipe.name}", *other],
+                f"weights are for the {part} that they were trained as: give its keys, or train without {key}",
             )
-        return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest())
+        return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest(), part)
+
+    @classmethod
+    def wanted_by(cls, recipe: Recipe) -> Initial | None:
+        """The encoder that a recipe begins from (`train.encoder_from`), if any; raises as `of` does."""
+        return cls.of(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
 
     def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
-        """Give a model these weights, all of them; what it then counts as trained on.
+        """Give a model these weights; what it then counts as trained on.
 
         Args:
             tasks: what it is to be trained on.
@@ -67,7 +78,11 @@ class Initial:
                 check_held_out(classes, tasks, "val")
                 check_held_out(classes, tasks, "test")
         try:
-            fitting.load_weights(model, self.saved.model, self.saved.recipe.model.name)
+            if self.part == "encoder":
+                own = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}
+                fitting.load_weights(model.get_submodule("encoder"), own, "encoder")
+            else:
+                fitting.load_weights(model, self.saved.model, self.saved.recipe.model.name)
         except RefusedError as e:
             task = self.saved.recipe.task
             there, here = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
@@ -84,8 +99,15 @@ class Initial:
 
     def __str__(self) -> str:
         """As in `runs/first/best.pt, step 600, trained by strokes_ntm`."""
-        return f"{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
+        whose = "the encoder of " * (self.part == "encoder")
+        return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
 
     def as_dict(self) -> dict[str, Any]:
         """What env.json tells of it."""
-        return {"path": str(self.saved.path.resolve()), "sha256": self.sha256, "step": self.saved.step}
+        file = {"path": str(self.saved.path.resolve()), "sha256": self.sha256, "step": self.saved.step}
+        return file | ({} if self.part == "model" else {"part": self.part})
+
+
+def _weighty(encoder: dict[str, Any]) -> dict[str, Any]:
+    """What of an encoder's keys its weights depend on."""
+    return {key: value for key, value in encoder.items() if key != "precision"}

@@ -85,7 +85,8 @@ def train(
             it had to start its processes anew, that run goes on.
         wanted_threads: how many to compute with; None for as many as the run at `resume` began with, or else for as
             many as help.
-        init: the weights that a new run begins from, which the first process must have; None for those of its seed.
+        init: the weights that a new run begins from, which the first process must have; None for those of its seed, and
+            of the recipe's `encoder_from`.
         deadline: a moment after which the run stops, after a step at least; the first process's decides.
         ranks: the processes that train together; the first one reads and writes the run.
 
@@ -132,16 +133,17 @@ def _train(
     place = environment(device, pace.threads, precision, scan) | {"data": provenance.digest}
 
     def opened() -> tuple[RunDir, Start]:
-        if before and (before.last.is_file() or not init):
+        if before and (before.last.is_file() or not (init or recipe.train.encoder_from)):
             found = restore(before, recipe, model, optimizer, provenance)
             extend(before, recipe, found.step, progress.tell)
             return before, found
-        known = init.load_into(model, tasks, provenance) if init else provenance
-        told = place | ({"init": init.as_dict()} if init else {})
+        given = init or Initial.wanted_by(recipe)
+        known = given.load_into(model, tasks, provenance) if given else provenance
+        told = place | ({"init": given.as_dict()} if given else {})
         # before: lost by torchrun before the first save
         rundir = before or held.enter_context(RunDir.create(run, recipe, told))
-        if init:  # from here on the run needs that file no more
-            progress.tell("init", str(init))
+        if given:  # from here on the run needs that file no more
+            progress.tell("init", str(given))
             checkpoint.save(rundir.last, recipe, 0, None, model, known, optimizer, place)
         return rundir, Start(known)
 
