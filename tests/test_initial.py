@@ -143,7 +143,9 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     for change in ({"size": 5}, {"kind": "flat"}):
         ((key, value),) = change.items()
         tree["model"]["encoder"] = conv | change
-        with pytest.raises(UsageError, match=f"holds another encoder.*\nmodel.encoder.{key}: {conv[key]} there, {value} in"):
+        with pytest.raises(
+            UsageError, match=f"holds another encoder.*\nmodel.encoder.{key}: {conv[key]} there, {value} in"
+        ):
             run(from_dict(tree, "x"), tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
