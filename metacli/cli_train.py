@@ -77,9 +77,9 @@ def train(
 
         chosen, reason = choose_device(device)
         progress = Progress(quiet)
-        _ = Initial.of(init, plan) if init is not None else Initial.wanted_by(plan)  # so that it is told before
+        given = Initial.of(init, plan) if init is not None else None
         progress.tell("device", reason)
-        found = rehearse(plan, run_dir, chosen, progress, wanted)
+        found = rehearse(plan, run_dir, chosen, progress, wanted, given)
         return print_result(as_json, found, lambda console: print_rehearsal(console, found))
     everyone, chosen, reason = ranks.join(device)
     progress = Progress(quiet or not everyone.first)

@@ -127,7 +127,7 @@ class Learner:
     def ways(self) -> int:
         """The most classes that the model tells apart."""
         if self.checkpoint is None:
-            return max(weights.task_of(name).ways for name in weights.names())
+            return max(weights.task_of(name).ways for name in weights.teachable())
         return self.model_for(0).ways
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Learner:
         model = self.lesson_.trained if goes_on else self.model_for(len(classes))
         called = model.path.stem if self.checkpoint is None else str(self.checkpoint)
         if len(classes) > model.ways:
-            able = [name for name in weights.names() if weights.task_of(name).ways >= len(classes)]
+            able = [name for name in weights.teachable() if weights.task_of(name).ways >= len(classes)]
             raise UnteachableError(
                 f"{len(classes)} classes are more than {called} can tell apart, which is {model.ways}",
                 f"of the shipped models {', '.join(able) or 'none'} can",

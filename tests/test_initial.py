@@ -15,6 +15,7 @@ from metacli import api
 from metacli.config.recipe import from_dict
 from metacli.errors import UsageError
 from metacli.training import checkpoint
+from metacli.training.dryrun import rehearse
 from metacli.training.evaluation import tasks_for
 from metacli.training.halt import Deadline
 from metacli.training.initial import Initial
@@ -29,6 +30,10 @@ CPU = torch.device("cpu")
 def run(recipe, path, init=None, resume=False):
     start = None if init is None else Initial.of(init, recipe)
     return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1, start)
+
+
+def rehearsed(recipe, path):
+    return rehearse(recipe, path, CPU, Progress(quiet=True), 1)
 
 
 def strokes(tiny_tree, **keys):
@@ -161,6 +166,14 @@ def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
         recipe = of_folder(tiny_tree, pictures(tmp_path / split, classes))
         with pytest.raises(UsageError, match=rf"1 classes of this {split} split were in the model's training"):
             run(recipe, tmp_path / "second", init=tmp_path / "first")
+        tree = recipe.as_dict()
+        tree["train"]["encoder_from"] = str(tmp_path / "first")
+        for begin in (run, rehearsed):
+            with pytest.raises(UsageError, match=f"1 classes of this {split} split were") as e:
+                begin(from_dict(tree, "x"), tmp_path / "second")
+            assert "train.encoder_from= (nothing)" in e.value.hint
+        tree["train"]["encoder_from"] = None
+        assert from_dict(tree, "x") == recipe
         assert not (tmp_path / "second").exists()
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from metacli import screen
 from metacli.config import yamlfile
@@ -73,6 +73,12 @@ class TrainConfig(BaseConfig):
     scan: Literal["auto", "plain", "fast"] = "auto"
     capture: bool = False
     tensorboard: bool = False
+
+    @field_validator("encoder_from", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        """`encoder_from:` with nothing behind it."""
+        return "" if value is None else value
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,11 @@ from metacli.machine import peak, threads
 from metacli.tasks.base import SPLITS
 from metacli.training import sampler
 from metacli.training.evaluation import CHUNK, evaluate
+from metacli.training.initial import Initial
 from metacli.training.loop import update
 from metacli.training.parts import Parts, assemble
 from metacli.training.progress import Progress, validations
+from metacli.training.provenance import Provenance
 from metacli.training.rundir import refuse_taken
 from metacli.training.shares import agree
 from metacli.training.trial import training_step
@@ -34,13 +36,19 @@ _GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly how
 
 
 def rehearse(
-    recipe: Recipe, run: Path | None, device: torch.device, progress: Progress, wanted: int | None = None
+    recipe: Recipe,
+    run: Path | None,
+    device: torch.device,
+    progress: Progress,
+    wanted: int | None = None,
+    init: Initial | None = None,
 ) -> dict[str, Any]:
     """Build what the recipe says and try it: sizes, memory and time as plain values, bytes and seconds.
 
     Args:
         run: where a run would be written; None for a place that is found to be free.
         wanted: how many threads to compute with; None for as many as help.
+        init: the weights that the run would begin from, as `train` takes them.
 
     Returns:
         `recipe`, every key; `tasks`, in a line; `classes`, names by split, empty for generated tasks; `device`,
@@ -51,12 +59,15 @@ def rehearse(
         scores to beat.
 
     Raises:
-        UsageError: `run` exists, the data are too few for the tasks, or the model has not what `train` asks for.
+        UsageError: `run` exists, the data are too few for the tasks, the model has not what `train` asks for, or the
+            weights to begin from do not fit.
         MetacliError: the data are absent.
     """
     if run:
         refuse_taken(run)
     parts = assemble(recipe, device)
+    if given := init or Initial.wanted_by(recipe):
+        given.load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
     choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe.train.batch, device))
     precision = progress.machine(parts.model, device, choice, parts.scan)
     numbers = _numbers(recipe.train.steps)

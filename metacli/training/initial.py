@@ -75,8 +75,14 @@ class Initial:
         trained = trained_classes(self.saved)
         for task, classes in trained:
             if task == tasks.config.name:
-                check_held_out(classes, tasks, "val")
-                check_held_out(classes, tasks, "test")
+                try:
+                    check_held_out(classes, tasks, "val")
+                    check_held_out(classes, tasks, "test")
+                except UsageError as e:
+                    if self.part == "model":
+                        raise
+                    hint = "train.encoder_from= (nothing) begins with a new encoder instead"
+                    raise UsageError(e.message.splitlines(), hint) from None
         try:
             if self.part == "encoder":
                 own = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}

@@ -36,6 +36,11 @@ def find(name_or_path: str | Path) -> Path:
     return FOLDER / f"{name_or_path}.pt"
 
 
+def teachable() -> list[str]:
+    """Those that a person's own classes can be taught to: they were trained on N-way K-shot tasks of pictures."""
+    return [name for name in names() if getattr(task_of(name), "protocol", None) == "k-shot"]
+
+
 def fitting(classes: int) -> str:
     """The shipped model for so many new classes.
 
@@ -45,9 +50,9 @@ def fitting(classes: int) -> str:
     Raises:
         UsageError: there is none.
     """
-    able = [name for name in names() if task_of(name).ways >= classes]
+    able = [name for name in teachable() if task_of(name).ways >= classes]
     if not able:
-        most = max((task_of(name).ways for name in names()), default=0)
+        most = max((task_of(name).ways for name in teachable()), default=0)
         raise UsageError(
             f"{classes} classes are more than any shipped model tells apart, which is {most}",
             "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
