@@ -63,8 +63,8 @@ def figure(name: str, overrides: list[str]) -> None:
         "recipe": recipe.name,
         "overrides": overrides,
         "metric": scores.metric.name,
-        "mean": round(scores.mean, 6),
-        "ci95": round(scores.ci95, 6),
+        "mean": round(scores.mean, 9),
+        "ci95": round(scores.ci95, 9),
         "n_tasks": TASKS,
         "data": DATA.get(recipe.task.name, "generated sequences, made by metacli"),
     }
