@@ -16,7 +16,7 @@ from metacli import api
 from metacli.config.recipe import load as load_recipe
 from metacli.machine import files
 from metacli.training import checkpoint
-from metacli.training.shipped import FIGURES
+from metacli.training.shipped import FIGURES, FIRST
 from metacli.training.weights import FOLDER
 
 DATA = {
@@ -66,6 +66,7 @@ def figure(name: str, overrides: list[str]) -> None:
         "mean": round(scores.mean, 9),
         "ci95": round(scores.ci95, 9),
         "n_tasks": TASKS,
+        "first": round(float(scores.values[scores.metric.name][:FIRST].mean()), 9),
         "data": DATA.get(recipe.task.name, "generated sequences, made by metacli"),
     }
     all_figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
