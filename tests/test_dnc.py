@@ -233,6 +233,19 @@ def test_an_init_for_previous_labels_writes_an_item_beside_its_label_and_looks_f
     assert ((relabelled - written).abs().amax(-1) > 1e-4).all()
 
 
+def test_an_init_by_content_writes_each_step_to_a_free_location_and_looks_for_one_like_it():
+    torch.manual_seed(0)
+    keys = {"hidden": 32, "width": 12, "locations": 12, "read_heads": 2, "controller": "feedforward", "init": "content"}
+    model = DNC(DNC.Config(**keys), Spec("k-shot", (16,), 3, 3, 8))
+    x, y = torch.randn(1, 8, 16), torch.eye(3)[torch.randint(3, (1, 8))]
+    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
+    for step in steps:
+        written = step.parameters.write_vector[0].expand(2, -1)
+        torch.testing.assert_close(step.parameters.read_key[0], written)
+        assert step.state.access.write_weights.max() > 0.8
+    assert len({int(step.state.access.write_weights.argmax()) for step in steps}) == 8
+
+
 @pytest.mark.parametrize("keys", [{"controller": "feedforward"}, {"layers": 2}])
 def test_an_init_for_previous_labels_needs_one_layer_of_lstm(keys):
     with pytest.raises(ValidationError, match="init previous-label holds an item"):

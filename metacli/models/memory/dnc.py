@@ -201,27 +201,29 @@ class DNC(MemoryNetwork):
         Attributes:
             read_heads: R, heads that read.
             init: how the network behaves before any training. `random`: as small random numbers have it, the paper.
-                `previous-label`: for a stream, where a label comes one step after its item: each item goes to a free
-                location one step late, beside its label, and the read heads look by content for the item at hand;
-                needs a `controller` of one layer of LSTM.
+                `content`: each step is written to a free location, and the read heads look by content for one like it.
+                `previous-label`, for a stream, where a label comes one step after its item: an item is written one
+                step late, beside its label, and the read heads look by content for the item at hand; needs a
+                `controller` of one layer of LSTM.
         """
 
         name: Literal["dnc"] = "dnc"
         locations: int = Field(64, ge=1, le=65536)
         read_heads: int = Field(1, ge=1, le=32)
-        init: Literal["random", "previous-label"] = "random"
+        init: Literal["random", "content", "previous-label"] = "random"
 
         @model_validator(mode="after")
         def _an_lstm_holds_the_item(self) -> DNC.Config:
             if self.init == "previous-label" and (self.controller != "lstm" or self.layers > 1):
                 raise ValueError(
                     "init previous-label holds an item for a step in an LSTM of one layer: set controller to lstm and "
-                    "layers to 1, or init to random"
+                    "layers to 1, or init to content or random"
                 )
             return self
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        if config.init == "previous-label":
+        begin = {"content": init.dnc_by_content, "previous-label": init.dnc_beside_previous_label}.get(config.init)
+        if begin:
             with torch.no_grad():
-                init.dnc_beside_previous_label(self)
+                begin(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # The size of an entry of a key at the start, so that a mark weighs about as much as what it is added to. PyTorch draws
 # weights and biases uniformly from +-1/sqrt(H), variance 1 / (3 H): an entry's root mean square is
@@ -88,10 +88,32 @@ def dnc_beside_previous_label(network: Any) -> None:
     recurrent.zero_()
     recurrent[:, early] = 4 * torch.eye(half)  # two half-open gates let a quarter pass
 
-    keys, _, _, _, _, written, *_ = network.heads.weight.split(network.access.sizes)
-    keys = keys.view(c.read_heads, c.width, c.hidden)
+    keys, written = _sought_and_written(network)
     keys[..., early], keys[..., late] = written[:, late], 0
     written[:, early] = 0
+    _dnc_goes_by_content(network)
+
+
+def dnc_by_content(network: Any) -> None:
+    """Each step is written to a free location, the read heads look by content for what would be written now.
+
+    Args:
+        network: a `DNC`, just initialised, changed in place.
+    """
+    keys, written = _sought_and_written(network)
+    keys.copy_(written.expand_as(keys))
+    _dnc_goes_by_content(network)
+
+
+def _sought_and_written(network: Any) -> tuple[Tensor, Tensor]:
+    """The layers' weights, in place: keys of the read heads (R, W, H) and the write vector (W, H)."""
+    c = network.config
+    keys, _, _, _, _, written, *_ = network.heads.weight.split(network.access.sizes)
+    return keys.view(c.read_heads, c.width, c.hidden), written
+
+
+def _dnc_goes_by_content(network: Any) -> None:
+    """Writes go to free locations, none of which is freed; reads go by content, sharply."""
     k_r, b_r, k_w, b_w, _, v, f, g_a, g_w, pi = network.heads.bias.split(network.access.sizes)
     for part in (k_r, k_w, v):
         part.zero_()
