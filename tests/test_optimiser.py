@@ -10,7 +10,7 @@ import torch
 
 from metacli.config.recipe import TrainConfig
 from metacli.registry import TASKS, build, resolve
-from metacli.training.optimiser import GravesRMSprop, make_optimizer, objective
+from metacli.training.optimiser import GravesRMSprop, clip, make_optimizer, objective
 
 GRADIENTS = np.random.default_rng(0).normal(size=(12, 2, 3)) * np.logspace(-4, 0, 12)[:, None, None]
 
@@ -106,3 +106,16 @@ def test_the_sum_without_a_mask_counts_every_label_character():
     episode = tasks.batch("train", 0, 2)
     loss, size = tasks.loss(torch.randn(2, 6, 3), episode), (tasks.weight(episode), len(episode))
     assert objective(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(6 * loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("size", "told"), [(1e-3, 5e-3), (1e23, 5e23), (0.0, 0.0), (math.inf, math.nan)])
+def test_a_gradient_whose_squares_overflow_is_clipped_like_any_other(size, told):
+    model = torch.nn.Linear(2, 1)
+    model.weight.grad, model.bias.grad = torch.tensor([[3.0, 0.0]]) * size, torch.tensor([4.0]) * size
+    norm = clip(model, TrainConfig(clip_norm=0.5))
+    assert float(norm) == pytest.approx(told, rel=1e-5, nan_ok=True)
+    if size == 1e23:
+        torch.testing.assert_close(model.weight.grad, torch.tensor([[0.3, 0.0]]))
+        torch.testing.assert_close(model.bias.grad, torch.tensor([0.4]))
+        model.bias.grad *= 1e24
+        assert clip(model, TrainConfig()).isinf()  # as it is: an optimiser squares it too

@@ -123,7 +123,20 @@ def clip(model: nn.Module, cfg: TrainConfig) -> Tensor:
     parameters = [p for p in model.parameters() if p.grad is not None]
     if cfg.clip_value:
         nn.utils.clip_grad_value_(parameters, cfg.clip_value)
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
     if cfg.clip_norm:
+        norm = _without_overflow(norm, gradients)
         nn.utils.clip_grads_with_norm_(parameters, cfg.clip_norm, norm)
     return norm
+
+
+def _without_overflow(norm: Tensor, gradients: list[Tensor]) -> Tensor:
+    """() the norm of all, also where the squares of elements are more than a float holds (from some 1e19 on).
+
+    Over a hundred steps of a sequence a gradient can grow that large; clipped, its direction serves like any other.
+    """
+    if norm.device.type == "cpu" and norm.isfinite():  # on a GPU the question would wait for it
+        return norm
+    largest = torch.stack([g.abs().max() for g in gradients]).max()
+    return torch.where(norm.isfinite(), norm, largest * nn.utils.get_total_norm([g / largest for g in gradients]))
