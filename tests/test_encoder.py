@@ -26,6 +26,14 @@ def test_pooling_before_the_relu_changes_nothing(training):
     assert encoder.size == 5
 
 
+@pytest.mark.parametrize("precision", ["auto", "bfloat16"])
+def test_doubles_stay_doubles(precision):
+    """Whatever the processor: low precision is for single precision alone."""
+    encoder = Encoder(EncoderConfig(kind="conv", channels=5, precision=precision), (2, 20, 20)).double()
+    x = torch.randn(7, 2, 20, 20, dtype=torch.float64)
+    torch.testing.assert_close(encoder(x[None])[0], usual(encoder, x))
+
+
 @pytest.mark.parametrize("size", [4, 16, 28])
 @pytest.mark.parametrize("linear", [0, 6])
 def test_sizes(size, linear):
@@ -37,7 +45,7 @@ def test_sizes(size, linear):
 
 
 def test_blocks_of_their_own_sizes():
-    encoder = Encoder(EncoderConfig(kind="conv", channels=[2, 3, 4, 5]), (1, 28, 28))
+    encoder = Encoder(EncoderConfig(kind="conv", channels=[2, 3, 4, 5], precision="float32"), (1, 28, 28))
     assert [c.out_channels for c in encoder.layers if isinstance(c, nn.Conv2d)] == [2, 3, 4, 5]
     assert encoder.size == 5
     x = torch.rand(6, 1, 28, 28)
@@ -51,7 +59,8 @@ def test_normalised_features_no_longer_point_the_same_way():
     cosine = {}
     for normalise in (False, True):
         torch.manual_seed(0)
-        encoder = Encoder(EncoderConfig(kind="conv", channels=16, normalise=normalise), (1, 28, 28)).train()
+        config = EncoderConfig(kind="conv", channels=16, normalise=normalise, precision="float32")
+        encoder = Encoder(config, (1, 28, 28)).train()
         features = encoder(x)[0]
         pairs = torch.cosine_similarity(features[:, None], features[None], dim=-1)
         cosine[normalise] = pairs[~torch.eye(60, dtype=torch.bool)].mean()
@@ -63,7 +72,7 @@ def test_normalised_features_no_longer_point_the_same_way():
 def test_bfloat16_is_for_training_only_and_stays_near():
     torch.manual_seed(0)
     low = Encoder(EncoderConfig(kind="conv", channels=8, precision="bfloat16"), (1, 28, 28))
-    full = Encoder(EncoderConfig(kind="conv", channels=8), (1, 28, 28))
+    full = Encoder(EncoderConfig(kind="conv", channels=8, precision="float32"), (1, 28, 28))
     full.load_state_dict(low.state_dict())
     x = torch.rand(4, 5, 1, 28, 28)
     assert torch.equal(low.eval()(x), full.eval()(x))

@@ -120,7 +120,7 @@ class Encoder(nn.Module):
         if items.dim() == 4 and self.channels_last:
             items = items.contiguous(memory_format=torch.channels_last)
         precision = self.training_precision(x.device) if self.training else None
-        low = precision is not None and precision[0] is torch.bfloat16
+        low = precision is not None and precision[0] is torch.bfloat16 and x.dtype is torch.float32  # not of doubles
         with torch.autocast(x.device.type, torch.bfloat16) if low else nullcontext():
             features = self._in_training(items) if self.training and x.is_cpu else self.layers(items)
         return features.to(x.dtype).unflatten(0, lead)
