@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.config import catalogue
+from metacli.machine import files
 from metacli.registry import TASKS, resolve
 from metacli.training import weights
 from metacli.training.shipped import Shipped
@@ -19,7 +20,7 @@ def print_models(console: Console, models: list[Shipped]) -> None:
         answer = resolve(TASKS, task.name, "task").answer_of(task)
         metric = next(m for m in answer.metrics if m.name == model.metric)
         spread = metric.spread({"mean": model.mean, "ci95": model.ci95})
-        console.print(Text(f"{model.name}, {model.bytes / 1e6:.1f} MB", style="bold"), soft_wrap=True)
+        console.print(Text(f"{model.name}, {files.amount(model.bytes)}", style="bold"), soft_wrap=True)
         for line in (
             purposes[model.recipe],
             f"trained on {model.data}",
