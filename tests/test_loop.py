@@ -13,7 +13,8 @@ import torch
 from conftest import tiny_keys
 
 from metacli.config.keys import flat
-from metacli.config.recipe import TrainConfig, from_dict
+from metacli.config.recipe import from_dict
+from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.registry import MODELS, TASKS, resolve
 from metacli.training import checkpoint

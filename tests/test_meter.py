@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from metacli.config.recipe import TrainConfig
+from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError
 from metacli.training.meter import Meter
 from metacli.training.progress import Forecast, duration

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metacli.config.recipe import TrainConfig
+from metacli.config.train import TrainConfig
 from metacli.registry import TASKS, build, resolve
 from metacli.training.optimiser import GravesRMSprop, clip, make_optimizer, objective
 

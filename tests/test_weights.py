@@ -99,13 +99,15 @@ def test_it_still_reaches_its_stated_figure(name):
     scores = metacli.evaluate(name, *stated.overrides, n_tasks=FIRST)
     assert scores.metric.name == stated.metric
     assert scores.mean == pytest.approx(stated.first, abs=stated.ci95)
+    assert stated.first == pytest.approx(stated.mean, abs=2 * scores.ci95)  # four standard errors
 
 
 def test_models_are_listed(cli):
     listed = json.loads(cli("models", "--json").stdout)
     assert [model["name"] for model in listed] == NAMES
     wanted = {"name", "recipe", "metric", "mean", "ci95", "n_tasks", "first", "bytes", "overrides", "data"}
-    assert all(model.keys() == wanted and 0 <= model["ci95"] < model["mean"] for model in listed)
+    assert all(model.keys() == wanted and 0 < model["ci95"] < model["mean"] for model in listed)
+    assert all(model["mean"] < 1 for model in listed if model["metric"] == "accuracy")
     told = cli("models").stdout
     assert all(f"metacli eval -c {name} " in told for name in NAMES)
     assert all(len(line) <= 100 for line in told.splitlines())

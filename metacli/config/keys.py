@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from metacli.config.base import BaseConfig
-from metacli.config.recipe import SEEDS, Recipe, TrainConfig
+from metacli.config.recipe import SEEDS, Recipe
+from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
 from metacli.registry import ENCODERS, MODELS, TASKS, did_you_mean, known, resolve
 

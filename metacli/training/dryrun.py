@@ -65,8 +65,9 @@ def rehearse(
     """
     if run:
         refuse_taken(run)
+    given = init or Initial.wanted_by(recipe)  # so that what is wrong with it is told first
     parts = assemble(recipe, device)
-    if given := init or Initial.wanted_by(recipe):
+    if given:
         given.load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
     choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe.train.batch, device))
     precision = progress.machine(parts.model, device, choice, parts.scan)

@@ -73,16 +73,11 @@ class Initial:
             UsageError: the weights do not fit, or were trained on classes that the tasks hold out.
         """
         trained = trained_classes(self.saved)
+        hint = {"hint": "train.encoder_from= (nothing) begins with a new encoder"} if self.part == "encoder" else {}
         for task, classes in trained:
             if task == tasks.config.name:
-                try:
-                    check_held_out(classes, tasks, "val")
-                    check_held_out(classes, tasks, "test")
-                except UsageError as e:
-                    if self.part == "model":
-                        raise
-                    hint = "train.encoder_from= (nothing) begins with a new encoder instead"
-                    raise UsageError(e.message.splitlines(), hint) from None
+                check_held_out(classes, tasks, "val", **hint)
+                check_held_out(classes, tasks, "test", **hint)
         try:
             if self.part == "encoder":
                 own = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}

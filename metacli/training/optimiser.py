@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metacli.config.recipe import TrainConfig
+from metacli.config.train import TrainConfig
 
 
 class GravesRMSprop(torch.optim.Optimizer):

@@ -13,7 +13,8 @@ from torch import nn
 from tqdm import tqdm
 
 from metacli import screen
-from metacli.config.recipe import Recipe, TrainConfig
+from metacli.config.recipe import Recipe
+from metacli.config.train import TrainConfig
 from metacli.machine.threads import Threads
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric

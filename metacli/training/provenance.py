@@ -22,6 +22,7 @@ from metacli.training.archive import RefusedError
 
 DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
 SMALLEST_ROOM, MOST_PACKED = 1_000_000, 50  # bytes unpacked, and those of each packed one: a bound for hostile files
+_HINT = "an accuracy on them would not be that on new classes; train on the split that you evaluate on"
 KEPT = 4  # marks of a class, the smallest: a few pictures more leave most of them in place
 
 
@@ -109,13 +110,14 @@ def _no_provenance() -> RefusedError:
 NO_CLASSES = Provenance({split: {} for split in SPLITS}, "")  # of tasks that are generated
 
 
-def check_held_out(trained: dict[str, list[str]], tasks: Tasks, split: Split) -> None:
+def check_held_out(trained: dict[str, list[str]], tasks: Tasks, split: Split, hint: str = _HINT) -> None:
     """Raise a UsageError where classes of a held-out split are among those that a model was trained on.
 
     A class is one of those if it has at least half of their marks: one picture that stands in two classes is none.
 
     Args:
         trained: its training classes by name, each with marks.
+        hint: what to do about it.
     """
     owners: dict[str, list[str]] = {}
     for name, marks in trained.items():
@@ -129,6 +131,5 @@ def check_held_out(trained: dict[str, list[str]], tasks: Tasks, split: Split) ->
     seen = [] if split == "train" else [name for name, m in tasks.class_marks(split).items() if was_trained(m)]
     if seen:
         raise UsageError(
-            f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one",
-            "an accuracy on them would not be that on new classes; train on the split that you evaluate on",
+            f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one", hint
         )

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metacli.config.recipe import Recipe, TrainConfig, load
+from metacli.config.recipe import Recipe, load
+from metacli.config.train import TrainConfig
 from metacli.episode import Episode
 from metacli.machine.runtime import prepare
 from metacli.registry import MODELS, TASKS, build
