@@ -19,6 +19,7 @@ from metacli.training.parts import Parts, assemble
 from metacli.training.shares import agree, tell_state
 
 CPU, ROUNDS, STEPS = torch.device("cpu"), 8, 3
+SMALL = ["model.encoder.channels=32", "model.encoder.size=64", "task.stretch=1", "task.slant=0"]
 WAYS = {"1 process": 1, "2 threads": 2, "2 processes": 1}  # and the threads of each
 
 
@@ -37,6 +38,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def compare(name: str, everyone: ranks.Ranks) -> None:
     recipe = load(name)
+    if recipe.model.encoder.kind == "conv":
+        recipe = load(name, SMALL)
     alone, together = assemble(recipe, CPU), assemble(recipe, CPU, everyone)
     tell_state(everyone, together.model, together.optimizer, CPU)
     times: dict[str, list[float]] = {way: [] for way in WAYS}
