@@ -20,6 +20,7 @@ from metacli.training.evaluation import trained_classes
 from metacli.training.provenance import Provenance, check_held_out
 
 _ENCODER = "encoder."  # how the names of its weights begin
+_NEW_ENCODER = "train.encoder_from= (nothing) begins with a new encoder"
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Initial:
         names = sorted(old | new)
         other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]
         if other:
-            key = "--init" if part == "model" else "train.encoder_from"
             raise UsageError(
                 [f"{saved.path} holds another {part} than {recipe.name}", *other],
-                f"weights are for the {part} that they were trained as: give its keys, or train without {key}",
+                f"weights are for the {part} that they were trained as: give its keys, or "
+                + ("train without --init" if part == "model" else _NEW_ENCODER),
             )
         return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest(), part)
 
@@ -73,7 +74,7 @@ class Initial:
             UsageError: the weights do not fit, or were trained on classes that the tasks hold out.
         """
         trained = trained_classes(self.saved)
-        hint = {"hint": "train.encoder_from= (nothing) begins with a new encoder"} if self.part == "encoder" else {}
+        hint = {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
         for task, classes in trained:
             if task == tasks.config.name:
                 check_held_out(classes, tasks, "val", **hint)
