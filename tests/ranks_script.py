@@ -22,6 +22,7 @@ CPU = torch.device("cpu")
 STEPS = 3
 PICTURES = {"name": "strokes", "classes": 12, "val_classes": 6, "test_classes": 6, "ways": 3, "queries": 2}
 CONV = {"kind": "conv", "channels": 4, "size": 8, "normalise": True, "precision": "float32"}
+PART = {"pools": 2, "dropout": 0.3}
 BITS = {"name": "copy", "width": 3, "max_length": 9}
 LSTM, MANN = {"name": "lstm", "hidden": 8, "layers": 1}, {"name": "mann", "hidden": 8, "locations": 6, "width": 6}
 TRANSFORMER = {"name": "transformer", "width": 8, "layers": 2, "heads": 2, "dropout": 0.3}
@@ -32,6 +33,7 @@ CASES = {  # name: task, model, train, relative tolerance; the loss of bits is a
     "bits, normalised, dropped": (BITS, TRANSFORMER | PADDED, {}, 1e-5),
     "blocks that pool first": (PICTURES | {"size": 20}, MANN | {"encoder": CONV}, {"clip_norm": 0.05}, 1e-9),
     "blocks that do not pool": (PICTURES | {"size": 6}, MANN | {"encoder": CONV}, {}, 1e-9),
+    "blocks that pool in part, dropped": (PICTURES | {"size": 12}, MANN | {"encoder": CONV | PART}, {}, 1e-9),
     "one's own encoder": (PICTURES | {"size": 6}, LSTM | {"encoder": OWN}, {}, 1e-9),
 }
 

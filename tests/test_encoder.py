@@ -54,6 +54,27 @@ def test_blocks_of_their_own_sizes():
         EncoderConfig(kind="conv", channels=[2, 3, 4])
 
 
+@pytest.mark.parametrize(("pools", "side"), [(0, 28), (2, 7), (3, 3), (4, 1)])
+def test_the_first_blocks_alone_pool(pools, side):
+    encoder = Encoder(EncoderConfig(kind="conv", channels=[2, 3, 4, 5], pools=pools), (1, 28, 28)).double()
+    assert encoder.size == 5 * side**2
+    assert sum(isinstance(m, nn.MaxPool2d) for m in encoder.layers) == pools
+    x = torch.rand(6, 1, 28, 28, dtype=torch.float64)
+    torch.testing.assert_close(encoder(x[None])[0], encoder.layers(x))
+
+
+def test_dropout_is_of_the_blocks_numbers_and_for_training_only():
+    encoder = Encoder(EncoderConfig(kind="conv", channels=8, pools=2, dropout=0.25), (1, 28, 28)).double()
+    x = torch.rand(60, 1, 28, 28, dtype=torch.float64)
+    features, plain = encoder(x[None])[0], encoder.layers[:-1](x).flatten(1)
+    kept = features != 0
+    torch.testing.assert_close(features[kept], plain[kept] / 0.75)
+    lost = float((plain[~kept] != 0).sum() / (plain != 0).sum())
+    assert lost == pytest.approx(0.25, abs=0.02)
+    encoder.eval()
+    assert torch.equal(encoder(x[None]), encoder(x[None]))
+
+
 def test_normalised_features_no_longer_point_the_same_way():
     x = torch.rand(1, 60, 1, 28, 28).round()
     cosine = {}

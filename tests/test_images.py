@@ -71,6 +71,7 @@ CONFIGS = st.fixed_dictionaries(
         "queries": st.integers(1, 4),
         "length": st.integers(1, 20),
         "rotated_classes": st.booleans(),
+        "mirrored_classes": st.booleans(),
         "rotation": st.sampled_from([0.0, 30.0]),
         "shift": st.sampled_from([0.0, 1.5]),
     }
@@ -290,6 +291,29 @@ def test_quarter_turns_are_new_classes_of_train_alone():
             assert round(float(upright[0, 0])) == c + 1
             assert upright[1:].sum() == 0
     assert turned.class_names(torch.tensor([0, 26, 49, 75])) == ["c0", "c2/rot090", "c1/rot180", "c3/rot270"]
+
+
+def test_mirrored_classes_are_new_classes_beside_the_turned_ones():
+    keys = {"rotated_classes": True, "mirrored_classes": True}
+    task = tasks(**keys)
+    assert sorted(task.pools["train"]) == [pose * 24 + c for pose in range(8) for c in POOLS["train"]]
+    assert len(tasks(**keys, augment="all").pools["test"]) == 8 * 7
+    e = task.batch("train", 0, 50)
+    seen = set()
+    for b in range(50):
+        for image, label in zip(e.x_test[b, :, 0], e.y_test[b, :, 0], strict=True):
+            pose, c = divmod(int(e.classes[b, label]), 24)
+            mirrored, turn = divmod(pose, 4)
+            upright = np.rot90(image.numpy(), -turn) * 255
+            corner = upright[0, ::-1] if mirrored else upright[0]
+            assert round(float(corner[0])) == c + 1
+            assert upright[1:].sum() == 0
+            seen.add(pose)
+    assert seen == set(range(8))
+    assert task.class_names(torch.tensor([96, 122])) == ["c0/mirrored", "c2/mirrored/rot090"]
+    alone = tasks(mirrored_classes=True)
+    assert sorted(alone.pools["train"]) == [pose * 24 + c for pose in range(2) for c in POOLS["train"]]
+    assert alone.class_names(torch.tensor([23, 24])) == ["c23", "c0/mirrored"]
 
 
 def test_rotation_and_shift_are_for_train_unless_asked_for_in_all():

@@ -81,7 +81,7 @@ def records(path: Path) -> list[dict]:
 def test_four_processes_compute_what_one_does_in_double_precision(tmp_path):
     done = torchrun(tmp_path, 4, HERE / "ranks_script.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("equal: ") == 5
+    assert done.stdout.count("equal: ") == 6
 
 
 def test_a_run_by_two_processes_is_that_of_one(folder):

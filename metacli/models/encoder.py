@@ -15,6 +15,7 @@ from metacli.config.told import shown
 from metacli.errors import MetacliError
 from metacli.machine.processor import training_precision
 from metacli.models.conv_block import conv_block
+from metacli.models.dropout import Dropout
 from metacli.registry import ENCODERS, did_you_mean, known, resolve
 
 KINDS = ("flat", "conv")  # the package's own
@@ -30,7 +31,10 @@ class EncoderConfig(BaseConfig):
             ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only; or a registered encoder.
         channels: filters of the blocks: one number for all, or four. Fewer in the first blocks, whose images are large,
             cost little accuracy and much less time.
+        pools: how many of the blocks, the first ones, pool. With 4, images of 28 x 28 end as one pixel; with 3 as
+            3 x 3, which tell where a stroke is.
         size: width of the feature vector, a linear layer after the blocks; 0 for none.
+        dropout: share of the blocks' numbers that are left out in training, before the linear layer.
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
             way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
         precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
@@ -40,7 +44,9 @@ class EncoderConfig(BaseConfig):
 
     kind: Literal["flat", "conv"] = "flat"
     channels: Channels | Annotated[list[Channels], Field(min_length=BLOCKS, max_length=BLOCKS)] = 64
+    pools: int = Field(BLOCKS, ge=0, le=BLOCKS)
     size: int = Field(0, ge=0, le=4096)
+    dropout: float = Field(0.0, ge=0, lt=1)
     normalise: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -60,6 +66,14 @@ class EncoderConfig(BaseConfig):
     def _of_its_kind(cls, values: Any, handler: ModelWrapValidatorHandler[EncoderConfig]) -> Any:
         found = cls.variant(values)
         return handler(values) if found is cls else found.model_validate(values)
+
+
+class Flatten(Dropout):
+    """(n, ...) to (n, features), in training a share `p` of them zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Dropout`."""
+        return super().forward(x.flatten(1))
 
 
 class Encoder(nn.Module):
@@ -86,17 +100,17 @@ class Encoder(nn.Module):
         else:
             channels, height, width = x_shape
             of_block = config.channels if isinstance(config.channels, list) else [config.channels] * BLOCKS
-            for filters in of_block:
+            for block, filters in enumerate(of_block):
                 layers += [nn.Conv2d(channels, filters, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(filters)]
-                if min(height, width) > 1:
+                if block < config.pools and min(height, width) > 1:
                     layers += [nn.MaxPool2d(2)]
                     self.pooled += 1
                     height, width = height // 2, width // 2
                 layers += [nn.ReLU()]  # after the pooling: the same values from a quarter of the work
                 channels = filters
             self.size = channels * height * width
-        layers += [nn.Flatten()]
+        layers += [Flatten(config.dropout)]
         if config.size:
             layers += [nn.Linear(self.size, config.size)]
             self.size = config.size

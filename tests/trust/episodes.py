@@ -23,7 +23,15 @@ from metacli.registry import TASKS, resolve
 from metacli.tasks.base import SPLITS, Tasks
 from metacli.training import sampler
 
-MOVED = {"rotation": 30.0, "shift": 1.5, "stretch": 1.2, "slant": 10.0, "rotated_classes": True, "augment": "all"}
+MOVED = {
+    "rotation": 30.0,
+    "shift": 1.5,
+    "stretch": 1.2,
+    "slant": 10.0,
+    "rotated_classes": True,
+    "mirrored_classes": True,
+    "augment": "all",
+}
 FEW = {"classes": 50, "val_classes": 25, "test_classes": 25, "instances": 8, "size": 14}
 OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "NUMBA_CPU_NAME": "haswell"}
 

@@ -20,6 +20,7 @@ from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import augment, enough, labels, order, prepare
 from metacli.tasks.images.config import ImageSet
+from metacli.tasks.images.poses import Pose, poses
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
@@ -30,7 +31,7 @@ class Images(Tasks):
     """p(T) over classes of images: a subclass loads the images and divides the classes.
 
     A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different instances of each.
-    Class ids: turn * C + c for class c of C turned by `turn` quarters anti-clockwise.
+    Class ids: p * C + c for class c of C in the p-th of its poses, turned or mirrored.
     """
 
     view = "images"
@@ -82,13 +83,17 @@ class Images(Tasks):
         return self.load()
 
     @cached_property
+    def _poses(self) -> list[Pose]:
+        """How the images of a class are shown, as one class each."""
+        return poses(self.config)
+
+    @cached_property
     def pools(self) -> dict[Split, np.ndarray]:
-        """The class ids of each split, turned ones included; enough or not, as only some may be asked for."""
-        c, n = self.config, len(self.image_set.names)
-        pools = {}
+        """The class ids of each split, posed ones included; enough or not, as only some may be asked for."""
+        n, pools = len(self.image_set.names), {}
         for split, classes in self.class_splits(n).items():
-            turns = 4 if c.rotated_classes and self.augments(split) else 1
-            pools[split] = np.concatenate([classes + turn * n for turn in range(turns)])
+            many = len(self._poses) if self.augments(split) else 1
+            pools[split] = np.concatenate([classes + pose * n for pose in range(many)])
         return pools
 
     @cached_property
@@ -112,18 +117,16 @@ class Images(Tasks):
 
     @cached_property
     def _table(self) -> Tensor:
-        """(turns * images, channels * height * width) uint8: all images, then all of them turned, and so on."""
+        """(poses * images, channels * height * width) uint8: all images, then all of them turned, and so on."""
         images = self.image_set.images
-        if self.config.rotated_classes:
-            images = torch.cat([torch.rot90(images, turn, (-2, -1)) for turn in range(4)])
-        return images.flatten(1)
+        return torch.cat([pose.of(images).flatten(1) for pose in self._poses]) if self._poses[1:] else images.flatten(1)
 
     @cached_property
     def _spans(self) -> tuple[np.ndarray, np.ndarray]:
         """(class ids,) int64 each: where the images of a class begin in the table, and how many there are."""
         every = self.image_set
-        turns = np.arange(4)[:, None] * len(every.images)
-        return (turns + every.starts).ravel(), np.tile(every.counts, 4)
+        first = np.arange(len(self._poses))[:, None] * len(every.images)
+        return (first + every.starts).ravel(), np.tile(every.counts, len(self._poses))
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Episodes first, ..., first + count - 1 of a split.
@@ -204,11 +207,11 @@ class Images(Tasks):
 
     def check_room(self, count: int) -> None:
         """Raise a MetacliError where so many images, turned ones beside them, cannot be held in memory."""
-        turns = 5 if self.config.rotated_classes else 1
+        copies = len(self._poses[1:]) and len(self._poses)
         sizes = f"{count:,} images of {' x '.join(map(str, self.spec.x_shape))} bytes"
-        what = f"{sizes}{', four turned copies included,' if turns > 1 else ''}"
-        hint = "lower task.size" + ", or leave task.rotated_classes out" * (turns > 1)
-        memory.refuse(turns * count * math.prod(self.spec.x_shape), what, hint, memory.available())
+        what = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
+        hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
+        memory.refuse((1 + copies) * count * math.prod(self.spec.x_shape), what, hint, memory.available())
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -261,7 +264,6 @@ class Images(Tasks):
         return str(self.config.name)
 
     def class_names(self, classes: Tensor) -> list[str]:
-        """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one."""
+        """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one, /mirrored for a mirrored one."""
         names = self.image_set.names
-        turns = [divmod(int(c), len(names)) for c in classes]
-        return [names[c] + (f"/rot{90 * turn:03d}" if turn else "") for turn, c in turns]
+        return [f"{names[c]}{self._poses[pose]}" for pose, c in (divmod(int(i), len(names)) for i in classes)]

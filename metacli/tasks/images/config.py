@@ -89,11 +89,12 @@ class ImageConfig(BaseConfig):
         prepare: characters are cut out, made as large as the frame and redrawn by a pen of one width (see
             `metacli.tasks.images.prepare`), so that a model can be asked about anybody's drawings.
         rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes.
+        mirrored_classes: every class seen in a mirror is one more class, and so is every turned one.
         rotation: each image is turned by up to this many degrees either way.
         shift: each image is moved by up to this many pixels of `size` either way, across and down.
         stretch: each image is made up to this factor wider or narrower, and likewise higher or lower; 1 for neither.
         slant: each image leans by up to this many degrees either way.
-        augment: the splits that quarter turns, rotation, shift, stretch and slant apply to.
+        augment: the splits that turned and mirrored classes, rotation, shift, stretch and slant apply to.
     """
 
     protocol: Literal["k-shot", "stream"] = "k-shot"
@@ -107,6 +108,7 @@ class ImageConfig(BaseConfig):
     size: int = Field(28, ge=4, le=512)
     prepare: bool = False
     rotated_classes: bool = False
+    mirrored_classes: bool = False
     rotation: float = Field(0.0, ge=0, le=180)
     shift: float = Field(0.0, ge=0, le=512)
     stretch: float = Field(1.0, ge=1, le=4)
