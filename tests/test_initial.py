@@ -155,6 +155,28 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
+    """With 0 not at all: not one number of it changes, and running it on leaves the same weights."""
+    conv = {"kind": "conv", "channels": 3, "size": 6, "normalise": True, "dropout": 0.1}
+    tree = strokes(tiny_tree).as_dict() | {"model": tiny_keys("mann") | {"encoder": conv}}
+    run(from_dict(tree, "x"), tmp_path / "first")
+    tree["train"] |= {"encoder_from": str(tmp_path / "first"), "encoder_rate": rate, "steps": 4, "checkpoint_every": 2}
+    tree["model"]["encoder"] = conv | {"dropout": 0.0}  # no weight of it depends on that
+    second = from_dict(tree, "x")
+    run(second, tmp_path / "second")
+    first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.pt"))
+    kept = {key: torch.equal(first[key], last[key]) for key in last if key.startswith("encoder.")}
+    trained = {key for key in kept if not key.endswith("num_batches_tracked")}
+    assert all(kept.values()) if rate == 0 else not any(kept[key] for key in trained)
+
+    stopped = train(second, tmp_path / "third", None, CPU, Progress(quiet=True), 1, deadline=Deadline("0.001s"))
+    assert stopped.step < 4
+    run(second, tmp_path / "third", resume=True)
+    for key, value in checkpoint.load(tmp_path / "third" / "last.pt").model.items():
+        assert torch.equal(value, last[key]), key
+
+
 def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
     """From one folder to another one, which holds out what the first was trained on."""
     run(of_folder(tiny_tree, divided(tmp_path / "a")), tmp_path / "first")

@@ -10,7 +10,7 @@ import torch
 
 from metacli.config.train import TrainConfig
 from metacli.registry import TASKS, build, resolve
-from metacli.training.optimiser import GravesRMSprop, clip, make_optimizer, objective
+from metacli.training.optimiser import GravesRMSprop, clip, learning_rate, make_optimizer, objective, set_rate
 
 GRADIENTS = np.random.default_rng(0).normal(size=(12, 2, 3)) * np.logspace(-4, 0, 12)[:, None, None]
 
@@ -53,6 +53,21 @@ def test_torchs_centred_form_is_another_one():
         weight = torch.nn.Parameter(torch.zeros(2, 3, dtype=torch.float64))
         found.append(np.abs(trained(kind([weight]), weight, 1e-2 * GRADIENTS, [1e-4] * 12)).max())
     assert found[1] > 5 * found[0]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "rmsprop-graves"])
+def test_the_encoder_has_a_share_of_the_rate(name):
+    """Under a schedule too; a model without any such weights has one rate."""
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 3), "rest": torch.nn.Linear(3, 1)})
+    cfg = TrainConfig(optimizer=name, lr=1e-2, encoder_rate=0.1, schedule="cosine", steps=10)
+    optimizer = make_optimizer(model, cfg)
+    for step in (0, 5):
+        set_rate(optimizer, learning_rate(cfg, step))
+        rates = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
+        for weight_name, weight in model.named_parameters():
+            share = 0.1 if weight_name.startswith("encoder") else 1
+            assert rates[id(weight)] == pytest.approx(share * learning_rate(cfg, step))
+    assert len(make_optimizer(model["rest"], cfg).param_groups) == 1
 
 
 def test_the_recipe_chooses_it():

@@ -33,6 +33,9 @@ class TrainConfig(BaseConfig):
         log_every: steps between the lines of metrics.jsonl.
         encoder_from: a checkpoint (a file, a run directory or the name of a model that ships) whose encoder this run's
             begins as, trained on; empty for small random numbers. `train --init` takes all of a model instead.
+        encoder_rate: the encoder's learning rate as a share of `lr`: a small one keeps what an encoder from elsewhere
+            knows while the rest of the model is new; with 0 it stays as it is, running statistics included, and a step
+            takes much less time.
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
             with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
         capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).
@@ -56,6 +59,7 @@ class TrainConfig(BaseConfig):
     checkpoint_every: int = Field(500, ge=0)
     log_every: int = Field(50, ge=1)
     encoder_from: str = ""
+    encoder_rate: float = Field(1.0, ge=0, le=1)
     scan: Literal["auto", "plain", "fast"] = "auto"
     capture: bool = False
     tensorboard: bool = False

@@ -85,7 +85,10 @@ class Encoder(nn.Module):
 
     Attributes:
         size: width of the features.
+        frozen: whether it no longer learns, see `freeze`.
     """
+
+    frozen = False
 
     def __init__(self, config: EncoderConfig, x_shape: tuple[int, ...]):
         super().__init__()
@@ -123,9 +126,18 @@ class Encoder(nn.Module):
         self.convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in self.layers.modules())
         self.precision = config.precision
 
+    def freeze(self) -> None:
+        """From now on it learns nothing and sees as in evaluation, whatever the mode of the model around it."""
+        self.frozen = True
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """See `nn.Module.train`."""
+        return super().train(mode and not self.frozen)
+
     def training_precision(self, device: torch.device) -> tuple[torch.dtype, str] | None:
-        """The arithmetic of the convolutions in training on a device, and why; None without convolutions."""
-        return training_precision(self.precision, device) if self.convolves else None
+        """The arithmetic of the convolutions in training on a device, and why; None where none are trained."""
+        return training_precision(self.precision, device) if self.convolves and not self.frozen else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., *x_shape) to (..., size)."""

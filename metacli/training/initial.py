@@ -112,4 +112,4 @@ class Initial:
 
 def _weighty(encoder: dict[str, Any]) -> dict[str, Any]:
     """What of an encoder's keys its weights depend on."""
-    return {key: value for key, value in encoder.items() if key != "precision"}
+    return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}

@@ -24,7 +24,7 @@ class GravesRMSprop(torch.optim.Optimizer):
     here; and there the rate multiplies the sum of past steps, here each step as it is taken.
 
     Args:
-        params: what to train.
+        params: what to train, weights or groups of them.
         lr: the paper: 1e-4.
         decay: of both running means; the paper: 0.95.
         momentum: the paper: 0.9.
@@ -34,7 +34,7 @@ class GravesRMSprop(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = 1e-4,
         decay: float = 0.95,
         momentum: float = 0.9,
@@ -71,15 +71,25 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
 
     `rmsprop` is PyTorch's: uncentred, 1e-8 added after the root; for `rmsprop-graves` see `GravesRMSprop`.
     """
+    groups = _groups(model, cfg)
     if cfg.optimizer == "rmsprop-graves":
-        return GravesRMSprop(model.parameters(), cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        return GravesRMSprop(groups, cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
     if cfg.optimizer == "rmsprop":
-        return torch.optim.RMSprop(
-            model.parameters(), cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay
-        )
+        return torch.optim.RMSprop(groups, cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
     kind = torch.optim.Adam if cfg.optimizer == "adam" else torch.optim.AdamW
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
-    return kind(model.parameters(), cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
+    return kind(groups, cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
+
+
+def _groups(model: nn.Module, cfg: TrainConfig) -> list[dict[str, Any]]:
+    """All parameters, the encoder's apart where its rate is another share of `lr`."""
+    if cfg.encoder_rate == 1:
+        return [{"params": list(model.parameters())}]
+    weights: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, weight in model.named_parameters():
+        weights[name.startswith("encoder.")].append(weight)
+    shares = {True: cfg.encoder_rate, False: 1.0}
+    return [{"params": some, "share": shares[whose]} for whose, some in weights.items() if some]
 
 
 def stepped(cfg: TrainConfig) -> torch.optim.Optimizer:
@@ -115,7 +125,7 @@ def learning_rate(cfg: TrainConfig, step: int) -> float:
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Let the next update take this learning rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
 
 
 def clip(model: nn.Module, cfg: TrainConfig) -> Tensor:

@@ -74,6 +74,8 @@ def assemble(recipe: Recipe, device: torch.device, ranks: Ranks = ALONE) -> Part
     forecast.check_training(recipe, tasks, device, len(ranks.share(recipe.train.batch)))
     model = build(MODELS, recipe.model, tasks.spec).to(device)
     spread(model, ranks, recipe.train.batch)
+    if not recipe.train.encoder_rate:
+        model.encoder.freeze()
     scan = model.use_scan(recipe.train.scan, device)
     answer = Captured(model) if captures(recipe, model, device) else model
     optimizer = make_optimizer(model, recipe.train)
