@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.machine import memory
 from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import augment, enough, labels, order, prepare
@@ -204,14 +202,6 @@ class Images(Tasks):
             x = loops.taken(self._table, row, shape)
         parts = x.split([part.size for part in at])
         return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
-
-    def check_room(self, count: int) -> None:
-        """Raise a MetacliError where so many images, turned ones beside them, cannot be held in memory."""
-        copies = len(self._poses[1:]) and len(self._poses)
-        sizes = f"{count:,} images of {' x '.join(map(str, self.spec.x_shape))} bytes"
-        what = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
-        hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
-        memory.refuse((1 + copies) * count * math.prod(self.spec.x_shape), what, hint, memory.available())
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

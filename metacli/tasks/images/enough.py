@@ -1,10 +1,14 @@
-"""Whether a split has enough classes and images for its tasks."""
+"""Whether a split has enough classes and images for its tasks, and the machine enough memory for them."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from metacli.machine import memory
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.poses import poses
 
 LISTED = 10  # classes with too few images that an error names
 
@@ -40,3 +44,13 @@ def faults(split: str, pool: np.ndarray, c: ImageConfig, every: ImageSet) -> lis
     if c.protocol == "stream" and not found and c.length > room:
         found.append(f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them")
     return found
+
+
+def check_room(count: int, shape: tuple[int, ...], c: ImageConfig) -> None:
+    """Raise a MetacliError where so many images of a shape, turned ones beside them, cannot be held in memory."""
+    many = len(poses(c))
+    copies = many if many > 1 else 0
+    sizes = f"{count:,} images of {' x '.join(map(str, shape))} bytes"
+    what = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
+    hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
+    memory.refuse((1 + copies) * count * math.prod(shape), what, hint, memory.available())

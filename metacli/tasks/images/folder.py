@@ -19,7 +19,7 @@ from metacli.config.base import PathText
 from metacli.errors import MetacliError
 from metacli.machine import cache, system
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import prepare
+from metacli.tasks.images import enough, prepare
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.decode import REPLACE, by_bands, eight_bits, file_content, on_white, read_image
@@ -96,7 +96,7 @@ class Folder(Images):
         classes = listed(system.at_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        self.check_room(int(counts.sum()))
+        enough.check_room(int(counts.sum()), self.spec.x_shape, self.config)
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         contents = iter(content for _, content in files)
         self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}

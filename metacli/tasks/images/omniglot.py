@@ -11,7 +11,7 @@ from pydantic import Field
 
 from metacli.errors import MetacliError
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import archive
+from metacli.tasks.images import archive, enough
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.rng import CounterRNG
@@ -52,11 +52,12 @@ class Omniglot(Images):
 
     def load(self) -> ImageSet:
         """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
-        self.check_room(archive.DRAWINGS * sum(part.characters for part in archive.ARCHIVES))
+        drawings = archive.DRAWINGS * sum(part.characters for part in archive.ARCHIVES)
+        enough.check_room(drawings, self.spec.x_shape, self.config)
         arrays = archive.omniglot(self.config.size, self.config.prepare)
-        classes, drawings, *_ = arrays["images"].shape
+        classes, each, *_ = arrays["images"].shape
         images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)
-        return ImageSet(images, arrays["names"].tolist(), np.full(classes, drawings))
+        return ImageSet(images, arrays["names"].tolist(), np.full(classes, each))
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`."""

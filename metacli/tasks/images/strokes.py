@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from metacli.machine import cache
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import prepare
+from metacli.tasks.images import enough, prepare
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pen import inked, resized, written
@@ -57,7 +57,7 @@ class Strokes(Images):
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        self.check_room(len(numbers) * c.instances)
+        enough.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
         arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size, c.prepare)})
