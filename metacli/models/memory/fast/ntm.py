@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metacli.models.memory.addressing import WEIGHT_FLOOR
-from metacli.models.memory.fast import passes, rows
+from metacli.models.memory.fast import circular, passes, rows
 from metacli.models.memory.fast.rows import Array, compiled, scratch
 from metacli.models.memory.fast.scan import AccessScan, Tape
 
@@ -132,7 +132,7 @@ def _forward(
             passes.softmax(logits, content[b, h], bits)
             for i in range(locations):
                 gated[b, h, i] = before[b, h, i] + gate[h] * (content[b, h, i] - before[b, h, i])
-            _turn(gated[b, h], shift[h], 1, shifted[b, h])
+            circular.turn(gated[b, h], shift[h], 1, shifted[b, h])
             for i in range(locations):
                 shifted[b, h, i] += WEIGHT_FLOOR
             rows.log(shifted[b, h], logs[b, h], bits)
@@ -190,8 +190,8 @@ def _backward(
                 d_sharpness += d[i] * logs[b, h, i]
                 d_shifted[i] = d[i] * positive[h, 1] / shifted[b, h, i]
             for o in range(offsets):  # shift
-                d_shift[h, o] = _along(d_shifted, gated[b, h], o - offsets // 2)
-            _turn(d_shifted, shift[h], -1, d)
+                d_shift[h, o] = circular.along(d_shifted, gated[b, h], o - offsets // 2)
+            circular.turn(d_shifted, shift[h], -1, d)
             for i in range(locations):  # interpolate
                 d_gate_h += d[i] * (content[b, h, i] - before[b, h, i])
                 d_content[h, i] = d[i] * gate[h]
@@ -233,32 +233,6 @@ def _parts(
         number[c:d].reshape(heads, offsets),
         number[d:].reshape(writers, 2, width),
     )
-
-
-@compiled
-def _turn(weights: Array, shift: Array, sign: int, out: Array) -> None:
-    """sum_o s(o) w(i - sign o), indices modulo L, into `out` (L,)."""
-    locations, reach = len(weights), len(shift) // 2
-    out[:] = 0
-    for o in range(len(shift)):
-        move = (sign * (o - reach)) % locations
-        share = shift[o]
-        for i in range(move):
-            out[i] += share * weights[i - move + locations]
-        for i in range(move, locations):
-            out[i] += share * weights[i - move]
-
-
-@compiled
-def _along(a: Array, b: Array, move: int) -> float:
-    """sum_i a(i) b(i - move), indices modulo L."""
-    locations, total = len(a), a[0] * 0
-    move %= locations
-    for i in range(move):
-        total += a[i] * b[i - move + locations]
-    for i in range(move, locations):
-        total += a[i] * b[i - move]
-    return total
 
 
 @compiled
