@@ -43,22 +43,23 @@ def teachable() -> list[str]:
 
 
 def fitting(classes: int) -> str:
-    """The shipped model for so many new classes.
+    """The shipped model for so many new classes: one trained on prepared pictures, as a person's may look anyhow.
 
-    Of those that can tell as many apart: one that was taught any number of classes, of prepared pictures; then the one
-    for the most, as it has learnt the harder tasks.
+    Of those that can tell as many apart: one that was taught any number of classes; then the one for the most, as it
+    has learnt the harder tasks.
 
     Raises:
         UsageError: there is none.
     """
-    able = [name for name in teachable() if task_of(name).ways >= classes]
+    prepared = [name for name in teachable() if task_of(name).prepare]
+    able = [name for name in prepared if task_of(name).ways >= classes]
     if not able:
-        most = max((task_of(name).ways for name in teachable()), default=0)
+        most = max((task_of(name).ways for name in prepared), default=0)
         raise UsageError(
-            f"{classes} classes are more than any shipped model tells apart, which is {most}",
+            f"{classes} classes are more than any shipped model for pictures of any kind tells apart, which is {most}",
             "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
         )
-    return min(able, key=lambda name: (not task_of(name).prepare, not task_of(name).fewest_ways, -task_of(name).ways))
+    return min(able, key=lambda name: (not task_of(name).fewest_ways, -task_of(name).ways))
 
 
 @lru_cache
