@@ -35,7 +35,7 @@ class TrainConfig(BaseConfig):
             begins as, trained on; empty for small random numbers. `train --init` takes all of a model instead.
         encoder_rate: the encoder's learning rate as a share of `lr`: a small one keeps what an encoder from elsewhere
             knows while the rest of the model is new; with 0 it stays as it is, running statistics included, and a step
-            takes much less time.
+            takes much less time (so give it one that is trained: `encoder_from`, or `train --init`).
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
             with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
         capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).

@@ -34,7 +34,7 @@ class EncoderConfig(BaseConfig):
         pools: how many of the blocks, the first ones, pool. With 4, images of 28 x 28 end as one pixel; with 3 as
             3 x 3, which tell where a stroke is.
         size: width of the feature vector, a linear layer after the blocks; 0 for none.
-        dropout: share of the blocks' numbers that are left out in training, before the linear layer.
+        dropout: share of the blocks' numbers (`flat`: of the inputs) left out in training, before the linear layer.
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
             way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
         precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
