@@ -18,7 +18,7 @@ from metacli.training import checkpoint
 from metacli.training.dryrun import rehearse
 from metacli.training.evaluation import tasks_for
 from metacli.training.halt import Deadline
-from metacli.training.initial import Initial
+from metacli.training.initial import Initial, odd
 from metacli.training.loop import train
 from metacli.training.progress import Progress
 from metacli.training.provenance import Provenance
@@ -165,6 +165,9 @@ def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
     tree["model"]["encoder"] = conv | {"dropout": 0.0}  # no weight of it depends on that
     second = from_dict(tree, "x")
     run(second, tmp_path / "second")
+    assert not odd(second, Initial.wanted_by(second))
+    tree["train"]["encoder_from"] = None
+    assert len(odd(from_dict(tree, "x"), None)) == (rate == 0)
     first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.pt"))
     kept = {key: torch.equal(first[key], last[key]) for key in last if key.startswith("encoder.")}
     trained = {key for key in kept if not key.endswith("num_batches_tracked")}

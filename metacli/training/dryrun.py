@@ -21,7 +21,7 @@ from metacli.machine import peak, threads
 from metacli.tasks.base import SPLITS
 from metacli.training import sampler
 from metacli.training.evaluation import CHUNK, evaluate
-from metacli.training.initial import Initial
+from metacli.training.initial import Initial, odd
 from metacli.training.loop import update
 from metacli.training.parts import Parts, assemble
 from metacli.training.progress import Progress, validations
@@ -67,6 +67,7 @@ def rehearse(
         refuse_taken(run)
     given = init or Initial.wanted_by(recipe)  # so that what is wrong with it is told first
     parts = assemble(recipe, device)
+    progress.say(*odd(recipe, given))
     if given:
         given.load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
     choice = threads.choose(wanted, training_step(parts.model, parts.tasks, recipe.train.batch, device))

@@ -110,6 +110,13 @@ class Initial:
         return file | ({} if self.part == "model" else {"part": self.part})
 
 
+def odd(recipe: Recipe, given: Initial | None) -> list[str]:
+    """Notes on what a run by a recipe begins from: an encoder that is to stay as it is, and has never learnt."""
+    if given or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
+        return []
+    return ["note: the encoder learns nothing: train.encoder_rate=0, without train.encoder_from or --init"]
+
+
 def _weighty(encoder: dict[str, Any]) -> dict[str, Any]:
     """What of an encoder's keys its weights depend on."""
     return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}

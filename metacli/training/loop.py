@@ -17,7 +17,7 @@ from metacli.machine.runtime import StopSignal, environment
 from metacli.training import checkpoint, sampler
 from metacli.training.extension import extend
 from metacli.training.halt import Deadline, halt, why
-from metacli.training.initial import Initial
+from metacli.training.initial import Initial, odd
 from metacli.training.interrupted import told_of_loss
 from metacli.training.journal import Journal
 from metacli.training.optimiser import clip, learning_rate, objective, set_rate
@@ -138,6 +138,7 @@ def _train(
             extend(before, recipe, found.step, progress.tell)
             return before, found
         given = init or Initial.wanted_by(recipe)
+        progress.say(*odd(recipe, given))
         known = given.load_into(model, tasks, provenance) if given else provenance
         told = place | ({"init": given.as_dict()} if given else {})
         # before: lost by torchrun before the first save
