@@ -38,6 +38,15 @@ def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
     assert found["recipe"] == recipe.as_dict()
 
 
+def test_dropout_of_whole_batches_is_no_hindrance(tiny_tree):
+    """Batches smaller than the recipe's are tried too."""
+    encoder = {"kind": "conv", "channels": 3, "size": 6, "dropout": 0.5}
+    model = tiny_keys("transformer") | {"dropout": 0.1, "encoder": encoder}
+    tree = tiny_tree | {"task": {"name": "strokes", "size": 20, "ways": 2}, "model": model}
+    tree["train"] |= {"batch": 6}
+    assert rehearse(from_dict(tree, "x"), None, CPU, Progress(quiet=True), 1)["time"]["timed_steps"] >= 3
+
+
 def test_time_is_that_of_the_steps_and_the_validations(tiny):
     t = rehearse(tiny, None, CPU, Progress(quiet=True), 1)["time"]
     assert t["validations"] == validations(tiny.train)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.machine import peak, threads
+from metacli.models.spread import alone
 from metacli.tasks.base import SPLITS
 from metacli.training import sampler
 from metacli.training.evaluation import CHUNK, evaluate
@@ -67,6 +68,7 @@ def rehearse(
         refuse_taken(run)
     given = init or Initial.wanted_by(recipe)  # so that what is wrong with it is told first
     parts = assemble(recipe, device)
+    alone(parts.model)  # some of the batches here are smaller than the recipe's
     progress.say(*odd(recipe, given))
     if given:
         given.load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
