@@ -14,6 +14,7 @@ from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.encoder import EncoderConfig
+from metacli.models.matching import snail_by_content
 from metacli.models.trace import ArrayInfo, Trace, Traced
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -75,6 +76,8 @@ class SNAIL(MetaLearner):
             values: the width of the values, one number for each attention block.
             first_dilation: how far the first dense block of a TC block looks back. 1 reaches every item before; 2, the
                 letter of the paper's pseudo-code, every other one.
+            init: what the weights begin as. `random`, or `content`: in the first attention block a question reads the
+                labels of the items that resemble it (see `metacli.models.matching`); not in the paper.
         """
 
         name: Literal["snail"] = "snail"
@@ -83,6 +86,7 @@ class SNAIL(MetaLearner):
         keys: list[Width] = Field([64, 256, 512], min_length=1, max_length=16)
         values: list[Width] = Field([32, 128, 256], min_length=1, max_length=16)
         first_dilation: Literal[1, 2] = 1
+        init: Literal["random", "content"] = "random"
 
         @model_validator(mode="after")
         def _one_of_each(self) -> SNAIL.Config:
@@ -104,6 +108,18 @@ class SNAIL(MetaLearner):
             self.attentions.append(AttentionBlock(width, keys, values))
             width += values
         self.output = nn.Linear(width, spec.out_size)
+        if config.init == "content":
+            snail_by_content(self.attentions[0], self.output, spec.y_size)
+
+    @classmethod
+    def check_compatible(cls, config: Any, spec: Spec) -> str | None:
+        """See `MetaLearner.check_compatible`; `init: content` reads an item's own label, whole."""
+        if config.init == "content" and not (spec.mode == "independent" and 0 < spec.y_size <= config.values[0]):
+            return (
+                f"init: content needs questions asked one by one and labels of 1 to values[0], {config.values[0]},"
+                f" numbers; these tasks have {spec.mode} ones and {spec.y_size}"
+            )
+        return super().check_compatible(config, spec)
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
         """phi: the activations of D_train, read in order, in parallel over time.

@@ -17,8 +17,8 @@ from metacli.models.base import MetaLearner
 from metacli.models.causal import causal_mask
 from metacli.models.dropout import Dropout
 from metacli.models.encoder import EncoderConfig
+from metacli.models.matching import transformer_by_content
 from metacli.models.trace import ArrayInfo, Trace, Traced
-from metacli.models.transformer_init import by_content
 
 ROTARY_BASE = 10_000.0  # of the wavelengths, as in Vaswani et al. 2017 and Su et al. 2021
 
@@ -115,7 +115,7 @@ class Transformer(MetaLearner):
             positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
             smear_keys: whether a key is mixed with that of the item before, which streams are learnt by.
             init: what the weights begin as. `random`, or `content`: in the first layer a question reads the labels of
-                the items that resemble it (see `metacli.models.transformer_init`), which many ways are learnt by.
+                the items that resemble it (see `metacli.models.matching`), which many ways are learnt by.
         """
 
         name: Literal["transformer"] = "transformer"
@@ -142,7 +142,7 @@ class Transformer(MetaLearner):
         self.norm = nn.LayerNorm(c.width)
         self.output = nn.Linear(c.width, spec.out_size)
         if c.init == "content":
-            by_content(self.embed, self.blocks, self.output, spec.y_size)
+            transformer_by_content(self.embed, self.blocks, self.output, spec.y_size)
 
     @classmethod
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:

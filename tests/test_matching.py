@@ -1,0 +1,79 @@
+"""`init: content`: a Transformer or a SNAIL that is a matching network before any training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from metacli.config.recipe import load
+from metacli.episode import Spec
+from metacli.errors import UsageError
+from metacli.models.snail import SNAIL
+from metacli.models.transformer import Transformer
+
+both = pytest.mark.parametrize("name", ["transformer", "snail"])
+
+
+def make(name: str, init: Any, ways: int, width: int = 20):
+    torch.manual_seed(0)
+    spec = Spec("independent", (width,), ways, ways, ways + 1)
+    flat: Any = {"kind": "flat"}
+    if name == "snail":
+        keys = [width + 1, 8, 8]
+        return SNAIL(SNAIL.Config(encoder=flat, filters=8, keys=keys, values=[32, 8, 8], init=init), spec).eval()
+    config = Transformer.Config(encoder=flat, width=128, layers=3, heads=4, positions="none", init=init)
+    return Transformer(config, spec).eval()
+
+
+def accuracy(model, ways: int, noise: float) -> float:
+    g = torch.Generator().manual_seed(1)
+    x = torch.randn(200, ways, 20, generator=g)
+    order = torch.stack([torch.randperm(ways, generator=g) for _ in range(200)])
+    y = torch.nn.functional.one_hot(order, ways).float()
+    with torch.no_grad():
+        logits = model.predict(model.adapt(x, y), x + noise * torch.randn(x.shape, generator=g))
+    return float((logits.argmax(-1) == order).float().mean())
+
+
+@both
+@pytest.mark.parametrize("ways", [2, 5, 20, 31])
+def test_it_answers_by_likeness_untrained(name, ways):
+    assert accuracy(make(name, "content", ways), ways, 0.0) > 0.8
+    assert accuracy(make(name, "content", ways), ways, 0.2) > 0.75
+    assert accuracy(make(name, "random", ways), ways, 0.0) < 2.5 / ways
+
+
+@both
+def test_a_question_looks_at_the_examples_and_not_at_itself(name):
+    model, x = make(name, "content", 5), torch.randn(4, 5, 20)
+    y = torch.eye(5).expand(4, 5, 5)
+    phi, asked = model.adapt(x, y), model.inputs(x, None)
+    if name == "snail":
+        (first, *_) = model._run(phi, asked, parallel=True).weights
+    else:
+        seen: list[torch.Tensor] = []
+        model._run(phi, asked, None, parallel=True, looked=seen)
+        first = seen[0].mean(1) if seen[0].dim() == 4 else seen[0]  # (B, Q, S + Q)
+    assert float(first[..., :5].sum(-1).detach().mean()) > 0.9
+    assert bool((first[..., :5].argmax(-1) == torch.arange(5)).all())
+
+
+@both
+def test_every_weight_still_learns(name):
+    model, g = make(name, "content", 5).train(), torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, 5, 20, generator=g), torch.eye(5).expand(8, 5, 5)
+    model.predict(model.adapt(x, y), torch.randn(8, 5, 20, generator=g)).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())
+
+
+def test_labels_that_do_not_fit_are_refused():
+    with pytest.raises(UsageError, match="init: content needs labels of 1 to 31 numbers"):
+        load("glyphs_transformer", ["task.ways=32"])
+    with pytest.raises(UsageError, match="init: content"):
+        load("copy_transformer", ["model.init=content"])
+    with pytest.raises(UsageError, match=r"labels of 1 to values\[0\], 4, numbers; these tasks have independent ones"):
+        load("strokes_snail", ["model.init=content", "model.values=[4, 8, 8]"])
+    with pytest.raises(UsageError, match="these tasks have stream ones"):
+        load("omniglot_stream_snail", ["model.init=content"])
