@@ -86,7 +86,7 @@ def snail_by_content(first: nn.Module, output: nn.Linear, label_size: int) -> No
 
 
 def _directions(size: int, free: int) -> torch.Tensor:
-    """(size - 1, free) of features of variance 1, so long that a cosine of 1 adds _STRENGTH to a score of `size`."""
+    """(size - 1, free) random directions, as long as makes features of variance 1 score _STRENGTH at a cosine of 1."""
     directions = torch.empty(size - 1, free)
     nn.init.orthogonal_(directions)
     return math.sqrt(_STRENGTH / math.sqrt(size)) * directions
