@@ -1,5 +1,6 @@
 # make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
 # make test   set up with the development tools, then lint, type check and all tests
+# make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
 # make bench  what a training step and an episode cost, beside references; BENCH='--quick --only ntm' for less
 # make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
 PYTHON ?= python3
@@ -10,11 +11,11 @@ BENCH := --json runs/bench/bench.json --plot runs/bench/growth.png
 
 TRUST :=
 
-.PHONY: demo test bench trust lint format clean
+.PHONY: demo test acceptance bench trust lint format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[plot]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[all]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
@@ -39,6 +40,9 @@ lint: $(VENV)/dev
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+acceptance: $(VENV)/dev
+	$(BIN)/python -m tests.acceptance
 
 bench: $(VENV)/core
 	$(BIN)/python -m tests.bench $(BENCH)
