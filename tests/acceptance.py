@@ -17,9 +17,36 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FEW_STEPS = ["train.steps=4", "train.batch=2", "train.warmup=1", "train.eval_every=2", "train.eval_tasks=4"]
-NAMES = """Bits Config CounterRNG EncoderConfig Episode Learner MemoryTrace MetaLearner MetacliError Outcome Reals Recipe
-Recurrent Scores Spec Symbols Tasks build_model build_tasks evaluate list_recipes load load_model load_plugin load_recipe
-register trace train""".split()
+NAMES = [
+    "Bits",
+    "Config",
+    "CounterRNG",
+    "EncoderConfig",
+    "Episode",
+    "Learner",
+    "MemoryTrace",
+    "MetaLearner",
+    "MetacliError",
+    "Outcome",
+    "Reals",
+    "Recipe",
+    "Recurrent",
+    "Scores",
+    "Spec",
+    "Symbols",
+    "Tasks",
+    "build_model",
+    "build_tasks",
+    "evaluate",
+    "list_recipes",
+    "load",
+    "load_model",
+    "load_plugin",
+    "load_recipe",
+    "register",
+    "trace",
+    "train",
+]
 
 
 class Session:
