@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from metacli.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from metacli.api import build_model as build_model
     from metacli.api import build_tasks as build_tasks
@@ -17,28 +19,26 @@ if TYPE_CHECKING:
     from metacli.api import load_recipe as load_recipe
     from metacli.api import trace as trace
     from metacli.api import train as train
+    from metacli.classifier.learner import Learner as Learner
+    from metacli.classifier.learner import load as load
     from metacli.config.base import BaseConfig as Config  # noqa: F401
     from metacli.config.recipe import Recipe as Recipe
     from metacli.episode import Episode as Episode
     from metacli.episode import Spec as Spec
     from metacli.errors import MetacliError as MetacliError
-    from metacli.extend import register as register
+    from metacli.evaluation.evaluate import Scores as Scores
     from metacli.inspect.trace import MemoryTrace as MemoryTrace
-    from metacli.learner import Learner as Learner
-    from metacli.learner import load as load
     from metacli.models.base import MetaLearner as MetaLearner
     from metacli.models.encoder import EncoderConfig as EncoderConfig
     from metacli.models.recurrent import Recurrent as Recurrent
     from metacli.plugins import load as load_plugin  # noqa: F401
+    from metacli.registration import register as register
     from metacli.tasks.answers import Bits as Bits
     from metacli.tasks.answers import Reals as Reals
     from metacli.tasks.answers import Symbols as Symbols
     from metacli.tasks.base import Tasks as Tasks
     from metacli.tasks.rng import CounterRNG as CounterRNG
-    from metacli.training.evaluation import Scores as Scores
     from metacli.training.loop import Outcome as Outcome
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Bits": "metacli.tasks.answers:Bits",
@@ -46,7 +46,7 @@ _HOME = {
     "CounterRNG": "metacli.tasks.rng:CounterRNG",
     "EncoderConfig": "metacli.models.encoder:EncoderConfig",
     "Episode": "metacli.episode:Episode",
-    "Learner": "metacli.learner:Learner",
+    "Learner": "metacli.classifier.learner:Learner",
     "MemoryTrace": "metacli.inspect.trace:MemoryTrace",
     "MetaLearner": "metacli.models.base:MetaLearner",
     "MetacliError": "metacli.errors:MetacliError",
@@ -54,7 +54,7 @@ _HOME = {
     "Reals": "metacli.tasks.answers:Reals",
     "Recipe": "metacli.config.recipe:Recipe",
     "Recurrent": "metacli.models.recurrent:Recurrent",
-    "Scores": "metacli.training.evaluation:Scores",
+    "Scores": "metacli.evaluation.evaluate:Scores",
     "Spec": "metacli.episode:Spec",
     "Symbols": "metacli.tasks.answers:Symbols",
     "Tasks": "metacli.tasks.base:Tasks",
@@ -62,11 +62,11 @@ _HOME = {
     "build_tasks": "metacli.api:build_tasks",
     "evaluate": "metacli.api:evaluate",
     "list_recipes": "metacli.api:list_recipes",
-    "load": "metacli.learner:load",
+    "load": "metacli.classifier.learner:load",
     "load_model": "metacli.api:load_model",
     "load_plugin": "metacli.plugins:load",
     "load_recipe": "metacli.api:load_recipe",
-    "register": "metacli.extend:register",
+    "register": "metacli.registration:register",
     "trace": "metacli.api:trace",
     "train": "metacli.api:train",
 }

@@ -1,5 +1,5 @@
 """`python -m metacli`: the command line."""
 
-from metacli.cli import main
+from metacli.cli.main import main
 
 main()

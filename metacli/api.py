@@ -12,25 +12,26 @@ from typing import Any, Literal
 
 from torch import nn
 
+from metacli.checkpoints import bundled, checkpoint
+from metacli.compute.device import choose_device, prepare, preserved
+from metacli.compute.threads import parse
 from metacli.config import catalogue
 from metacli.config import recipe as recipes
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
-from metacli.inspect.command import one_task
+from metacli.evaluation.evaluate import Scores, check_answerable, check_spec, tasks_for
+from metacli.evaluation.evaluate import evaluate as run_evaluation
+from metacli.inspect.inspection import one_task
 from metacli.inspect.trace import MemoryTrace
-from metacli.machine.runtime import choose_device, prepare, preserved
-from metacli.machine.threads import parse
 from metacli.models.base import MetaLearner
 from metacli.registry import MODELS, TASKS, build
+from metacli.runs.resume import next_recipe
 from metacli.tasks.base import SPLITS, Split, Tasks
-from metacli.training import checkpoint, loop, weights
-from metacli.training.evaluation import Scores, check_answerable, check_spec, tasks_for
-from metacli.training.evaluation import evaluate as run_evaluation
-from metacli.training.halt import Deadline
-from metacli.training.initial import Initial
+from metacli.training import loop
 from metacli.training.loop import Outcome
 from metacli.training.progress import Progress
-from metacli.training.resume import next_recipe
+from metacli.training.stopping import Deadline
+from metacli.training.warm_start import Initial
 
 AnyRecipe = Recipe | str | PathLike[str] | dict[str, Any]
 AnyModel = MetaLearner | str | PathLike[str]
@@ -89,7 +90,7 @@ def load_model(name: str | PathLike[str]) -> MetaLearner:
     Raises:
         MetacliError: there is none, or it cannot be read.
     """
-    model: Any = checkpoint.load(weights.find(Path(name))).build_model()
+    model: Any = checkpoint.load(bundled.find(Path(name))).build_model()
     return model
 
 
@@ -213,7 +214,7 @@ def _together(
         raise TypeError("overrides change the checkpoint's own tasks: give either them or tasks")
     stack.enter_context(preserved())
     if not isinstance(model, nn.Module):
-        saved = checkpoint.load(weights.find(Path(model)))
+        saved = checkpoint.load(bundled.find(Path(model)))
         if tasks is None:
             tasks = tasks_for(saved, list(overrides), split)[1]
         else:

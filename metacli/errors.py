@@ -35,7 +35,7 @@ class UsageError(MetacliError):
         super().__init__(message, hint, code=2)
 
 
-class ToldError(MetacliError):
+class ReportedElsewhereError(MetacliError):
     """A failure that another process of the same training tells; this one ends without a word.
 
     Args:

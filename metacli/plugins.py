@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from metacli import screen
 from metacli.errors import UsageError
+from metacli.system import terminal
 
 GROUP = "metacli.plugins"  # of entry points, each a module that registers
 SESSION = "a Python session"
@@ -78,7 +78,7 @@ def load_installed() -> None:
             with importing(point.module), explained(point.module):
                 point.load()
         except UsageError as error:
-            screen.say(f"note: left out the installed {error.message}")
+            terminal.say(f"note: left out the installed {error.message}")
 
 
 def origin(cls: type) -> str:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process, see metacli.machine.processor
+os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process, see metacli.compute.cpu
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it to children, which inherit that nohup has it ignored
 ROOT = Path(__file__).parent.parent
@@ -76,10 +76,10 @@ def tiny(tiny_tree):
 @pytest.fixture
 def tiny_file(tmp_path, tiny_tree) -> Path:
     """The same as a file."""
-    from metacli.config import yamlfile
+    from metacli.config import yaml_file
 
     path = tmp_path / "tiny.yaml"
-    path.write_text("# A recipe for tests.\n" + yamlfile.dump(tiny_tree))
+    path.write_text("# A recipe for tests.\n" + yaml_file.dump(tiny_tree))
     return path
 
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import metacli
+from metacli.compute import processes
 from metacli.config.recipe import from_dict
-from metacli.machine import ranks
-from metacli.training import shares
-from metacli.training.evaluation import evaluate
+from metacli.evaluation.evaluate import evaluate
+from metacli.training import data_parallel
 from metacli.training.loop import update
-from metacli.training.parts import assemble
+from metacli.training.state import assemble
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -55,7 +55,7 @@ def doubled(episode):
     return replace(episode, **{k: v.double() for k, v in tensors.items() if v is not None and v.is_floating_point()})
 
 
-def compare(name: str, everyone: ranks.Ranks) -> None:
+def compare(name: str, everyone: processes.Processes) -> None:
     task, model, train, tolerance = CASES[name]
     train = {"steps": 9, "batch": 7, "optimizer": "rmsprop-graves", "scan": "plain"} | train
     train = {k: v for k, v in train.items() if k != "scan" or model["name"] == "mann"}
@@ -68,7 +68,7 @@ def compare(name: str, everyone: ranks.Ranks) -> None:
         for parts, some in ((alone, range(7)), (together, own)):
             torch.manual_seed(step)
             episode = doubled(parts.tasks.batch("train", 7 * step + some.start, len(some)))
-            found.append(update(parts, shares.agree(parts.ranks, parts.tasks, episode, 0), step, CPU))
+            found.append(update(parts, data_parallel.agree(parts.processes, parts.tasks, episode, 0), step, CPU))
         (loss, score, norm), one = found[1], found[0]
         torch.testing.assert_close((loss, norm), (one.loss, one.norm), rtol=tolerance, atol=tolerance)
         assert abs(score - one.score) < 1e-6, "scores are computed in float32"
@@ -76,30 +76,33 @@ def compare(name: str, everyone: ranks.Ranks) -> None:
     assert one.keys() == many.keys()
     torch.testing.assert_close(many, one, rtol=tolerance, atol=tolerance)
     assert any(k.endswith("running_var") for k in one) == ("encoder" in model)
-    shares.check_weights(everyone, together.model)
+    data_parallel.check_weights(everyone, together.model)
 
     floats = patch.object(type(alone.tasks), "batch", lambda self, *a, of=alone.tasks.batch: doubled(of(*a)))
     with floats:
-        whole, parts = (evaluate(alone.model, alone.tasks, "val", 60, CPU, ranks=r) for r in (ranks.ALONE, everyone))
+        whole, parts = (
+            evaluate(alone.model, alone.tasks, "val", 60, CPU, processes=r)
+            for r in (processes.SINGLE_PROCESS, everyone)
+        )
     assert whole.classes == parts.classes
     for key, value in {**whole.values, "index": whole.index}.items():
         np.testing.assert_array_equal(parts.values.get(key, parts.index), value)
 
 
-def differ(everyone: ranks.Ranks) -> None:
+def differ(everyone: processes.Processes) -> None:
     """Weights that are no longer equal are found; so is the first process's state told to all."""
     layer = nn.Linear(2, 2)
     with torch.no_grad():
         layer.bias += everyone.rank == 2
     with pytest.raises(metacli.MetacliError, match="rank 2 has weights other" if everyone.first else "told by another"):
-        shares.check_weights(everyone, layer)
-    shares.tell_state(everyone, layer, torch.optim.Adam(layer.parameters()), CPU)
-    shares.check_weights(everyone, layer)
+        data_parallel.check_weights(everyone, layer)
+    data_parallel.broadcast_state(everyone, layer, torch.optim.Adam(layer.parameters()), CPU)
+    data_parallel.check_weights(everyone, layer)
 
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)
-    everyone, _, reason = ranks.join("cpu")
+    everyone, _, reason = processes.join("cpu")
     assert reason.endswith("in 4 processes")
     assert sorted(i for own in everyone.gather(list(everyone.share(7))) for i in own) == list(range(7))
     for name in CASES:

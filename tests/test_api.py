@@ -88,7 +88,7 @@ def test_episodes_are_the_batches_in_order(name):
 
 
 def test_a_model_is_built_as_training_begins(tiny):
-    from metacli.training.parts import assemble
+    from metacli.training.state import assemble
 
     torch.manual_seed(7)
     state = torch.get_rng_state()

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from metacli.errors import MetacliError
-from metacli.machine import cache, download
-from metacli.tasks.images import archive
+from metacli.system import cache, download
+from metacli.tasks.images import omniglot_archive
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -87,9 +87,9 @@ class Broken(Answer):
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Archives of two characters, an empty cache, no METACLI_DATA and no network."""
-    archives = tuple(archive.Archive(n, hashlib.md5(ZIPS[n]).hexdigest(), 2, 2) for n in NAMES)
-    monkeypatch.setattr(archive, "ARCHIVES", archives)
-    monkeypatch.setattr(archive, "DRAWINGS", 2)
+    archives = tuple(omniglot_archive.Archive(n, hashlib.md5(ZIPS[n]).hexdigest(), 2, 2) for n in NAMES)
+    monkeypatch.setattr(omniglot_archive, "ARCHIVES", archives)
+    monkeypatch.setattr(omniglot_archive, "DRAWINGS", 2)
     monkeypatch.setattr(download, "PAUSE", 0.0)
     monkeypatch.delenv("METACLI_MIRROR", raising=False)
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "cache"))
@@ -116,7 +116,7 @@ def network(monkeypatch, answer=None) -> Network:
 
 def failure(part: str = "") -> MetacliError:
     with pytest.raises(MetacliError) as caught:
-        archive.omniglot(28)
+        omniglot_archive.omniglot(28)
     assert part in caught.value.message
     return caught.value
 
@@ -126,7 +126,7 @@ def cached() -> list[str]:
 
 
 def test_zips_folders_and_download_give_the_same(folder, monkeypatch, tmp_path):
-    from_zips = archive.omniglot(28)
+    from_zips = omniglot_archive.omniglot(28)
     assert from_zips["images"].shape == (4, 2, 28, 28)
     assert from_zips["images"].dtype == np.uint8
     assert from_zips["names"].tolist() == ["A/character02", "B/character01"] * 2
@@ -138,20 +138,20 @@ def test_zips_folders_and_download_give_the_same(folder, monkeypatch, tmp_path):
             (unpacked / path).write_bytes(content)
     monkeypatch.setenv("METACLI_DATA", str(unpacked))
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "second"))
-    from_folders = archive.omniglot(28)
+    from_folders = omniglot_archive.omniglot(28)
 
     monkeypatch.delenv("METACLI_DATA")
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "third"))
     net = network(monkeypatch)
-    from_network = archive.omniglot(28)
-    assert net.asked == [archive.url for archive in archive.ARCHIVES]
+    from_network = omniglot_archive.omniglot(28)
+    assert net.asked == [archive.url for archive in omniglot_archive.ARCHIVES]
     for other in (from_folders, from_network):
         assert np.array_equal(other["images"], from_zips["images"])
         assert np.array_equal(other["names"], from_zips["names"])
 
 
 def test_ink_is_bright_and_its_coverage_is_kept(folder):
-    images, names = archive.omniglot(21).values()
+    images, names = omniglot_archive.omniglot(21).values()
     for c, name in enumerate(names):
         part = NAMES[c // 2]
         files = {path: content for path, content in tree(part).items() if name in path}
@@ -165,11 +165,11 @@ def test_ink_is_bright_and_its_coverage_is_kept(folder):
 
 def test_nothing_is_fetched_twice_and_another_size_uses_the_kept_zips(monkeypatch, capsys):
     net = network(monkeypatch)
-    first = archive.omniglot(28)
+    first = omniglot_archive.omniglot(28)
     assert "downloading https://github.com/brendenlake/omniglot/" in capsys.readouterr().err
     network(monkeypatch, AssertionError("asked the network again"))
-    assert np.array_equal(archive.omniglot(28)["images"], first["images"])
-    assert archive.omniglot(14)["images"].shape == (4, 2, 14, 14)
+    assert np.array_equal(omniglot_archive.omniglot(28)["images"], first["images"])
+    assert omniglot_archive.omniglot(14)["images"].shape == (4, 2, 14, 14)
     assert len(net.asked) == 2
     assert not any(name.endswith(".part") for name in cached())
 
@@ -177,7 +177,7 @@ def test_nothing_is_fetched_twice_and_another_size_uses_the_kept_zips(monkeypatc
 def test_without_data_or_network_the_error_names_every_way_out():
     error = failure("cannot download https://github.com/brendenlake/omniglot/raw/master/python/images_background.zip")
     assert error.code == 1
-    for way in ("METACLI_DATA", "strokes_", *(part.url for part in archive.ARCHIVES)):
+    for way in ("METACLI_DATA", "strokes_", *(part.url for part in omniglot_archive.ARCHIVES)):
         assert way in error.hint
     assert cached() == []
 
@@ -186,7 +186,7 @@ def test_without_data_or_network_the_error_names_every_way_out():
 def test_a_broken_download_leaves_nothing(monkeypatch, error):
     network(monkeypatch, Broken(ZIPS[NAMES[0]], error))
     with pytest.raises((MetacliError, KeyboardInterrupt)):
-        archive.omniglot(28)
+        omniglot_archive.omniglot(28)
     assert cached() == []
 
 
@@ -198,7 +198,7 @@ def test_a_download_that_is_not_the_official_file_is_refused(monkeypatch, conten
 
 
 def test_metacli_data_must_lead_somewhere(monkeypatch, tmp_path, folder):
-    archive.omniglot(28)
+    omniglot_archive.omniglot(28)
     monkeypatch.setenv("METACLI_DATA", str(tmp_path / "nowhere"))
     failure("which is not a folder")  # though the cache could serve
     (folder / f"{NAMES[1]}.zip").unlink()
@@ -243,10 +243,10 @@ def test_an_archive_is_checked_by_its_content(folder, changes, part):
 
 
 def test_other_files_in_an_archive_do_no_harm(folder):
-    expected = archive.omniglot(28)["images"]
+    expected = omniglot_archive.omniglot(28)["images"]
     (cache.folder() / "omniglot-lanczos-28.npz").unlink()
     spoil(folder, **{f"__MACOSX/{FIRST}": b"", f"{NAMES[0]}/.DS_Store": b"", f"{NAMES[0]}/README": b""})
-    assert np.array_equal(archive.omniglot(28)["images"], expected)
+    assert np.array_equal(omniglot_archive.omniglot(28)["images"], expected)
 
 
 @SLOW
@@ -262,7 +262,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(folder, draw):
     path.write_bytes(content)
     told = str(path)
     try:
-        archive._drawings(archive.ARCHIVES[0], folder)
+        omniglot_archive._drawings(omniglot_archive.ARCHIVES[0], folder)
     except MetacliError as error:
         told = error.message
     assert str(path) in told
@@ -312,7 +312,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(monkeypatch, tmp_path, c
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "file" / "cache"))
     net = network(monkeypatch)
-    assert archive.omniglot(28)["images"].any()
+    assert omniglot_archive.omniglot(28)["images"].any()
     assert "going on without" in capsys.readouterr().err
     assert len(net.asked) == 2
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli.machine import jit
+from metacli.compute import jit
 from metacli.tasks.images import augment, augment_jit
 
 numba = pytest.importorskip("numba")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import NO_CLASSES
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build
-from metacli.training import checkpoint
-from metacli.training.provenance import NO_CLASSES
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import tiny_keys
 
-from metacli import cli as command_line
-from metacli.config import yamlfile
+from metacli.cli import main as command_line
+from metacli.config import yaml_file
 from metacli.registry import MODELS
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +68,7 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
-    command = [sys.executable, "-m", "metacli.cli", "train", str(tiny_file), "train.steps=1000000", "--run-dir", "r"]
+    command = [sys.executable, "-m", "metacli", "train", str(tiny_file), "train.steps=1000000", "--run-dir", "r"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     log = tmp_path / "r" / "metrics.jsonl"
@@ -80,13 +80,13 @@ def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
     assert run.returncode == code, err
     assert "--resume" in err
     assert "Traceback" not in err
-    from metacli.training import checkpoint
+    from metacli.checkpoints import checkpoint
 
     assert checkpoint.load(tmp_path / "r" / "last.pt").step > 3
 
 
 def test_a_run_that_ignores_hangups_goes_on(tiny_file, tmp_path):
-    script = 'nohup "$0" -m metacli.cli train tiny.yaml train.steps=60 --run-dir r & sleep 2; kill -HUP $!; wait $!'
+    script = 'nohup "$0" -m metacli train tiny.yaml train.steps=60 --run-dir r & sleep 2; kill -HUP $!; wait $!'
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-c", script, sys.executable], cwd=tmp_path, env=env, capture_output=True, check=False
@@ -187,7 +187,7 @@ def test_every_model_trains_evaluates_and_shows_its_memory(cli, tmp_path, model)
     """Through `python -m metacli`, on N-way K-shot, which every model serves."""
     train = {"steps": 3, "batch": 4, "eval_tasks": 5, "log_every": 1}
     tree = {"task": {"name": "clusters"}, "model": tiny_keys(model), "train": train}
-    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump(tree))
+    (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump(tree))
     trained = cli("train", "r.yaml", "--run-dir", "r")
     assert trained.returncode == 0, trained.stderr
     evaluated = cli("eval", "-c", "r", "--tasks", "10", "--json")

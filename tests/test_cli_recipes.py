@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from metacli.config import catalogue, yamlfile
+from metacli.config import catalogue, yaml_file
 from metacli.config.recipe import folder, load
 from metacli.registry import MODELS, TASKS
 
@@ -105,5 +105,5 @@ def test_every_registered_name_that_a_recipe_uses_is_in_the_list():
     assert {e.task for e in found} <= set(TASKS)
     assert all(e.setting and e.learner for e in found)
     for e in found:
-        tree = yamlfile.parse((folder() / f"{e.name}.yaml").read_text(), e.name)
+        tree = yaml_file.parse((folder() / f"{e.name}.yaml").read_text(), e.name)
         assert (tree["task"]["name"], tree["model"]["name"]) == (e.task, e.model)

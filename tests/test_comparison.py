@@ -11,8 +11,8 @@ from rich.console import Console
 from test_cli import inside
 
 import metacli
+from metacli.runs.learning_curves import curve
 from metacli.show.curves import sparkline
-from metacli.training.curves import curve
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from metacli.models.conv_block import conv_block, patch_sums
 from metacli.models.encoder import Encoder, EncoderConfig
+from metacli.models.layers.conv_block import conv_block, patch_sums
 
 
 def encoder(shape: tuple[int, int, int], channels: int = 6) -> Encoder:

@@ -9,10 +9,10 @@ import torch
 
 from metacli.config.recipe import load
 from metacli.registry import MODELS, TASKS, build
+from metacli.runs.directory import RunDir
 from metacli.training.loop import train
-from metacli.training.optimiser import clip, make_optimizer
+from metacli.training.optimizer import clip, make_optimizer
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 

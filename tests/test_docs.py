@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from metacli.checkpoints import bundled, checkpoint
+from metacli.checkpoints.provenance import NO_CLASSES
 from metacli.config.recipe import from_dict
 from metacli.registry import MODELS, TASKS, build, resolve
-from metacli.training import checkpoint, weights
-from metacli.training.provenance import NO_CLASSES
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 _FENCE = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,7 +39,7 @@ def blocks(page: str) -> list[Block]:
 def stand_in(folder: Path) -> Path:
     """A folder of the weights that ship; glyphs_transformer, where it does not, is a matching network, untrained."""
     folder.mkdir()
-    for path in weights.FOLDER.glob("*.pt"):
+    for path in bundled.FOLDER.glob("*.pt"):
         (folder / path.name).symlink_to(path)
     path = folder / "glyphs_transformer.pt"
     if not path.exists():
@@ -80,7 +80,7 @@ def test_every_example_runs_and_says_what_it_does(tmp_path, monkeypatch, cli, re
     pytest.importorskip("sklearn")
     found = blocks(PAGE.read_text(encoding="utf-8"))
     assert {"python", "console", "yaml", "toml"} == {block.language for block in found}
-    monkeypatch.setattr(weights, "FOLDER", stand_in(tmp_path / "weights"))
+    monkeypatch.setattr(bundled, "FOLDER", stand_in(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "notebook"}
     for block in found:

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from metacli.errors import MetacliError
-from metacli.machine import download
+from metacli.system import download
 from tests.trust import downloads
 from tests.trust.downloads import BAD, GOOD, archives, attempt
 from tests.trust.server import Place, serving

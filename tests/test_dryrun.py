@@ -10,16 +10,16 @@ import torch
 from conftest import tiny_keys
 from rich.console import Console
 
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.config.recipe import from_dict, load
-from metacli.machine import peak
 from metacli.registry import MODELS, TASKS, build
-from metacli.show.dryrun import print_rehearsal, size
-from metacli.training.dryrun import rehearse
+from metacli.show.dry_run import print_rehearsal, size
+from metacli.system import peak_memory
+from metacli.training.dry_run import rehearse
 from metacli.training.progress import Progress, validations
 
 CPU = torch.device("cpu")
-LINUX = peak.clear()
+LINUX = peak_memory.clear()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -92,13 +92,13 @@ def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
 @pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
 def test_rise_is_what_some_work_takes_at_most():
     held = torch.ones(5_000_000)
-    found = peak.rise(lambda: torch.ones(10_000_000).sum(), CPU)
+    found = peak_memory.rise(lambda: torch.ones(10_000_000).sum(), CPU)
     assert 39e6 < found < 60e6
     assert held.sum() == 5_000_000
 
 
 def test_what_the_system_does_not_tell_is_unknown(tiny, monkeypatch, tmp_path):
-    monkeypatch.setattr(peak, "_CLEAR", tmp_path / "none" / "clear_refs")
+    monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path / "none" / "clear_refs")
     found = rehearse(tiny, None, CPU, Progress(quiet=True), 1)
     assert found["memory"]["activations"] is None
     console = Console(file=io.StringIO(), width=80)
@@ -120,7 +120,7 @@ def test_nothing_is_written_and_what_is_printed_is_a_recipe(cli, tiny_file, tmp_
     assert found.returncode == 0, found.stderr
     assert sorted(tmp_path.iterdir()) == before
     recipe = load(str(tiny_file), ["train.lr=1e-2"])
-    assert yamlfile.parse(found.stdout, "stdout") == recipe.as_dict()
+    assert yaml_file.parse(found.stdout, "stdout") == recipe.as_dict()
     assert max(map(len, [*found.stdout.splitlines(), *found.stderr.splitlines()])) <= 80
     for words in ("parameters", "x_test", "activations", "per second", "an estimate", "measured", "counted"):
         assert words in found.stdout

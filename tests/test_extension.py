@@ -8,15 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from metacli.checkpoints import checkpoint
 from metacli.config.recipe import from_dict
 from metacli.errors import UsageError
-from metacli.training import checkpoint
-from metacli.training.extension import replanned
+from metacli.runs.directory import RunDir
+from metacli.runs.extend import with_new_schedule
+from metacli.runs.resume import next_recipe
 from metacli.training.loop import train
-from metacli.training.optimiser import learning_rate
 from metacli.training.progress import Progress
-from metacli.training.resume import next_recipe
-from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")
 
@@ -60,8 +59,8 @@ def test_a_cosine_goes_on_by_the_new_length_and_says_so(tmp_path, tiny, capsys):
     assert "changed train.steps from 6 to 12" in told
     assert "rate    of the next step 1e-05 by the old length, 0.000505 by the new" in told
     rates = [line["lr"] for line in RunDir(tmp_path / "r").metrics()]
-    assert rates[:6] == [learning_rate(cosine.train, step) for step in range(6)]
-    assert rates[6:] == [learning_rate(longer.train, step) for step in range(6, 12)]
+    assert rates[:6] == [cosine.train.learning_rate(step) for step in range(6)]
+    assert rates[6:] == [longer.train.learning_rate(step) for step in range(6, 12)]
 
 
 def test_a_crash_between_the_two_files_is_told_of_once(tmp_path, tiny, monkeypatch):
@@ -85,13 +84,13 @@ def test_an_unfinished_run_can_be_shortened_to_what_is_done(tmp_path, tiny):
 def test_what_cannot_change_is_named(tiny_tree):
     recipe = from_dict({"name": "t", **tiny_tree}, "t")
     free = ["train.steps=7", "train.eval_every=2", "train.checkpoint_every=9", "train.log_every=2", "train.patience=3"]
-    assert replanned(recipe, free, "r").train.patience == 3
+    assert with_new_schedule(recipe, free, "r").train.patience == 3
     with pytest.raises(UsageError) as e:
-        replanned(recipe, [*free, "train.batch=5", "model.hidden=9", "name=x"], "r")
+        with_new_schedule(recipe, [*free, "train.batch=5", "model.hidden=9", "name=x"], "r")
     assert e.value.message.splitlines()[1:] == [
         "model.hidden: 8 in the run, 9 now",
         "name: t in the run, x now",
         "train.batch: 4 in the run, 5 now",
     ]
     with pytest.raises(UsageError, match="unknown key"):
-        replanned(recipe, ["train.stepz=3"], "r")
+        with_new_schedule(recipe, ["train.stepz=3"], "r")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metacli.errors import MetacliError
-from metacli.machine import cache, files
+from metacli.system import cache, files
 
 ROOT = Path(__file__).parent.parent
 REAL_WRITE = os.write
@@ -127,7 +127,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     for path in (dead, *others):
         path.write_bytes(b"half")
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom metacli.machine import files\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom metacli.system import files\n"
         "def fsync(file):\n    print('writing', flush=True)\n    sys.stdin.readline()\n"
         "os.fsync = fsync\nfiles.write(Path(sys.argv[1]), b'whole')\n"
     )

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metacli.checkpoints.provenance import Provenance, check_held_out
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder
-from metacli.tasks.images.decode import read_image
 from metacli.tasks.images.folder import Folder, pixels
-from metacli.training.provenance import Provenance, check_held_out
+from metacli.tasks.images.preprocess.decode import read_image
 
 
 @pytest.fixture(autouse=True)

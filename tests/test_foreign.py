@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 
 from metacli.errors import MetacliError
-from metacli.machine import memory, peak, regular
-from metacli.tasks.images import archive, augment, decode, folder
-from metacli.tasks.images.decode import read_image
+from metacli.system import memory, peak_memory, regular_files
+from metacli.tasks.images import augment, folder, omniglot_archive
 from metacli.tasks.images.folder import Folder, listed, pixels
+from metacli.tasks.images.preprocess import decode
+from metacli.tasks.images.preprocess.decode import read_image
 
 CPU = torch.device("cpu")
 PIXEL = Image.new("L", (1, 1), 7)
@@ -117,7 +118,7 @@ def test_a_file_that_becomes_a_pipe_after_it_was_looked_at_is_not_waited_for(tmp
     looked = os.stat(file)
     monkeypatch.setattr(os, "stat", lambda path, **_: looked)
     with pytest.raises(OSError, match="a pipe"):
-        regular.content(tmp_path / "pipe")
+        regular_files.content(tmp_path / "pipe")
 
 
 def test_the_number_of_pictures_is_bounded(tmp_path, monkeypatch):
@@ -142,7 +143,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side):
             read_image(data, "x.png")
 
     refused()
-    assert (peak.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
 
 
 def largest() -> tuple[int | None, bool]:
@@ -150,7 +151,7 @@ def largest() -> tuple[int | None, bool]:
     file = io.BytesIO()
     Image.new("LA", (3_500, 3_500), (40, 128)).save(file, "PNG", compress_level=1)
     found = []
-    rise = peak.rise(lambda: found.append(pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
+    rise = peak_memory.rise(lambda: found.append(pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
     return rise, bool((found[0] == 147).all())
 
 
@@ -193,7 +194,7 @@ def test_text_that_unpacks_to_hundreds_of_megabytes_is_not_unpacked(more):
         except MetacliError as error:
             assert "cannot read the image x" in error.message  # noqa: PT017
 
-    assert (peak.rise(read, CPU) or 0) < 50e6
+    assert (peak_memory.rise(read, CPU) or 0) < 50e6
 
 
 def test_a_picture_cut_short_is_refused_at_every_length():
@@ -229,7 +230,7 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
             Image.fromarray(data).save(tmp_path / f"c{c}" / f"{i}.bmp")
     task = tasks(tmp_path, size=64, channels=3, queries=1)
     augment.quickest().taken(torch.zeros(1, 4, dtype=torch.uint8), np.zeros(1, np.int64), (1, 2, 2))  # compiled
-    taken = peak.rise(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
+    taken = peak_memory.rise(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
     assert task.image_set.images.shape == (417, 3, 64, 64)
     assert task._table.data_ptr() == task.image_set.images.data_ptr()
     assert (taken or 0) < 60e6
@@ -246,39 +247,39 @@ def test_pictures_that_no_memory_can_hold_are_refused_before_any_is_read(tmp_pat
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch, method):
     """Once: 8 MB that unpacked until no memory was left."""
-    part = archive.ARCHIVES[0]
+    part = omniglot_archive.ARCHIVES[0]
     with zipfile.ZipFile(tmp_path / f"{part.name}.zip", "w", method) as file:
         file.writestr(f"{part.name}/A/character01/0001_01.png", bytes(3 * 10**7))
 
     def refused() -> None:
         with pytest.raises(MetacliError, match="would unpack to 30,000,000 bytes") as caught:
-            archive._drawings(part, tmp_path)
+            omniglot_archive._drawings(part, tmp_path)
         assert part.name in caught.value.message
 
     refused()
-    assert (peak.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
 
 
 def test_other_files_of_a_zip_are_not_unpacked(tmp_path):
-    part = archive.ARCHIVES[0]
+    part = omniglot_archive.ARCHIVES[0]
     with zipfile.ZipFile(tmp_path / f"{part.name}.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("elsewhere/A/character01/0001_01.png", bytes(10**8))
 
     def refused() -> None:
         with pytest.raises(MetacliError, match="found 0 and 0"):
-            archive._drawings(part, tmp_path)
+            omniglot_archive._drawings(part, tmp_path)
 
-    assert (peak.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
 
 
 def test_many_drawings_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_ARCHIVE", 50_000)
-    part = archive.ARCHIVES[0]
+    monkeypatch.setattr(omniglot_archive, "MOST_ARCHIVE", 50_000)
+    part = omniglot_archive.ARCHIVES[0]
     with zipfile.ZipFile(tmp_path / f"{part.name}.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for i in range(20):
             file.writestr(f"{part.name}/A/character{i}/0001_01.png", bytes(5_000))
     with pytest.raises(MetacliError, match="all of them 50,000"):
-        archive._drawings(part, tmp_path)
+        omniglot_archive._drawings(part, tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
@@ -287,4 +288,4 @@ def test_a_pipe_in_the_place_of_an_archive_is_refused(tmp_path, place):
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(tmp_path / place)
     with pytest.raises(MetacliError, match="it is a pipe"):
-        archive._drawings(archive.ARCHIVES[0], tmp_path)
+        omniglot_archive._drawings(omniglot_archive.ARCHIVES[0], tmp_path)

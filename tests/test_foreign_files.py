@@ -19,14 +19,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli import cli as command_line
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.archive import seal
+from metacli.checkpoints.provenance import Provenance
+from metacli.cli import main as command_line
 from metacli.config.recipe import from_dict, load
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build
-from metacli.training import checkpoint
-from metacli.training.archive import seal
-from metacli.training.optimiser import make_optimizer
-from metacli.training.provenance import Provenance
+from metacli.training.optimizer import make_optimizer
 from tests.golden import HERE
 
 GOLDEN = sorted(HERE.glob("format*_lstm.pt")) + sorted(HERE.glob("format*_mann.pt"))

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from metacli.checkpoints import checkpoint
 from metacli.registry import MODELS
-from metacli.training import checkpoint
 from tests.golden import HERE, evaluated
 
 EXPECTED = json.loads((HERE / "expected.json").read_text())

@@ -11,14 +11,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metacli import cli as command_line
+from metacli.checkpoints import checkpoint
+from metacli.cli import main as command_line
 from metacli.errors import UsageError
+from metacli.runs.directory import RunDir
 from metacli.tasks.metrics import Metric
-from metacli.training import checkpoint, journal
-from metacli.training.halt import Deadline, Patience, seconds_in
+from metacli.training import logbook
 from metacli.training.loop import train
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
+from metacli.training.stopping import Deadline, Patience, seconds_in
 
 CPU = torch.device("cpu")
 BITS = Metric("bits", "", False, "bits")
@@ -93,13 +94,13 @@ def test_time_that_is_over_stops_and_saves_and_the_run_ends_the_same(tmp_path, t
 
 def test_a_signal_while_the_run_validates_loses_no_step(tmp_path, tiny, monkeypatch):
     recipe = replace(tiny, train=tiny.train.model_copy(update={"checkpoint_every": 0}))
-    original = journal.evaluate
+    original = logbook.evaluate
 
     def evaluate(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGINT)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(journal, "evaluate", evaluate)
+    monkeypatch.setattr(logbook, "evaluate", evaluate)
     outcome = run(recipe, tmp_path / "r")
     assert (outcome.step, outcome.code, outcome.stopped) == (4, 130, "a signal")
     assert checkpoint.load(tmp_path / "r" / "last.pt").step == 4
@@ -122,7 +123,7 @@ def scripted(monkeypatch, scores):
         def means(self):
             return {"bits": next(left), "accuracy": 0.5, "loss": 1.0, "errors": 0.0}
 
-    monkeypatch.setattr(journal, "evaluate", lambda *_, **__: Scores())
+    monkeypatch.setattr(logbook, "evaluate", lambda *_, **__: Scores())
 
 
 @pytest.mark.parametrize("cut", [None, 2, 3])

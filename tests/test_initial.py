@@ -12,17 +12,17 @@ from conftest import tiny_keys
 from PIL import Image
 
 from metacli import api
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import Provenance
 from metacli.config.recipe import from_dict
 from metacli.errors import UsageError
-from metacli.training import checkpoint
-from metacli.training.dryrun import rehearse
-from metacli.training.evaluation import tasks_for
-from metacli.training.halt import Deadline
-from metacli.training.initial import Initial, odd
+from metacli.evaluation.evaluate import tasks_for
+from metacli.runs.directory import RunDir
+from metacli.training.dry_run import rehearse
 from metacli.training.loop import train
 from metacli.training.progress import Progress
-from metacli.training.provenance import Provenance
-from metacli.training.rundir import RunDir
+from metacli.training.stopping import Deadline
+from metacli.training.warm_start import Initial, odd
 
 CPU = torch.device("cpu")
 
@@ -74,14 +74,14 @@ def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
         "step": checkpoint.load(best).step,
     }
 
+    from metacli.training.data_parallel import agree
     from metacli.training.loop import update
-    from metacli.training.parts import assemble
-    from metacli.training.shares import agree
+    from metacli.training.state import assemble
 
     parts = assemble(other, CPU)
     parts.model.load_state_dict(checkpoint.load(best).model)
     for step in range(2):
-        share = agree(parts.ranks, parts.tasks, parts.tasks.batch("train", 4 * step, 4), 0)
+        share = agree(parts.processes, parts.tasks, parts.tasks.batch("train", 4 * step, 4), 0)
         update(parts, share, step, CPU)
     got = checkpoint.load(tmp_path / "second" / "last.pt").model
     assert all(torch.equal(got[k], v) for k, v in parts.model.state_dict().items())
@@ -133,7 +133,7 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     assert told["part"] == "encoder"
     assert told["path"] == str(tmp_path / "first" / "best.pt")
 
-    from metacli.training.parts import assemble
+    from metacli.training.state import assemble
 
     parts, saved = assemble(second, CPU), checkpoint.load(tmp_path / "first")
     untrained = {k: v.clone() for k, v in parts.model.state_dict().items()}

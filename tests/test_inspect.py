@@ -19,17 +19,17 @@ from rich.console import Console
 from test_sample import Fake
 from test_trace import hand_made
 
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import NO_CLASSES
 from metacli.config.recipe import from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.inspect import command, figure, reading, telling
-from metacli.inspect.measures import MEANING, Usage, print_usage
+from metacli.inspect import analysis, figure, highlights, inspection
 from metacli.inspect.page import page_data
 from metacli.inspect.terminal import print_trace
 from metacli.inspect.trace import MemoryTrace, record
+from metacli.inspect.usage import MEANING, Usage, print_usage
 from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
-from metacli.training import checkpoint
-from metacli.training.provenance import NO_CLASSES
 
 
 def model_for(name: str, tasks):
@@ -109,21 +109,21 @@ def test_chosen_heads_are_shown_one_by_one():
 def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
     if not trace.heads or not trace.sample.answer.names_class:
         return
-    shares, known = reading.on_right_class(trace), reading.right_steps(trace).any(1)
-    scores = dict(zip(reading.reading_heads(trace), shares[known].mean(0).tolist(), strict=True))
-    told = telling.telling(trace)
+    shares, known = analysis.on_right_class(trace), analysis.right_steps(trace).any(1)
+    scores = dict(zip(analysis.reading_heads(trace), shares[known].mean(0).tolist(), strict=True))
+    told = highlights.telling(trace)
     assert told == pytest.approx(scores)
     assert list(told.values()) == sorted(told.values(), reverse=True)
-    shown = [v for v in telling.views(trace, []) if v.role != "write"]
+    shown = [v for v in highlights.views(trace, []) if v.role != "write"]
     assert [v.who for v in shown] == list(told)[: len(shown)]
     writes = [h.weights for h in trace.heads if h.role == "write"]
-    for view in telling.views(trace, []):
+    for view in highlights.views(trace, []):
         if view.role == "write":
             np.testing.assert_array_equal(view.values, np.max(writes, 0).T)
     rest = list(told)[len(shown) :]
-    assert telling.left_out(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
-    assert [v.who for v in telling.views(trace, ["all"])] == [h.name for h in trace.heads]
-    assert telling.left_out(trace, ["all"]) == ""
+    assert highlights.left_out(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
+    assert [v.who for v in highlights.views(trace, ["all"])] == [h.name for h in trace.heads]
+    assert highlights.left_out(trace, ["all"]) == ""
 
 
 def test_a_head_that_copies_in_order_tells_more_than_one_that_stands_still():
@@ -131,7 +131,7 @@ def test_a_head_that_copies_in_order_tells_more_than_one_that_stands_still():
     reads = np.stack([np.repeat(eye[:1], 8, 0), eye[[0, 1, 2, 3, 0, 1, 2, 3]]], 1)
     trace = hand_made(eye, eye, np.ones((8, 8), np.float32), 4)
     trace = replace(trace, arrays=trace.arrays | {"read_weights": reads})
-    assert list(telling.telling(trace)) == ["read1", "read0"]
+    assert list(highlights.telling(trace)) == ["read1", "read0"]
 
 
 @pytest.mark.parametrize(("correct", "expected"), [([True] * 4, 2), ([False, False, True, False], 3), ([False] * 4, 2)])
@@ -140,30 +140,30 @@ def test_it_opens_on_the_first_wrong_answer_that_could_have_been_known(correct, 
     labels = ["0", "1", "0", "1"]
     sample = replace(trace.sample, x_test=trace.sample.x_test[:4], labels_test=labels, scored=np.ones(4, bool))
     trace = replace(trace, sample=sample, arrays=trace.arrays | {"correct": np.array(correct)})
-    assert telling.opening(trace) == expected
+    assert highlights.opening(trace) == expected
 
 
 def test_it_opens_on_the_first_question_where_all_are_right(trace):
     right = replace(trace, arrays=trace.arrays | {"correct": trace.sample.scored})
-    known = reading.right_steps(trace).any(1)
+    known = analysis.right_steps(trace).any(1)
     expected = int(known.argmax()) if trace.sample.answer.names_class else 0
-    assert telling.opening(right) == trace.start + expected
+    assert highlights.opening(right) == trace.start + expected
 
 
 def test_an_unknown_head_names_the_known_ones():
     with pytest.raises(UsageError, match="no head 'read9'") as caught:
-        reading.choose(trace_of("mann", "stream"), ["read9"])
+        analysis.choose(trace_of("mann", "stream"), ["read9"])
     assert "write0, write1, read0, read1" in caught.value.hint
 
 
 def test_a_model_without_memory_has_no_heads_and_no_measure():
     trace = trace_of("lstm", "stream")
     with pytest.raises(UsageError, match="lstm has no memory"):
-        reading.choose(trace, ["read0"])
+        analysis.choose(trace, ["read0"])
     with pytest.raises(UsageError, match="lstm has no memory"):
         Usage().add(trace)
     assert "h of the last layer" in shown(trace, [])
-    labelled = command.as_json(trace_of("lstm", "independent"))
+    labelled = inspection.as_json(trace_of("lstm", "independent"))
     assert {row["measure"] for row in labelled["measures"]} <= {"confidence"}
 
 
@@ -180,11 +180,11 @@ def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatc
 
 def test_right_steps_of_a_k_shot_task():
     trace = trace_of("ntm", "independent")
-    right = reading.right_steps(trace)
+    right = analysis.right_steps(trace)
     train, test = trace.sample.labels_train, trace.sample.labels_test
     for q, answer in enumerate(test):
         assert right[q].tolist() == [label == answer for label in train] + [False] * len(test)
-    np.testing.assert_allclose(reading.uniform_baseline(trace), 1 / 3)
+    np.testing.assert_allclose(analysis.uniform_baseline(trace), 1 / 3)
 
 
 def test_right_steps_of_a_stream_are_those_that_showed_the_class_or_brought_its_label():
@@ -192,13 +192,13 @@ def test_right_steps_of_a_stream_are_those_that_showed_the_class_or_brought_its_
     labels = trace.sample.labels_test
     for q, answer in enumerate(labels):
         expected = [s < q and (labels[s] == answer or (s > 0 and labels[s - 1] == answer)) for s in range(len(labels))]
-        assert reading.right_steps(trace)[q].tolist() == expected
+        assert analysis.right_steps(trace)[q].tolist() == expected
 
 
 def test_share_on_the_right_class_equals_a_plain_loop(trace):
     if trace.sources is None or not trace.sample.labels_test:
         return
-    shares, right = reading.on_right_class(trace), reading.right_steps(trace)
+    shares, right = analysis.on_right_class(trace), analysis.right_steps(trace)
     for q in range(len(right)):
         for h in range(trace.sources.shape[1]):
             expected = sum(trace.sources[trace.start + q, h, s] for s in range(trace.steps) if right[q, s])
@@ -209,9 +209,9 @@ def test_share_on_the_right_class_equals_a_plain_loop(trace):
 @given(st.integers(3, 12), st.integers(2, 15), st.sampled_from([1, -1]), st.integers(0, 11))
 def test_a_path_of_one_location_per_step_is_in_order(locations, steps, direction, first):
     path = np.eye(locations)[(first + direction * np.arange(steps)) % locations]
-    assert reading.in_order(path) == pytest.approx(1)
-    assert reading.in_order(np.full((steps, locations), 1 / locations)) == pytest.approx(1 / locations)
-    assert reading.in_order(np.repeat(path[:1], steps, 0)) == 0
+    assert analysis.in_order(path) == pytest.approx(1)
+    assert analysis.in_order(np.full((steps, locations), 1 / locations)) == pytest.approx(1 / locations)
+    assert analysis.in_order(np.repeat(path[:1], steps, 0)) == 0
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -220,20 +220,20 @@ def test_reads_that_follow_the_writes_score_one(late):
     order = [0, 1, 2, 3, *range(late, 4), *[0] * late]
     trace = hand_made(eye, eye[order], np.ones((8, 8), np.float32), 4)
     expected = 1.0 if late == 0 else 0.75 + 0.25
-    assert reading.follows(trace.sources[:, 0], 4) == pytest.approx(expected)
+    assert analysis.follows(trace.sources[:, 0], 4) == pytest.approx(expected)
     backwards = hand_made(eye, eye[[0, 1, 2, 3, 3, 2, 1, 0]], np.ones((8, 8), np.float32), 4)
-    assert reading.follows(backwards.sources[:, 0], 4) <= 0.5
+    assert analysis.follows(backwards.sources[:, 0], 4) <= 0.5
 
 
 def test_entropy_of_known_distributions():
-    assert reading.entropy(np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])).tolist() == pytest.approx(
+    assert analysis.entropy(np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])).tolist() == pytest.approx(
         [0, 2, 1]
     )
 
 
 def test_used_locations_are_those_that_a_step_writes():
     writes = np.array([[0.95, 0.05, 0], [0.85, 0.05, 0.1]], np.float32)
-    assert reading.used_locations(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
+    assert analysis.used_locations(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
 
 
 def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
@@ -245,7 +245,7 @@ def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
         usage.add(replace(one, arrays=one.arrays | {"correct": correct}))
     summary = usage.summary()
     rows = {(r["measure"], r["head"]): r for r in summary["measures"]}
-    shares = [reading.on_right_class(t)[:, 1] for t in traces]
+    shares = [analysis.on_right_class(t)[:, 1] for t in traces]
     right = [s[np.arange(len(s)) % 3 <= i % 2].mean() for i, s in enumerate(shares)]
     wrong = [s[np.arange(len(s)) % 3 > i % 2].mean() for i, s in enumerate(shares)]
     row = rows["on the right class", "read1"]
@@ -275,12 +275,12 @@ def test_the_table_fits_80_columns_and_explains_every_measure(trace):
 def test_the_locations_in_use_are_all_used_ones_in_order_round_the_ring(count, used, most):
     values = np.zeros((count, 2))
     values[[u for u in used if u < count], 1] = 0.5
-    view = telling.View("read0", "read", values, [""] * count)
-    rows = telling.in_use([view])
+    view = highlights.View("read0", "read", values, [""] * count)
+    rows = highlights.in_use([view])
     assert {u for u in used if u < count} <= set(rows.tolist())
     assert len(set(rows.tolist())) == len(rows) == max(min(count, 8), (values[:, 1] > 0).sum())
     assert (np.diff(rows) % count).sum() < count
-    fewer = telling.most_read([view], rows, most)
+    fewer = highlights.most_read([view], rows, most)
     assert len(fewer) == min(most, len(rows))
     assert values[fewer, 1].sum() == np.sort(values[rows, 1])[::-1][:most].sum()
     assert [r for r in rows if r in fewer] == fewer.tolist()
@@ -295,7 +295,7 @@ def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
         assert image.get_clim() == (0, 1)
         shown = np.asarray(image.get_array())
         if head.role == "attention":
-            np.testing.assert_array_equal(shown, reading.places(trace, head)[0])
+            np.testing.assert_array_equal(shown, analysis.places(trace, head)[0])
         else:
             names = [text.get_text() for text in axes[titles.index(head.name)].get_yticklabels()]
             every = -(-len(shown) // len(names))
@@ -319,14 +319,14 @@ def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
 def test_without_matplotlib_the_hint_names_the_extra(monkeypatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MetacliError, match="matplotlib") as caught:
-        command.formats("npz,png")
+        inspection.formats("npz,png")
     assert "metacli[plot]" in caught.value.hint
-    assert command.formats("npz,html,json") == ["npz", "html", "json"]
+    assert inspection.formats("npz,html,json") == ["npz", "html", "json"]
 
 
 def test_an_unknown_format_is_refused():
     with pytest.raises(UsageError, match="gif") as caught:
-        command.formats("npz,gif")
+        inspection.formats("npz,gif")
     assert "npz, png, html, json" in caught.value.hint
 
 
@@ -334,16 +334,16 @@ def test_an_unknown_format_is_refused():
 def test_a_task_index_out_of_range_is_refused(index):
     tasks = Fake()
     with pytest.raises(UsageError, match="out of range"):
-        command.one_task(model_for("ntm", tasks), tasks, "test", index, [])
+        inspection.one_task(model_for("ntm", tasks), tasks, "test", index, [])
 
 
 def test_many_tasks_are_those_of_the_split_one_by_one():
     tasks, done = Fake(ways=2), []
     model = model_for("ntm", tasks)
-    summary = command.many_tasks(model, tasks, "test", 30, done.append)
+    summary = inspection.many_tasks(model, tasks, "test", 30, done.append)
     usage = Usage()
     for i in range(30):
-        usage.add(command.one_task(model, tasks, "test", i, []))
+        usage.add(inspection.one_task(model, tasks, "test", i, []))
     assert sum(done) == summary["n_tasks"] == 30
     for together, alone in zip(summary["measures"], usage.summary()["measures"], strict=True):
         assert together["all"]["mean"] == pytest.approx(alone["all"]["mean"], rel=1e-4)
@@ -352,7 +352,7 @@ def test_many_tasks_are_those_of_the_split_one_by_one():
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(MetacliError, match="cannot write the folder") as caught:
-        command.save(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
+        inspection.save(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
     assert "--out" in caught.value.hint
 
 

@@ -17,8 +17,8 @@ import torch
 from test_inspect import CASES, trace_of
 
 from metacli.errors import UsageError
+from metacli.inspect.highlights import opening, telling
 from metacli.inspect.page import page_data, save_page
-from metacli.inspect.telling import opening, telling
 from metacli.inspect.trace import MemoryTrace, record
 from metacli.models.memory.mann import MANN
 from metacli.tasks.sequences.copy import Copy

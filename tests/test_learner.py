@@ -12,13 +12,13 @@ from conftest import tiny_keys
 from PIL import Image
 
 import metacli
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import Provenance
+from metacli.classifier.ensemble import FittedContext, trained
+from metacli.classifier.learner import Learner, NotFittedError
 from metacli.config.recipe import from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.learner import Learner, NotFittedError
 from metacli.registry import MODELS, TASKS, build, resolve
-from metacli.teaching import Lesson, trained
-from metacli.training import checkpoint
-from metacli.training.provenance import Provenance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*accuracy is unproven:UserWarning")
 
@@ -116,11 +116,11 @@ def test_partial_fit_goes_on_from_phi(anyone):
     images, names = pictures(5), list("abcab")
     one = metacli.load(anyone, orders=2)
     one.partial_fit(images[:2], names[:2])
-    before = one.lesson_
+    before = one.context_
     one.partial_fit(images[2:3], names[2:3]).partial_fit(images[3:], names[3:])
     assert one.classes_.tolist() == ["a", "b", "c"]
     assert before.x.shape[1] == 2, "an earlier lesson stays as it was"
-    lesson = one.lesson_
+    lesson = one.context_
     whole = lesson.trained.model.adapt(lesson.x, lesson.labels)
     ours, theirs = (lesson.trained.model.predict(phi, lesson.x) for phi in (lesson.phi, whole))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -181,7 +181,7 @@ def test_class_names_of_any_kind_are_kept(matching, names):
 
 
 def test_a_lesson_is_a_value(matching):
-    lesson = Lesson.start(trained(matching), 3, 0).read(torch.rand(2, 1, 12, 12), np.arange(2))
+    lesson = FittedContext.start(trained(matching), 3, 0).read(torch.rand(2, 1, 12, 12), np.arange(2))
     x, y = torch.rand(3, 1, 12, 12), np.array([2, 0, 1])
     one, other = lesson.read(x, y), lesson.read(x, y)
     assert (one.order == other.order).all()
@@ -276,7 +276,7 @@ def test_lessons_in_one_process_do_not_touch_each_other(matching):
 
 def test_the_first_order_sees_the_pictures_as_they_are(matching):
     x = torch.rand(3, 1, 12, 12)
-    lesson = Lesson.start(trained(matching), 5, 0).read(x, np.arange(3))
+    lesson = FittedContext.start(trained(matching), 5, 0).read(x, np.arange(3))
     torch.testing.assert_close(lesson.x[0], x[torch.from_numpy(lesson.order[0])], atol=1e-5, rtol=0)
     for m in range(1, 5):
         assert not torch.allclose(lesson.x[m], x[torch.from_numpy(lesson.order[m])], atol=1e-2)

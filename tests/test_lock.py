@@ -14,8 +14,8 @@ import pytest
 from test_rundir import called
 
 from metacli.errors import UsageError
-from metacli.machine import lock
-from metacli.machine.lock import Lock
+from metacli.system import lock
+from metacli.system.lock import Lock
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,18 +12,18 @@ import pytest
 import torch
 from conftest import tiny_keys
 
+from metacli.checkpoints import checkpoint
 from metacli.config.keys import flat
 from metacli.config.recipe import from_dict
 from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
+from metacli.evaluation.confidence import mean_ci95, student_t
+from metacli.evaluation.evaluate import answer, evaluate, tasks_for
 from metacli.registry import MODELS, TASKS, resolve
-from metacli.training import checkpoint
-from metacli.training.evaluation import answer, evaluate, tasks_for
-from metacli.training.interval import mean_ci95, student_t
+from metacli.runs.directory import RunDir
 from metacli.training.loop import train
-from metacli.training.optimiser import clip, learning_rate
+from metacli.training.optimizer import clip
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
 
 CPU = torch.device("cpu")
 
@@ -118,7 +118,7 @@ def test_a_second_signal_says_what_is_lost(tmp_path, tiny, monkeypatch, capsys, 
 def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):
     recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
     run(recipe, tmp_path / "inline")
-    monkeypatch.setattr("metacli.machine.processor.cores", lambda: (2, "cores"))
+    monkeypatch.setattr("metacli.compute.cpu.cores", lambda: (2, "cores"))
     run(recipe, tmp_path / "beside")
     one, two = weights(tmp_path / "inline"), weights(tmp_path / "beside")
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -203,7 +203,7 @@ def test_scores_do_not_depend_on_the_chunk(tmp_path, tiny, monkeypatch):
     saved = checkpoint.load(tmp_path / "r")
     _, tasks = tasks_for(saved, [])
     whole = evaluate(saved.build_model(), tasks, "test", 7, CPU)
-    monkeypatch.setattr("metacli.training.evaluation.CHUNK", 3)
+    monkeypatch.setattr("metacli.evaluation.evaluate.CHUNK", 3)
     parts = evaluate(saved.build_model(), tasks, "test", 7, CPU)
     for name, value in whole.values.items():
         np.testing.assert_allclose(parts.values[name], value, rtol=1e-5)
@@ -259,12 +259,12 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
 
 def test_learning_rate_rises_then_falls():
     cfg = TrainConfig(steps=100, lr=1.0, warmup=10, schedule="cosine")
-    rates = [learning_rate(cfg, s) for s in range(100)]
+    rates = [cfg.learning_rate(s) for s in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert rates[10] == pytest.approx(1.0)
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
-    assert learning_rate(cfg.model_copy(update={"schedule": "constant"}), 70) == 1.0
+    assert cfg.model_copy(update={"schedule": "constant"}).learning_rate(70) == 1.0
 
 
 def test_clip_by_value_then_norm():

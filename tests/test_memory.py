@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from metacli import cli
+from metacli.checkpoints import checkpoint
+from metacli.cli import main
+from metacli.compute import jit
+from metacli.compute.processes import SINGLE_PROCESS
 from metacli.config import recipe as recipes
 from metacli.config.recipe import from_dict
 from metacli.episode import Episode
 from metacli.errors import MetacliError
-from metacli.machine import jit, memory, peak
-from metacli.machine.ranks import ALONE
 from metacli.registry import TASKS, build, resolve
-from metacli.training import checkpoint, forecast, loop
-from metacli.training.parts import assemble
+from metacli.system import memory, peak_memory
+from metacli.training import loop, memory_forecast
+from metacli.training.data_parallel import agree
 from metacli.training.progress import Progress
-from metacli.training.shares import agree
+from metacli.training.state import assemble
 from tests.conftest import tiny_keys
 
 CPU = torch.device("cpu")
@@ -133,9 +135,9 @@ def test_an_allocation_that_fails_is_an_error_that_says_how_much(apart, work, sa
 
 
 def test_the_command_line_tells_it(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "app", lambda **_: cuda_fails())
+    monkeypatch.setattr(main, "app", lambda **_: cuda_fails())
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main.main()
     assert stopped.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("error: out of memory on the GPU: asked for 16.0 GiB (17,179,869,184 bytes) at once\nhint: ")
@@ -143,9 +145,9 @@ def test_the_command_line_tells_it(monkeypatch, capsys):
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):
-    monkeypatch.setattr(cli, "app", lambda **_: torch.zeros(2) @ torch.zeros(3))
+    monkeypatch.setattr(main, "app", lambda **_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
-        cli.main()
+        main.main()
 
 
 def test_what_no_machine_has_is_refused_before_it_starts(cli):
@@ -177,7 +179,7 @@ def test_no_recipe_that_ships_is_refused_where_there_are_two_gigabytes(monkeypat
     paths = sorted(recipes.folder().glob("*.yaml"))
     for path in paths:
         plan = recipes.load(str(path))
-        forecast.check_training(plan, tasks_without_data(plan), CPU, plan.train.batch)
+        memory_forecast.check_training(plan, tasks_without_data(plan), CPU, plan.train.batch)
     assert len(found) == len(paths)
     assert 0 < min(found) < max(found) < 2 * GIB
 
@@ -194,13 +196,13 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
     recipe = from_dict(tree, "x")
     parts = assemble(recipe, CPU)
     episode = parts.tasks.batch("train", 0, 32)
-    one, all_of_them = (agree(ALONE, parts.tasks, e, 0) for e in (parts.tasks.batch("train", 0, 1), episode))
+    one, all_of_them = (agree(SINGLE_PROCESS, parts.tasks, e, 0) for e in (parts.tasks.batch("train", 0, 1), episode))
     loop.update(parts, one, 0, CPU)
     parts.optimizer.zero_grad(set_to_none=True)
-    taken = peak.rise(lambda: loop.update(parts, all_of_them, 0, CPU), CPU)
+    taken = peak_memory.rise(lambda: loop.update(parts, all_of_them, 0, CPU), CPU)
     with torch.no_grad():
-        answered = peak.rise(lambda: parts.model(episode), CPU)
-    foretold = [forecast.parts(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
+        answered = peak_memory.rise(lambda: parts.model(episode), CPU)
+    foretold = [memory_forecast.parts(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
     return [(foretold[0], taken), (foretold[1], answered)]
 
 
@@ -221,7 +223,7 @@ def test_the_forecast_is_less_than_what_a_step_takes(apart, name, scan, task):
 
 def test_a_forecast_changes_no_weights(tiny, monkeypatch):
     first = assemble(tiny, CPU).model.state_dict()
-    monkeypatch.setattr(forecast, "check_training", lambda *_: None)
+    monkeypatch.setattr(memory_forecast, "check_training", lambda *_: None)
     second = assemble(tiny, CPU).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
-from metacli.tasks.images import archive
+from metacli.tasks.images import omniglot_archive
 from metacli.tasks.images.omniglot import Omniglot
 
 BACKGROUND = 964
@@ -33,7 +33,7 @@ def stand_in(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
 @pytest.fixture
 def blank(monkeypatch):
     """Omniglot without its pixels."""
-    monkeypatch.setattr(archive, "omniglot", stand_in)
+    monkeypatch.setattr(omniglot_archive, "omniglot", stand_in)
     monkeypatch.delenv("METACLI_DATA", raising=False)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from metacli.config.train import TrainConfig
 from metacli.registry import TASKS, build, resolve
-from metacli.training.optimiser import GravesRMSprop, clip, learning_rate, make_optimizer, objective, set_rate
+from metacli.training.optimizer import GravesRMSprop, clip, make_optimizer, objective, set_rate
 
 GRADIENTS = np.random.default_rng(0).normal(size=(12, 2, 3)) * np.logspace(-4, 0, 12)[:, None, None]
 
@@ -62,11 +62,11 @@ def test_the_encoder_has_a_share_of_the_rate(name):
     cfg = TrainConfig(optimizer=name, lr=1e-2, encoder_rate=0.1, schedule="cosine", steps=10)
     optimizer = make_optimizer(model, cfg)
     for step in (0, 5):
-        set_rate(optimizer, learning_rate(cfg, step))
+        set_rate(optimizer, cfg.learning_rate(step))
         rates = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
         for weight_name, weight in model.named_parameters():
             share = 0.1 if weight_name.startswith("encoder") else 1
-            assert rates[id(weight)] == pytest.approx(share * learning_rate(cfg, step))
+            assert rates[id(weight)] == pytest.approx(share * cfg.learning_rate(step))
     assert len(make_optimizer(model["rest"], cfg).param_groups) == 1
 
 

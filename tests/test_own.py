@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metacli.tasks.images import prepare
+from metacli.tasks.images.preprocess import prepare
 from tests.own import digits
 
 ROOT = Path(__file__).parent.parent

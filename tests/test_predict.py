@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from test_learner import TASK, pictures, saved
 
-from metacli.predict.sheet import save_sheet
+from metacli.classifier.contact_sheet import save_sheet
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,8 @@ def test_wrong_support(cli, model, tmp_path):
 
 
 def test_the_sheet_holds_any_number_of_pictures(model, tmp_path):
-    from metacli.learner import Learner
-    from metacli.predict.command import predict
+    from metacli.classifier.learner import Learner
+    from metacli.classifier.prediction import predict
 
     for c in range(4):
         (tmp_path / f"s/{'a very long class name ' * 6}{c}").mkdir(parents=True)

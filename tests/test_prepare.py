@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.prepare import characters, fitted, otsu
-from metacli.tasks.images.thin import thinned
+from metacli.tasks.images.preprocess.prepare import characters, fitted, otsu
+from metacli.tasks.images.preprocess.thinning import thinned
 
 LINES = [[(0.1, 0.1), (0.9, 0.2), (0.3, 0.9)], [(0.5, 0.1), (0.6, 0.8)]]
 

@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
+from metacli.compute import cpu
 from metacli.config.recipe import folder, load
 from metacli.errors import UsageError
-from metacli.machine import processor
 from metacli.models.encoder import Encoder, EncoderConfig
 
 CPU = torch.device("cpu")
@@ -20,12 +20,12 @@ def pretend(monkeypatch):
     """A processor with the given flags, of which torch uses `capability`."""
 
     def call(capability: str, **flags: bool) -> None:
-        processor.native_bfloat16.cache_clear()
+        cpu.native_bfloat16.cache_clear()
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
 
     yield call
-    processor.native_bfloat16.cache_clear()
+    cpu.native_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_bfloat16_only_where_the_processor_has_it_and_may_use_it(
 ):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     pretend(capability, **flags)
-    precision, reason = processor.training_precision("auto", CPU)
+    precision, reason = cpu.training_precision("auto", CPU)
     assert precision is expected
     assert capability in reason
-    assert ("with bfloat16" in processor.instructions()) == (expected is torch.bfloat16)
+    assert ("with bfloat16" in cpu.instructions()) == (expected is torch.bfloat16)
     for asked in (torch.float32, torch.bfloat16):
-        assert processor.training_precision(str(asked).removeprefix("torch."), CPU) == (asked, "as the recipe asks")
+        assert cpu.training_precision(str(asked).removeprefix("torch."), CPU) == (asked, "as the recipe asks")
 
 
 def test_auto_computes_as_the_precision_that_it_stands_for(pretend):
@@ -85,22 +85,22 @@ def test_the_containers_quota(tmp_path, monkeypatch, files, expected):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(processor, "_CGROUP", tmp_path)
-    assert processor._quota() == expected
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
+    assert cpu._quota() == expected
 
 
 def test_cores_are_the_least_of_affinity_quota_and_omp_num_threads(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(processor, "_quota", lambda: None)
+    monkeypatch.setattr(cpu, "_quota", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert processor.cores() == (8, "cores of this process")
-    monkeypatch.setattr(processor, "_quota", lambda: 2.5)
-    assert processor.cores()[0] == 2
-    monkeypatch.setattr(processor, "_quota", lambda: 0.5)
-    assert processor.cores()[0] == 1
-    monkeypatch.setattr(processor, "_quota", lambda: 4)
+    assert cpu.cores() == (8, "cores of this process")
+    monkeypatch.setattr(cpu, "_quota", lambda: 2.5)
+    assert cpu.cores()[0] == 2
+    monkeypatch.setattr(cpu, "_quota", lambda: 0.5)
+    assert cpu.cores()[0] == 1
+    monkeypatch.setattr(cpu, "_quota", lambda: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert processor.cores() == (3, "by OMP_NUM_THREADS")
+    assert cpu.cores() == (3, "by OMP_NUM_THREADS")
 
 
 def test_training_with_the_newer_instructions_hidden(cli, tmp_path):

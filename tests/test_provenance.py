@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from metacli.config import yamlfile
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import Provenance
+from metacli.config import yaml_file
 from metacli.config.migrations import FORMAT, STEPS, migrated
 from metacli.config.recipe import from_dict, load, override
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
-from metacli.training import checkpoint
-from metacli.training.provenance import Provenance
 
 
 def pictures(root: Path, names: list[str], first: int = 0) -> None:
@@ -36,7 +36,7 @@ def trained(cli, tmp_path):
     task = {"name": "folder", "root": "data", "ways": 2, "queries": 2, "size": 8}
     train = {"steps": 2, "batch": 2, "eval_tasks": 2}
     tree = {"task": task, "model": {"name": "lstm", "hidden": 4, "layers": 1}, "train": train}
-    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump(tree))
+    (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump(tree))
     done = cli("train", "r.yaml", "--run-dir", "run")
     assert done.returncode == 0, done.stderr
     return checkpoint.load(tmp_path / "run").provenance
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_format_1_says_nothing_and_is_warned_of(cli, tmp_path, t
 def test_dropout_goes_on_bit_for_bit(cli, tmp_path, tiny_tree):
     model = {"name": "transformer", "width": 8, "layers": 1, "heads": 1, "dropout": 0.4}
     train = tiny_tree["train"] | {"steps": 8, "checkpoint_every": 4}
-    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump(tiny_tree | {"model": model, "train": train}))
+    (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump(tiny_tree | {"model": model, "train": train}))
     assert cli("train", "r.yaml", "--run-dir", "whole").returncode == 0
     assert cli("train", "r.yaml", "train.steps=4", "--run-dir", "half").returncode == 0
     saved = torch.load(tmp_path / "half" / "last.pt", weights_only=True)

@@ -16,17 +16,18 @@ import pytest
 import torch
 from torch import nn
 
-from metacli.config import yamlfile
+from metacli.checkpoints import checkpoint
+from metacli.compute import cpu, torchrun
+from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostError
+from metacli.config import yaml_file
 from metacli.config.recipe import from_dict
-from metacli.errors import MetacliError, ToldError, UsageError
-from metacli.machine import launch, processor
-from metacli.machine.ranks import ALONE, RankLostError, Ranks
+from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
+from metacli.evaluation.evaluate import evaluate, tasks_for
 from metacli.registry import TASKS, build
-from metacli.training import checkpoint, shares
-from metacli.training.evaluation import evaluate, tasks_for
+from metacli.runs.directory import RunDir
+from metacli.training import data_parallel
 from metacli.training.loop import train
 from metacli.training.progress import Progress
-from metacli.training.rundir import RunDir
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -48,16 +49,18 @@ def folder(tmp_path_factory) -> Path:
     """A folder with the recipe, its tasks those of the plugin, and two runs of it: by one process, and by two."""
     path = tmp_path_factory.mktemp("ranks")
     tree = RECIPE | {"task": RECIPE["task"] | {"name": "accidents"}}
-    (path / "r.yaml").write_text(yamlfile.dump(tree), encoding="utf-8")
+    (path / "r.yaml").write_text(yaml_file.dump(tree), encoding="utf-8")
     train(from_dict({"name": "r", **RECIPE}, "r"), path / "one", None, CPU, Progress(quiet=True), 1)
-    done = torchrun(path, 2, "train", "r.yaml", "--run-dir", "two")
+    done = run_torchrun(path, 2, "train", "r.yaml", "--run-dir", "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["run two", "step 8"], "one process speaks, once"
     assert done.stderr.count("next: metacli eval") == 1
     return path
 
 
-def torchrun(folder: Path, processes: int, *args: object, restarts: int = 0, **env: str) -> subprocess.CompletedProcess:
+def run_torchrun(
+    folder: Path, processes: int, *args: object, restarts: int = 0, **env: str
+) -> subprocess.CompletedProcess:
     """`torchrun metacli ARGS...`, or of a script that ends in .py, in that folder."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     words = [str(arg) for arg in args]
@@ -79,7 +82,7 @@ def records(path: Path) -> list[dict]:
 
 
 def test_four_processes_compute_what_one_does_in_double_precision(tmp_path):
-    done = torchrun(tmp_path, 4, HERE / "ranks_script.py")
+    done = run_torchrun(tmp_path, 4, HERE / "ranks_script.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("equal: ") == 6
 
@@ -95,7 +98,7 @@ def test_a_run_by_two_processes_is_that_of_one(folder):
 
 
 def test_two_processes_evaluate_bit_for_bit_as_one(folder):
-    done = torchrun(folder, 2, "eval", "-c", "two", "--tasks", 80, "--json")
+    done = run_torchrun(folder, 2, "eval", "-c", "two", "--tasks", 80, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     path = folder / "one" / "best.pt"
@@ -112,7 +115,7 @@ def test_two_processes_evaluate_bit_for_bit_as_one(folder):
 def test_killed_processes_are_started_anew_and_the_run_goes_on(folder):
     """The second one, before there is any checkpoint: the first saves. Then the first one: its checkpoint stands."""
     kills = f"0:1:2:{signal.SIGKILL:d}:self 1:0:6:{signal.SIGKILL:d}:self"
-    done = torchrun(folder, 2, "train", "r.yaml", restarts=2, DIES=kills)
+    done = run_torchrun(folder, 2, "train", "r.yaml", restarts=2, DIES=kills)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith(("run ", "error", "saved"))]
     (run,) = (folder / "runs" / "r").iterdir()
@@ -130,7 +133,7 @@ def test_killed_processes_are_started_anew_and_the_run_goes_on(folder):
 
 
 def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
-    done = torchrun(
+    done = run_torchrun(
         folder, 2, "train", "r.yaml", "train.steps=100000", "train.eval_every=0", "--run-dir", "asked",
         DIES=f"0:1:3:{signal.SIGTERM:d}:parent",
     )  # fmt: skip
@@ -143,12 +146,14 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
 
 def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder):
     keys = ("train.steps=1000000", "train.eval_every=0")
-    done = torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "timed", "--time-limit", "1s", "--init", "one")
+    done = run_torchrun(
+        folder, 2, "train", "r.yaml", *keys, "--run-dir", "timed", "--time-limit", "1s", "--init", "one"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("by the time limit of 1s, saved\ngo on with: metacli train --resume timed") == 1
     assert done.stderr.count("init    one/best.pt") == 1
     step = torch.load(folder / "timed" / "last.pt", weights_only=True)["step"]
-    longer = torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")
+    longer = run_torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")
     assert longer.returncode == 0, longer.stderr
     assert f"step {step + 2}" in longer.stdout
     assert longer.stdout.count("run timed") == 1
@@ -158,20 +163,20 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
 
 def test_patience_ends_all_after_the_same_step(folder):
     keys = ("train.steps=1000", "train.eval_every=1", "train.checkpoint_every=0", "train.lr=1e-9", "train.patience=2")
-    done = torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "patient")
+    done = run_torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "patient")
     assert done.returncode == 0, done.stderr
     step = torch.load(folder / "patient" / "last.pt", weights_only=True)["step"]
     scores = [record["val"]["accuracy"] for record in records(folder / "patient")]
     assert 3 <= step == len(scores) == scores.index(max(scores)) + 3
     ended = f"stopped at step {step} for 2 validations without a better val"
     assert done.stderr.count(ended) == 1
-    again = torchrun(folder, 2, "train", "--resume", "patient")
+    again = run_torchrun(folder, 2, "train", "--resume", "patient")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count(ended) == 1, "all know it from the first one's log"
 
 
 def test_weights_to_begin_from_that_do_not_fit_end_all_with_one_word(folder):
-    done = torchrun(folder, 2, "train", "r.yaml", "model.hidden=9", "--run-dir", "misfit", "--init", "one")
+    done = run_torchrun(folder, 2, "train", "r.yaml", "model.hidden=9", "--run-dir", "misfit", "--init", "one")
     assert done.returncode != 0
     assert done.stderr.count("model.hidden: 8 there, 9 in the recipe") == 1
     assert not (folder / "misfit").exists()
@@ -189,54 +194,54 @@ def test_other_verbs_are_for_the_first_process(cli):
 
 
 def test_one_process_by_itself_needs_no_other():
-    assert launch.place() == launch.Place()
-    assert ALONE.table([3, 4]) == [[3, 4]]
-    assert ALONE.gather("x") == ["x"]
-    assert ALONE.share(5) == range(5)
-    assert list(ALONE.sum(torch.ones(2))) == [1, 1]
-    with pytest.raises(MetacliError, match="so"), ALONE.alike():
+    assert torchrun.place() == torchrun.Place()
+    assert SINGLE_PROCESS.table([3, 4]) == [[3, 4]]
+    assert SINGLE_PROCESS.gather("x") == ["x"]
+    assert SINGLE_PROCESS.share(5) == range(5)
+    assert list(SINGLE_PROCESS.sum(torch.ones(2))) == [1, 1]
+    with pytest.raises(MetacliError, match="so"), SINGLE_PROCESS.report_once():
         raise MetacliError("so")
 
 
 def test_shares_are_all_and_nearly_equal():
     for size in (1, 2, 3, 8):
-        own = [Ranks(launch.Place(rank, size, 0, 1)).share(19) for rank in range(size)]
+        own = [Processes(torchrun.Place(rank, size, 0, 1)).share(19) for rank in range(size)]
         assert [i for part in own for i in part] == list(range(19))
         assert max(map(len, own)) - min(map(len, own)) <= 1
 
 
 def test_of_an_error_that_all_have_one_tells():
-    second = Ranks(launch.Place(1, 2, 1, 2))
-    with pytest.raises(ToldError) as e, second.alike():
+    second = Processes(torchrun.Place(1, 2, 1, 2))
+    with pytest.raises(ReportedElsewhereError) as e, second.report_once():
         raise UsageError("so")
     assert e.value.code == 2
 
 
 def test_more_processes_than_tasks_are_refused(tiny):
     with pytest.raises(UsageError, match=r"train\.batch: 4 tasks for 5 processes"):
-        shares.check_batch(tiny, Ranks(launch.Place(0, 5, 0, 5)))
+        data_parallel.check_batch(tiny, Processes(torchrun.Place(0, 5, 0, 5)))
 
 
 def test_padding_to_the_longest_of_all_is_that_of_a_larger_batch(tiny):
     tasks = build(TASKS, tiny.task, 0)
     some, whole = tasks.batch("train", 0, 2), tasks.batch("train", 0, 9)
-    longer = shares.padded(some, whole.x_train.shape[1], whole.x_test.shape[1])
+    longer = data_parallel.padded(some, whole.x_train.shape[1], whole.x_test.shape[1])
     for name in ("x_train", "y_train", "x_test", "y_test", "mask_train", "mask_test"):
         assert torch.equal(getattr(longer, name), getattr(whole, name)[:2])
     with pytest.raises(ValueError, match="without mask_test"):
-        shares.padded(SimpleNamespace(**vars(some) | {"mask_test": None}), some.x_train.shape[1], 99)
+        data_parallel.padded(SimpleNamespace(**vars(some) | {"mask_test": None}), some.x_train.shape[1], 99)
 
 
 def test_a_step_that_another_process_left_leaves_nothing_behind():
-    norm, two = nn.BatchNorm1d(3), Ranks(launch.Place(0, 2, 0, 1))
+    norm, two = nn.BatchNorm1d(3), Processes(torchrun.Place(0, 2, 0, 1))
     before = torch.get_rng_state()
 
     def step():
-        with shares.nothing_if_lost(norm, two):
+        with data_parallel.restore_on_process_loss(norm, two):
             norm(torch.randn(5, 3))
-            raise RankLostError("gone")
+            raise ProcessLostError("gone")
 
-    with pytest.raises(RankLostError):
+    with pytest.raises(ProcessLostError):
         step()
     assert torch.equal(norm.running_mean, torch.zeros(3))
     assert norm.num_batches_tracked == 0
@@ -244,21 +249,21 @@ def test_a_step_that_another_process_left_leaves_nothing_behind():
 
 
 def test_processes_of_a_machine_divide_its_cores(monkeypatch):
-    monkeypatch.setattr(processor, "_quota", lambda: None)
+    monkeypatch.setattr(cpu, "_quota", lambda: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
     for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 1, "RANK": 5}.items():
         monkeypatch.setenv(name, str(value))
     for asked, count in (("", 2), ("1", 2), ("2", 2), ("3", 2)):  # torchrun sets 1 of its own accord
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert processor.cores()[0] == count
-    assert processor.cores()[1] == "cores of this process, shared by 4 processes"
+        assert cpu.cores()[0] == count
+    assert cpu.cores()[1] == "cores of this process, shared by 4 processes"
 
 
 def test_torchrun_is_known_again_by_its_processes(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert launch.identity() == ""
+    assert torchrun.identity() == ""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert launch.identity() == launch.identity() != ""
-    one = launch.identity()
+    assert torchrun.identity() == torchrun.identity() != ""
+    one = torchrun.identity()
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert launch.identity() != one
+    assert torchrun.identity() != one

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.config.catalogue import purpose
 from metacli.config.recipe import find, folder, from_dict, load
 from metacli.errors import UsageError
@@ -59,7 +59,7 @@ def test_overrides_follow_the_rules_of_the_file(tiny_file):
 
 
 def test_round_trip(tiny):
-    assert from_dict(yamlfile.parse(yamlfile.dump(tiny.as_dict()), "x"), "x") == tiny
+    assert from_dict(yaml_file.parse(yaml_file.dump(tiny.as_dict()), "x"), "x") == tiny
 
 
 def test_all_errors_at_once_each_with_its_key(tiny_tree):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.registry import MODELS
 from metacli.tasks.clusters import Clusters
 from metacli.tasks.sample import collect
@@ -66,7 +66,7 @@ def test_an_episode_does_not_depend_on_its_batch(task: str) -> None:
 def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
     model = {"name": "lstm", "hidden": 16, "layers": 1}
     train = {"steps": 4, "batch": 4, "eval_tasks": 5, "log_every": 1}
-    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump({"task": {"name": task}, "model": model, "train": train}))
+    (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump({"task": {"name": task}, "model": model, "train": train}))
     shown = cli("sample-tasks", "r.yaml", "--png", "s.png", "--npz", "s.npz")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert max(map(len, shown.stdout.splitlines())) <= 80
@@ -95,7 +95,7 @@ def test_a_model_of_real_numbers_answers_no_labels(cli, tmp_path) -> None:
         "model": {"name": "lstm", "hidden": 8},
         "train": {"steps": 1, "eval_tasks": 1},
     }
-    (tmp_path / "r.yaml").write_text("# x\n" + yamlfile.dump(tree))
+    (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump(tree))
     assert cli("train", "r.yaml", "--run-dir", "run").returncode == 0
     refused = cli("eval", "-c", "run", "task.name=clusters", "task.ways=2", "task.width=1")
     assert refused.returncode == 2
@@ -104,7 +104,7 @@ def test_a_model_of_real_numbers_answers_no_labels(cli, tmp_path) -> None:
 
 def test_convolutions_of_vectors_are_refused(cli, tmp_path) -> None:
     (tmp_path / "r.yaml").write_text(
-        "# x\n" + yamlfile.dump({"task": {"name": "clusters"}, "model": {"name": "snail"}})
+        "# x\n" + yaml_file.dump({"task": {"name": "clusters"}, "model": {"name": "snail"}})
     )
     refused = cli("train", "r.yaml")
     assert refused.returncode == 2

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import metacli
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.errors import MetacliError
 
 KEYS = {
@@ -33,9 +33,9 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_run_is_evaluated_from_any_directory_and_goes_on_from_its_own(home, monkeypatch, cli):
-    (home / "own.yaml").write_text(yamlfile.dump(KEYS))
+    (home / "own.yaml").write_text(yaml_file.dump(KEYS))
     metacli.train("own.yaml", run_dir="run", threads=1)
-    assert yamlfile.parse((home / "run" / "recipe.yaml").read_text(), "")["task"]["root"] == str(home / "mine")
+    assert yaml_file.parse((home / "run" / "recipe.yaml").read_text(), "")["task"]["root"] == str(home / "mine")
     metacli.train("own.yaml", resume="run", threads=1)  # the same relative root from the same directory: equal
     here = metacli.evaluate("run", n_tasks=3)
     monkeypatch.chdir(home / "elsewhere")

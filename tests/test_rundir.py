@@ -11,11 +11,12 @@ import pytest
 import torch
 from conftest import TINY
 
-from metacli import cli as command_line
-from metacli.config import yamlfile
+from metacli.checkpoints import checkpoint
+from metacli.cli import main as command_line
+from metacli.config import yaml_file
 from metacli.errors import MetacliError
-from metacli.training import checkpoint, metrics
-from metacli.training.rundir import RunDir, refuse_taken
+from metacli.runs import metrics_log
+from metacli.runs.directory import RunDir, refuse_taken
 
 
 def called(monkeypatch, capsys, *args: object) -> tuple[int, str]:
@@ -31,7 +32,7 @@ def trained(tmp_path_factory) -> Path:
     """A finished run of the tiny recipe."""
     folder = tmp_path_factory.mktemp("trained")
     recipe = {**TINY, "train": {**TINY["train"], "optimizer": "adam"}}
-    (folder / "tiny.yaml").write_text(yamlfile.dump(recipe))
+    (folder / "tiny.yaml").write_text(yaml_file.dump(recipe))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["metacli", *f"train {folder}/tiny.yaml --run-dir {folder}/run --threads 1".split()])
         with pytest.raises(SystemExit) as e:
@@ -168,8 +169,8 @@ def test_a_line_that_was_cut_short_is_repaired(run, monkeypatch, capsys, cut):
 
 def test_a_last_line_that_lacks_only_its_end_counts(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}')
-    assert [r["step"] for r in metrics.read(tmp_path / "metrics.jsonl")] == [1, 2]
-    assert metrics.read(tmp_path / "none") == []
+    assert [r["step"] for r in metrics_log.read(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert metrics_log.read(tmp_path / "none") == []
 
 
 def test_a_folder_that_never_became_a_run_can_be_taken(tmp_path, tiny):
@@ -187,7 +188,7 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(tmp_path, tiny, monkeypatch):
     def full(path, *_):
         raise MetacliError(f"cannot write {path}")
 
-    monkeypatch.setattr("metacli.machine.files.write", full)
+    monkeypatch.setattr("metacli.system.files.write", full)
     with pytest.raises(MetacliError, match=r"env\.json"):
         RunDir.create(tmp_path / "r", tiny, {})
     assert not (tmp_path / "r").exists()
@@ -195,7 +196,7 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(tmp_path, tiny, monkeypatch):
 
 def test_default_places_are_taken_one_by_one(tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metacli.training.rundir.time.strftime", lambda _: "now")
+    monkeypatch.setattr("metacli.runs.directory.time.strftime", lambda _: "now")
     made = [RunDir.create(None, tiny, {}) for _ in range(3)]
     assert [run.path.name for run in made] == ["now-seed3", "now-seed3-2", "now-seed3-3"]
     for run in made:

@@ -13,7 +13,7 @@ import torch
 from metacli.registry import TASKS, build
 from metacli.tasks.images.strokes import Strokes
 from metacli.tasks.sequences.copy import Copy
-from metacli.training.sampler import AHEAD, batches
+from metacli.training.prefetch import AHEAD, batches
 
 CPU = torch.device("cpu")
 

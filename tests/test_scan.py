@@ -186,7 +186,7 @@ def test_which_scan_and_why():
 
 
 def test_without_numba_the_plain_scan_serves(monkeypatch):
-    monkeypatch.setattr("metacli.machine.jit._missing", lambda: "not installed")
+    monkeypatch.setattr("metacli.compute.jit._missing", lambda: "not installed")
     model = make(NTM)
     assert "pip install 'metacli[fast]'" in model.use_scan("auto", CPU)
     assert not model.fast

@@ -11,9 +11,9 @@ import pytest
 import torch
 from test_cli import inside
 
+from metacli.checkpoints import checkpoint
 from metacli.errors import UsageError
-from metacli.training import checkpoint
-from metacli.training.seeds import Seed, parse, work
+from metacli.runs.seeds import Seed, parse, work
 
 
 def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):

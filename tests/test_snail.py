@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.models.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
+from metacli.models.layers.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)

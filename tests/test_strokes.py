@@ -15,9 +15,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from metacli.tasks.images import strokes
-from metacli.tasks.images.pen import MARGIN, PIXELS, inked, waves, written
-from metacli.tasks.images.script import LETTERS, characters
 from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
+from metacli.tasks.images.synthetic.pen import MARGIN, PIXELS, inked, waves, written
+from metacli.tasks.images.synthetic.script import LETTERS, characters
 
 SMALL = {"classes": 30, "val_classes": 5, "test_classes": 6, "instances": 6, "size": 28, "ways": 3, "queries": 2}
 

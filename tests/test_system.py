@@ -17,8 +17,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metacli import cli as command_line
-from metacli.machine import peak, processor, runtime, system
+from metacli.cli import main as command_line
+from metacli.compute import cpu, device
+from metacli.system import operating_system, peak_memory, signals
 
 PACKAGE = Path(__file__).parent.parent / "metacli"
 LONG = "x" * 300
@@ -35,7 +36,7 @@ def modules():
 
 def test_nobody_else_asks_for_the_system():
     asking = [f"{name}: {found[0]}" for name, text in modules().items() for found in _ASKS.finditer(text)]
-    allowed = ("machine/", "plugins.py: .expanduser(")  # plugins stand below machine
+    allowed = ("system/", "compute/", "plugins.py: .expanduser(")
     assert [found for found in asking if not found.startswith(allowed)] == []
 
 
@@ -64,7 +65,7 @@ def test_text_is_read_and_written_the_same_everywhere():
     "name", ["a", "strokes_ntm", "my recipe", "é" * 100, "console", "com", "com10", "a.b", "auxiliary"]
 )
 def test_names_of_folders(name, tmp_path):
-    assert system.names_folder(name)
+    assert operating_system.names_folder(name)
     (tmp_path / name).mkdir()
 
 
@@ -98,12 +99,12 @@ def test_names_of_folders(name, tmp_path):
     ],
 )
 def test_names_that_are_none(name):
-    assert not system.names_folder(name)
+    assert not operating_system.names_folder(name)
 
 
 def test_without_a_home_folder(monkeypatch):
-    assert system.at_home("~/x") == Path.home() / "x"
-    assert system.at_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert operating_system.at_home("~/x") == Path.home() / "x"
+    assert operating_system.at_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
 
 
 def test_a_cache_without_a_home_folder(tmp_path):
@@ -111,7 +112,7 @@ def test_a_cache_without_a_home_folder(tmp_path):
     script = (
         "import os, pathlib; os.path.expanduser = lambda path: path\n"
         "import numpy as np\n"
-        "from metacli.machine import cache\n"
+        "from metacli.system import cache\n"
         "made = cache.arrays('a', lambda: {'x': np.arange(3)})\n"
         "again = cache.arrays('a', lambda: 1 / 0)\n"
         "print(cache.folder(), made['x'].tolist() == again['x'].tolist())"
@@ -129,18 +130,18 @@ def test_a_cache_without_a_home_folder(tmp_path):
 
 def test_signals_that_there_are_not(monkeypatch):
     monkeypatch.delattr(signal, "SIGHUP")
-    assert system.stop_signals() == [signal.SIGINT, signal.SIGTERM]
-    with runtime.StopSignal() as stop:
+    assert operating_system.stop_signals() == [signal.SIGINT, signal.SIGTERM]
+    with signals.StopSignal() as stop:
         signal.raise_signal(signal.SIGTERM)
     assert stop.code == 143
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    with runtime.StopSignal() as stop:
+    with signals.StopSignal() as stop:
         signal.raise_signal(signal.SIGUSR1)
     assert stop.code == 128 + signal.SIGUSR1
 
 
 def test_a_handler_that_python_did_not_set_is_put_back_as_the_default(monkeypatch):
-    stop = runtime.StopSignal()
+    stop = signals.StopSignal()
     stop._before = {signal.SIGUSR1: None}
     stop.__exit__()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
@@ -162,58 +163,58 @@ def test_without_glibc(monkeypatch, lacks):
         monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     else:
         monkeypatch.setattr(ctypes, "CDLL", fails(OSError() if lacks == "library" else TypeError()))
-    runtime.prepare(0)
-    system.give_back_memory()
+    device.prepare(0)
+    operating_system.give_back_memory()
 
 
 def test_without_affinity_cgroups_and_cpuinfo(monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(processor, "_CGROUP", tmp_path)
+    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert processor.cores() == (5, "cores of this process")
+    assert cpu.cores() == (5, "cores of this process")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: (_ for _ in ()).throw(OSError()), raising=False)
-    assert processor.cores()[0] == 5
+    assert cpu.cores()[0] == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert processor.cores()[0] == 1
+    assert cpu.cores()[0] == 1
 
     def unreadable(*_, **__):
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", unreadable)
-    assert processor.name() == (platform.processor() or platform.machine())
+    assert cpu.name() == (platform.processor() or platform.machine())
 
 
 def test_without_proc_and_getrusage(monkeypatch, tmp_path):
-    monkeypatch.setattr(peak, "_CLEAR", tmp_path / "none" / "clear_refs")
+    monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path / "none" / "clear_refs")
     worked = []
-    assert peak.rise(lambda: worked.append(1), torch.device("cpu")) is None
+    assert peak_memory.rise(lambda: worked.append(1), torch.device("cpu")) is None
     assert worked == [1]
     for text in (None, "Name:\tpython\n"):  # some sandboxes tell less
         if text:
             (tmp_path / "status").write_text(text)
-        monkeypatch.setattr(peak, "_STATUS", tmp_path / "status")
-        assert 2**20 < peak.resident() < 2**40
+        monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "status")
+        assert 2**20 < peak_memory.resident() < 2**40
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert peak.resident() is None
+    assert peak_memory.resident() is None
 
 
 def test_a_port_that_is_in_use_stays_its_owners(monkeypatch):
     set_to = []
     listener = SimpleNamespace(setsockopt=lambda level, option, value: set_to.append(option))
-    system.claim_port(listener)
+    operating_system.claim_port(listener)
     monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
-    system.claim_port(listener)
+    operating_system.claim_port(listener)
     assert set_to == [socket.SO_REUSEADDR, -5]
 
 
 def test_a_reader_that_is_gone(monkeypatch):
     odd = OSError(errno.EINVAL, "Invalid argument")
-    assert system.reader_gone(BrokenPipeError())
-    assert not system.reader_gone(odd)
-    assert not system.reader_gone(OSError(errno.ENOSPC, "full"))
-    monkeypatch.setattr(system, "os", SimpleNamespace(name="nt"))
-    assert system.reader_gone(odd)
+    assert operating_system.reader_gone(BrokenPipeError())
+    assert not operating_system.reader_gone(odd)
+    assert not operating_system.reader_gone(OSError(errno.ENOSPC, "full"))
+    monkeypatch.setattr(operating_system, "os", SimpleNamespace(name="nt"))
+    assert operating_system.reader_gone(odd)
 
 
 @pytest.mark.parametrize(

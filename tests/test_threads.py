@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metacli.compute import cpu, threads
 from metacli.errors import UsageError
-from metacli.machine import processor, threads
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def work(monkeypatch):
 @pytest.fixture
 def cores(monkeypatch):
     def call(count: int) -> None:
-        monkeypatch.setattr(processor, "cores", lambda: (count, "cores of this process"))
+        monkeypatch.setattr(cpu, "cores", lambda: (count, "cores of this process"))
 
     return call
 

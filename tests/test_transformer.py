@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from metacli.episode import Spec
-from metacli.models.attention import attention, rotated
+from metacli.models.layers.attention import attention, rotated
 from metacli.models.transformer import Block, Transformer
 
 N, D = 3, 5

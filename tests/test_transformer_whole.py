@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from metacli.episode import Episode, Spec
-from metacli.models.attention import rotated, smeared
-from metacli.models.causal import causal_mask
+from metacli.models.layers.attention import rotated, smeared
+from metacli.models.layers.causal import causal_mask
 from metacli.models.transformer import ROTARY_BASE, Block, Transformer
 
 N, D = 3, 5

@@ -45,7 +45,7 @@ def test_a_wrong_number_is_noticed():
 
 
 def test_a_command_that_does_not_end_is_ended(monkeypatch):
-    monkeypatch.setattr("metacli.cli.main", lambda: [None for _ in iter(int, 1)])
+    monkeypatch.setattr("metacli.cli.main.main", lambda: [None for _ in iter(int, 1)])
     outcome = run(Case([]), seconds=1)
     assert judge(Case(["eval"]), outcome)[0] == "too long"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metacli.errors import UsageError
 from metacli.registry import TASKS, resolve
-from metacli.tasks.images.order import varied
+from metacli.tasks.images.sampling import varied
 from metacli.tasks.rng import CounterRNG
 
 

@@ -286,7 +286,7 @@ RUN = """
 import sys; sys.path.insert(0, {tests!r})
 import metacli, web_stub
 metacli.load = lambda name: web_stub.Stub()
-from metacli.cli import main
+from metacli.cli.main import main
 main()
 """
 
@@ -318,7 +318,7 @@ def test_the_verb_prints_the_address_serves_it_and_ends_quietly_when_interrupted
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
 def test_without_the_extra_the_error_names_it(tmp_path, missing):
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom metacli.cli import main\nmain()"
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom metacli.cli.main import main\nmain()"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code, "draw"],
@@ -334,11 +334,11 @@ def test_without_the_extra_the_error_names_it(tmp_path, missing):
 
 
 def test_directories_of_classes_can_be_made_on_every_system():
-    from metacli.machine import system
+    from metacli.system import operating_system
     from metacli.web.drawings import _directory
 
     taken: set[str] = set()
     names = [_directory(name, taken) for name in ("con", "CON", "con_", "a", "A", "\u00e9.", "nul")]
-    assert all(map(system.names_folder, names))
+    assert all(map(operating_system.names_folder, names))
     assert len({name.casefold() for name in names}) == len(names)
     assert names[:2] == ["con_", "CON__2"]

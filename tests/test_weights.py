@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 import metacli
+from metacli.checkpoints import bundled, checkpoint
+from metacli.checkpoints.reference_scores import FIRST, shipped
 from metacli.config.recipe import load as load_recipe
 from metacli.errors import UsageError
-from metacli.tasks.images.pen import inked, written
-from metacli.tasks.images.script import characters
-from metacli.training import checkpoint, weights
-from metacli.training.shipped import FIRST, shipped
+from metacli.tasks.images.synthetic.pen import inked, written
+from metacli.tasks.images.synthetic.script import characters
 
-NAMES = weights.names()
+NAMES = bundled.names()
 FEW_MB = 4e6
 
 
@@ -36,7 +36,7 @@ def test_some_ship():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_was_trained_by_the_recipe_of_its_name(name):
-    path = weights.find(name)
+    path = bundled.find(name)
     assert path.stat().st_size < FEW_MB
     saved = checkpoint.load(path)
     shipped = load_recipe(name).as_dict()
@@ -46,9 +46,9 @@ def test_it_was_trained_by_the_recipe_of_its_name(name):
     assert not set(saved.provenance.classes["train"]) & set(saved.provenance.classes["test"])
 
 
-@pytest.mark.parametrize("name", weights.teachable())
+@pytest.mark.parametrize("name", bundled.teachable())
 def test_it_tells_new_characters_apart(name):
-    task = weights.task_of(name)
+    task = bundled.task_of(name)
     ways = min(max(5, task.fewest_ways), task.ways)
     shown = drawings(ways, 6)
     learner = metacli.load(name).fit([c[0] for c in shown], [str(i) for i in range(ways)])
@@ -86,15 +86,15 @@ def test_the_command_line_takes_the_name(cli, tmp_path):
 
 
 def test_only_those_trained_on_few_shot_tasks_of_pictures_are_taught():
-    tasks = {name: weights.task_of(name) for name in NAMES}
-    assert set(weights.teachable()) == {
+    tasks = {name: bundled.task_of(name) for name in NAMES}
+    assert set(bundled.teachable()) == {
         name for name, task in tasks.items() if task.name in ("omniglot", "strokes") and task.protocol == "k-shot"
     }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_still_reaches_its_stated_figure(name):
-    if weights.task_of(name).name == "omniglot" and not os.environ.get("METACLI_DATA"):
+    if bundled.task_of(name).name == "omniglot" and not os.environ.get("METACLI_DATA"):
         pytest.skip("Omniglot is not at hand")
     stated = next(model for model in shipped() if model.name == name)
     scores = metacli.evaluate(name, *stated.overrides, n_tasks=FIRST)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metacli.config.yamlfile import MAX_BYTES, dump, parse
+from metacli.config.yaml_file import MAX_BYTES, dump, parse
 from metacli.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, WrapValidator
 
-from metacli.screen import carries
+from metacli.system.terminal import carries
 
 
 def _path_text(value: Any, check: Callable[[Any], str]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.config.recipe import folder
 from metacli.errors import UsageError
-from metacli.machine import files
 from metacli.registry import TASKS, did_you_mean
+from metacli.system import files
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def entries(words: list[str] | None = None) -> list[Entry]:
     found, known = [], []
     for path in sorted(folder().glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
-        tree = yamlfile.parse(text, path.name)
+        tree = yaml_file.parse(text, path.name)
         entry = Entry(path.stem, tree["task"]["name"], tree["model"]["name"], purpose(text))
         known += [entry.name, entry.task, entry.model]
         whole = f"{entry.name} {entry.task} {entry.model} {entry.purpose}".lower()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metacli.config.told import shown, shown_key
+from metacli.config.display import shown, shown_key
 from metacli.errors import UsageError
 
 FORMAT = 2  # of the recipes that this metacli writes

@@ -10,16 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from metacli import screen
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from metacli.config.base import BaseConfig
+from metacli.config.display import shown, shown_key
 from metacli.config.migrations import FORMAT, migrated
-from metacli.config.plugged import check_plugins
-from metacli.config.told import shown, shown_key
+from metacli.config.required_plugins import check_plugins
 from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
-from metacli.machine import system
 from metacli.registry import MODELS, TASKS, Registry, did_you_mean, known, origins, resolve
+from metacli.system import operating_system, terminal
 
 SEEDS = 2**31  # a seed is a whole number below
 
@@ -77,7 +76,7 @@ def load(source: str | dict[str, Any], overrides: list[str] | None = None) -> Re
         path = find(source)
         name = path.stem
         try:
-            tree = yamlfile.parse(path.read_text(encoding="utf-8"), source)
+            tree = yaml_file.parse(path.read_text(encoding="utf-8"), source)
         except (OSError, UnicodeDecodeError) as e:
             raise UsageError(f"cannot read recipe {source}: {e}") from None
     if not isinstance(tree, dict):
@@ -122,7 +121,7 @@ def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip("."):
             raise UsageError(f"{item!r} is not KEY=VALUE", "for example: train.lr=3e-4 task.ways=20")
-        path, given = key.split("."), yamlfile.parse(value, item)
+        path, given = key.split("."), yaml_file.parse(value, item)
         branch, notes = migrated(_set({}, path, given), item)
         tell(notes)
         if notes:  # a single branch: follow it
@@ -137,7 +136,7 @@ def override(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
 def tell(notes: list[str]) -> None:
     """Notes on stderr."""
     for note in notes:
-        screen.say(f"note: {note}")
+        terminal.say(f"note: {note}")
 
 
 def _set(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
@@ -164,8 +163,8 @@ def from_dict(tree: Any, source: str) -> Recipe:
     check_plugins(tree, source)
     errors += [f"{shown_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
-    if not isinstance(name, str) or not system.names_folder(name):
-        most = f"no path, no device of Windows, at most {system.LONGEST_NAME} characters"
+    if not isinstance(name, str) or not operating_system.names_folder(name):
+        most = f"no path, no device of Windows, at most {operating_system.LONGEST_NAME} characters"
         errors.append(f"name: {shown(name)} names no folder: {most}")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEEDS:

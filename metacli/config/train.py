@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -17,7 +18,7 @@ class TrainConfig(BaseConfig):
         batch: tasks per step, B.
         lr: peak learning rate.
         optimizer: adam, adamw, rmsprop (PyTorch's), or rmsprop-graves, the form that the NTM paper cites (centred,
-            1e-4 under the root; see `metacli.training.optimiser`).
+            1e-4 under the root; see `metacli.training.optimizer`).
         momentum: of either rmsprop (Graves et al. 2014 use 0.9).
         weight_decay: adamw's decoupled decay, or the L2 penalty of the others.
         schedule: constant, or cosine down to 1 % of `lr` at the last step.
@@ -69,3 +70,12 @@ class TrainConfig(BaseConfig):
     def _nothing(cls, value: Any) -> Any:
         """`encoder_from:` with nothing behind it."""
         return "" if value is None else value
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of update `step` (from 0): a linear rise over `warmup`, then constant or half a cosine to 1 %."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return self.lr
+        progress = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metacli.inspect.analysis import answer_word, step_label
 from metacli.inspect.panels import Panel, memory_panels
-from metacli.inspect.reading import answer_word, step_label
 from metacli.inspect.trace import MemoryTrace
-from metacli.machine import files
 from metacli.show.channels import channel_rows
 from metacli.show.figures import need_matplotlib
 from metacli.show.fonts import joined, legible, matplotlib_fonts
+from metacli.system import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

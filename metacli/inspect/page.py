@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metacli.inspect.reading import answer_word, choose, places, reading_heads, step_label
-from metacli.inspect.telling import View, in_use, opening, telling
+from metacli.inspect.analysis import answer_word, choose, places, reading_heads, step_label
+from metacli.inspect.highlights import View, in_use, opening, telling
 from metacli.inspect.trace import COMMON, MemoryTrace
-from metacli.machine import files
 from metacli.show.channels import channel_rows
+from metacli.system import files
 
 _CIVIDIS = [
     [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111],

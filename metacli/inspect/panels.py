@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacli.inspect.reading import ALL, right_steps, uniform_baseline
-from metacli.inspect.telling import View, in_use, left_out, most_read, telling, views
+from metacli.inspect.analysis import ALL, right_steps, uniform_baseline
+from metacli.inspect.highlights import View, in_use, left_out, most_read, telling, views
 from metacli.inspect.trace import MemoryTrace
 
 _MOST = 28  # locations shown, unless all heads are asked for

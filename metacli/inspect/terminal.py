@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metacli.inspect.reading import answer_word, on_right_class, reading_heads, step_label
-from metacli.inspect.telling import first_heads, in_use, left_out, most_read, telling, views
+from metacli.inspect.analysis import answer_word, on_right_class, reading_heads, step_label
+from metacli.inspect.highlights import first_heads, in_use, left_out, most_read, telling, views
 from metacli.inspect.trace import Head, MemoryTrace
 from metacli.show.console import legible
 from metacli.show.heatmap import heat_map

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
-from metacli.inspect.sources import sources
-from metacli.machine import files
+from metacli.evaluation.evaluate import narrowed, widened
+from metacli.models.attribution import sources
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
+from metacli.system import files
 from metacli.tasks.answers import Decoded, verdict
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.sample import Sample, one
-from metacli.training.evaluation import narrowed, widened
 
 
 class Head(NamedTuple):

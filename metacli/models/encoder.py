@@ -10,12 +10,12 @@ import torch
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor, nn
 
+from metacli.compute.cpu import training_precision
 from metacli.config.base import BaseConfig
-from metacli.config.told import shown
+from metacli.config.display import shown
 from metacli.errors import MetacliError
-from metacli.machine.processor import training_precision
-from metacli.models.conv_block import conv_block
-from metacli.models.dropout import Dropout
+from metacli.models.layers.conv_block import conv_block
+from metacli.models.layers.dropout import Dropout
 from metacli.registry import ENCODERS, did_you_mean, known, resolve
 
 KINDS = ("flat", "conv")  # the package's own
@@ -38,7 +38,7 @@ class EncoderConfig(BaseConfig):
         normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
             way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
         precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
-            bfloat16 only where it is the faster one (see `metacli.machine.processor.training_precision`). Evaluation is
+            bfloat16 only where it is the faster one (see `metacli.compute.cpu.training_precision`). Evaluation is
             always in the model's own precision.
     """
 

@@ -67,7 +67,7 @@ def snail_by_content(first: nn.Module, output: nn.Linear, label_size: int) -> No
     """Change SNAIL's weights in place: its first attention block makes the look, the output takes what it read.
 
     Args:
-        first: the `metacli.models.causal.AttentionBlock`, on items [features, label].
+        first: the `metacli.models.layers.causal.AttentionBlock`, on items [features, label].
         output: everything that the blocks append, beginning with the items and what `first` read, to logits.
         label_size: Y, the width of a label; at most that of a value.
     """

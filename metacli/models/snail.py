@@ -12,8 +12,8 @@ from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
-from metacli.models.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.encoder import EncoderConfig
+from metacli.models.layers.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
 from metacli.models.matching import snail_by_content
 from metacli.models.trace import ArrayInfo, Trace, Traced
 

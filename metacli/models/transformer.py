@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
-from metacli.models.attention import attention, last_real, rotated, smeared
 from metacli.models.base import MetaLearner
-from metacli.models.causal import causal_mask
-from metacli.models.dropout import Dropout
 from metacli.models.encoder import EncoderConfig
+from metacli.models.layers.attention import attention, last_real, rotated, smeared
+from metacli.models.layers.causal import causal_mask
+from metacli.models.layers.dropout import Dropout
 from metacli.models.matching import transformer_by_content
 from metacli.models.trace import ArrayInfo, Trace, Traced
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from metacli.machine import files
+from metacli.evaluation.compare import Compared
 from metacli.show.console import legible
 from metacli.show.figures import COLOURS, need_matplotlib
 from metacli.show.results import shorten
+from metacli.system import files
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
-from metacli.training.comparison import Compared
 
 _NAME = 26  # columns of a checkpoint
 

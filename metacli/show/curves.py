@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from metacli.errors import UsageError
-from metacli.machine import files
+from metacli.runs.learning_curves import Curve
 from metacli.show.console import legible
 from metacli.show.figures import COLOURS, need_matplotlib
 from metacli.show.results import shorten
+from metacli.system import files
 from metacli.tasks.metrics import Metric
-from metacli.training.curves import Curve
 
 _BARS = "▁▂▃▅▆▇█"  # without the one of half a line, which in ASCII stands for another glyph
 _WIDTH = 22  # columns of a curve

@@ -5,18 +5,18 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from metacli.checkpoints import bundled
+from metacli.checkpoints.reference_scores import Shipped
 from metacli.config import catalogue
-from metacli.machine import files
 from metacli.registry import TASKS, resolve
-from metacli.training import weights
-from metacli.training.shipped import Shipped
+from metacli.system import files
 
 
 def print_models(console: Console, models: list[Shipped]) -> None:
     """Each with what it can do, what it is held to, and the command that shows it."""
     purposes = {entry.name: entry.purpose for entry in catalogue.entries()}
     for model in models:
-        task = weights.task_of(model.name)
+        task = bundled.task_of(model.name)
         answer = resolve(TASKS, task.name, "task").answer_of(task)
         metric = next(m for m in answer.metrics if m.name == model.metric)
         spread = metric.spread({"mean": model.mean, "ci95": model.ci95})

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from metacli.machine import files
 from metacli.show.channels import channel_rows
 from metacli.show.fonts import draw_text, joined, text_width
 from metacli.show.samples import by_label, curve_points
+from metacli.system import files
 from metacli.tasks.sample import Sample
 
 _INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"

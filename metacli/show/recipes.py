@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metacli import screen
 from metacli.config import catalogue, keys, recipe
 from metacli.config.catalogue import Entry
 from metacli.config.keys import Key
 from metacli.errors import UsageError
 from metacli.show.console import legible
+from metacli.system import terminal
 
 _VALUE = 16  # columns of a value at most; longer ones go on below
 
@@ -161,5 +161,5 @@ def word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str):
-        return screen.plain(value) or '""'
+        return terminal.plain(value) or '""'
     return f"{value:g}" if isinstance(value, float) else str(value)

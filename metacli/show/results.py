@@ -17,7 +17,7 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
     """Draw the result of `eval`: the first `show` tasks, then curves and groups, then the means.
 
     Args:
-        result: see `metacli.training.results.summary`.
+        result: see `metacli.evaluation.report.summary`.
         tasks: what was evaluated: it says what its metrics are.
     """
     numbers = [m for m in tasks.metrics if not m.axis]

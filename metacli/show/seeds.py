@@ -11,7 +11,7 @@ from metacli.tasks.metrics import Metric
 
 
 def print_seeds(console: Console, result: dict[str, Any]) -> None:
-    """A row for each seed, then the median and the range; `result` is of `metacli.training.seeds.summary`."""
+    """A row for each seed, then the median and the range; `result` is of `metacli.runs.seeds.summary`."""
     kind = result["metric"]
     metric = Metric(kind["name"], kind["unit"], {"higher": True, "lower": False, None: None}[kind["better"]], "")
     table = Table(title=f"{result['recipe']}: D_test {metric.label} over {result['n_tasks']:,} test tasks")

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Mode
-from metacli.machine import files
+from metacli.system import files
 from metacli.tasks.answers import Answer
 from metacli.tasks.base import Split, Tasks, View
 

@@ -18,7 +18,7 @@ from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
-from metacli.models.batch_norm import BatchNorm
+from metacli.models.layers.sync_batch_norm import BatchNorm
 
 MULTIPLE = 8  # of steps, that the two parts of a sequence are padded to
 _READ = ("x_train", "y_train", "mask_train", "x_test", "y_previous")  # what a model reads of an episode

@@ -10,24 +10,26 @@ from typing import Any
 
 import torch
 
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.provenance import Provenance
+from metacli.compute import threads
+from metacli.compute.device import environment
+from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostError
 from metacli.config.recipe import Recipe
-from metacli.machine import threads
-from metacli.machine.ranks import ALONE, RankLostError, Ranks
-from metacli.machine.runtime import StopSignal, environment
-from metacli.training import checkpoint, sampler
-from metacli.training.extension import extend
-from metacli.training.halt import Deadline, halt, why
-from metacli.training.initial import Initial, odd
-from metacli.training.interrupted import told_of_loss
-from metacli.training.journal import Journal
-from metacli.training.optimiser import clip, learning_rate, objective, set_rate
-from metacli.training.parts import Parts, Update, assemble
+from metacli.runs.directory import RunDir
+from metacli.runs.extend import extend
+from metacli.runs.resume import Start, find_run_to_resume, restore
+from metacli.system.signals import StopSignal
+from metacli.training import prefetch
+from metacli.training.data_parallel import Share, agree, broadcast_state, restore_on_process_loss, sum_gradients
+from metacli.training.interruption import report_lost_steps
+from metacli.training.logbook import Journal
+from metacli.training.optimizer import clip, objective, set_rate
 from metacli.training.progress import Progress
-from metacli.training.provenance import Provenance
-from metacli.training.resume import Start, going_on, restore
-from metacli.training.rundir import RunDir
-from metacli.training.shares import Share, agree, nothing_if_lost, sum_gradients, tell_state
-from metacli.training.trial import training_step
+from metacli.training.state import Parts, Update, assemble
+from metacli.training.stopping import Deadline, halt, why
+from metacli.training.thread_trials import training_step
+from metacli.training.warm_start import Initial, odd
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def train(
     wanted_threads: int | None = None,
     init: Initial | None = None,
     deadline: Deadline | None = None,
-    ranks: Ranks = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Outcome:
     """Train by the recipe, or go on with the run at `resume`, to the same weights as if it had never stopped.
 
@@ -88,17 +90,17 @@ def train(
         init: the weights that a new run begins from, which the first process must have; None for those of its seed, and
             of the recipe's `encoder_from`.
         deadline: a moment after which the run stops, after a step at least; the first process's decides.
-        ranks: the processes that train together; the first one reads and writes the run.
+        processes: the processes that train together; the first one reads and writes the run.
 
     Raises:
         UsageError: `run` exists, `resume` was made by another recipe, or another process trains there, or `init` does
             not fit.
         MetacliError: the loss or the gradient is not finite, or a file cannot be written.
-        RankLostError: another process has ended; the first one has saved the steps before, where they are on the CPU.
+        ProcessLostError: another process has ended; on a CPU, the first one has saved the steps before.
         KeyboardInterrupt: a second signal, which does not wait for the step in hand.
     """
     with ExitStack() as held:
-        return _train(held, recipe, run, resume, device, progress, wanted_threads, init, deadline, ranks)
+        return _train(held, recipe, run, resume, device, progress, wanted_threads, init, deadline, processes)
 
 
 def _train(
@@ -111,21 +113,21 @@ def _train(
     wanted_threads: int | None,
     init: Initial | None,
     deadline: Deadline | None,
-    ranks: Ranks,
+    processes: Processes,
 ) -> Outcome:
     """`train`; what is held until its end goes onto the stack."""
 
     def begun() -> RunDir | None:
-        found = going_on(run, resume, recipe)
+        found = find_run_to_resume(run, resume, recipe)
         return found and held.enter_context(found)
 
-    before = ranks.first_does(begun)
-    with ranks.local_first():
-        parts = assemble(recipe, device, ranks)
+    before = processes.run_on_first(begun)
+    with processes.local_first():
+        parts = assemble(recipe, device, processes)
     tasks, model, optimizer, scan = parts.tasks, parts.model, parts.optimizer, parts.scan
     provenance = Provenance.of(tasks)
-    ranks.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
-    own = ranks.share(recipe.train.batch)
+    processes.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
+    own = processes.share(recipe.train.batch)
     pace = threads.Pace(
         wanted_threads, before.threads() if before else None, training_step(model, tasks, len(own), device)
     )
@@ -148,26 +150,28 @@ def _train(
             checkpoint.save(rundir.last, recipe, 0, None, model, known, optimizer, place)
         return rundir, Start(known)
 
-    rundir, found = ranks.first_does(opened) or (None, Start(provenance))
-    path, start = ranks.tell((rundir.path if rundir else Path(), found))
+    rundir, found = processes.run_on_first(opened) or (None, Start(provenance))
+    path, start = processes.broadcast((rundir.path if rundir else Path(), found))
     if rundir and not rundir.guarded:
         progress.say(f"note: this file system has no locks: let no other process train in {path}")
-    tell_state(ranks, model, optimizer, device)
+    broadcast_state(processes, model, optimizer, device)
     progress.begin(recipe, tasks, model, path, start.step)
     began, cfg, step = time.monotonic(), recipe.train, start.step
-    beside = sampler.has_core(device, pace.threads.count)
-    episodes = sampler.batches(tasks, cfg.batch, step, cfg.steps, device, beside, own)
+    beside = prefetch.has_core(device, pace.threads.count)
+    episodes = prefetch.batches(tasks, cfg.batch, step, cfg.steps, device, beside, own)
     journal = Journal(parts, place, rundir, start, device, progress, pace)
     code, halted = 0, journal.patience.over
-    once = StopSignal(twice=ranks.size == 1)
-    with once as stop, progress, told_of_loss(journal, path, progress), closing(episodes):
+    once = StopSignal(twice=processes.size == 1)
+    with once as stop, progress, report_lost_steps(journal, path, progress), closing(episodes):
         while step < cfg.steps and not halted:
             try:
                 episode = next(episodes)  # 1 and 2: T_i ~ p(T), D_train and D_test
-                asked = halt(stop, deadline if ranks.first else None)  # once a step: what comes later is for the next
-                share = agree(ranks, tasks, episode, asked)
+                asked = halt(
+                    stop, deadline if processes.first else None
+                )  # once a step: what comes later is for the next
+                share = agree(processes, tasks, episode, asked)
                 done = update(parts, share, step, device)  # 3 and 4: phi_i, the loss on D_test, theta
-            except RankLostError:
+            except ProcessLostError:
                 journal.rescue()
                 raise
             step += 1
@@ -187,12 +191,12 @@ def update(parts: Parts, share: Share, step: int, device: torch.device) -> Updat
     """Update number `step` (from 0) of theta by one batch of tasks, of which this process has its share.
 
     Raises:
-        RankLostError: another process has ended; the model is as it was before.
+        ProcessLostError: another process has ended; the model is as it was before.
     """
     tasks, model, optimizer, cfg = parts.tasks, parts.model, parts.optimizer, parts.recipe.train
     model.train()
-    set_rate(optimizer, learning_rate(cfg, step))
-    with nothing_if_lost(model, parts.ranks):
+    set_rate(optimizer, cfg.learning_rate(step))
+    with restore_on_process_loss(model, parts.processes):
         episode = share.episode.to(device)
         logits = parts.answer(episode)  # 3: phi_i <- f_theta(D_train), then D_test from phi_i; never sees y_test
         loss = tasks.loss(logits, episode) * share.of_loss  # sum_i L(phi_i, D_test)
@@ -200,7 +204,7 @@ def update(parts: Parts, share: Share, step: int, device: torch.device) -> Updat
         objective(loss, share.weight, share.batch, cfg).backward()
         with torch.no_grad():
             score = tasks.score(logits, episode)[tasks.metrics[0].name].mean() * share.of_tasks
-        loss, score = sum_gradients(model, parts.ranks, torch.stack([loss.detach(), score]))
+        loss, score = sum_gradients(model, parts.processes, torch.stack([loss.detach(), score]))
     norm = clip(model, cfg)
     optimizer.step()  # 4: theta
     return Update(loss, score, norm)

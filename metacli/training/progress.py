@@ -12,10 +12,10 @@ from rich.cells import cell_len
 from torch import nn
 from tqdm import tqdm
 
-from metacli import screen
+from metacli.compute.threads import Threads
 from metacli.config.recipe import Recipe
 from metacli.config.train import TrainConfig
-from metacli.machine.threads import Threads
+from metacli.system import terminal
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 
@@ -79,7 +79,7 @@ class Progress:
         """Lines on stderr, above the bar."""
         if not self._quiet:
             with tqdm.external_write_mode(file=sys.stderr):
-                screen.say(*lines)
+                terminal.say(*lines)
 
     def tell(self, name: str, text: str) -> None:
         """A fact by its name on stderr; see `labelled`."""
@@ -158,7 +158,7 @@ def labelled(name: str, text: str, width: int = 80) -> list[str]:
     Breaks at spaces alone: what has none, as a path, stays whole to be copied.
     """
     lines, room = [""], width - _MARGIN
-    for word in screen.plain(text, screen.encoding_of(sys.stderr)).split(" "):
+    for word in terminal.plain(text, terminal.encoding_of(sys.stderr)).split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if lines[-1] and cell_len(longer) > room:
             lines.append(word)
@@ -170,7 +170,7 @@ def labelled(name: str, text: str, width: int = 80) -> list[str]:
 def tell(**facts: object) -> None:
     """Facts by their names on stderr; see `labelled`."""
     for name, text in facts.items():
-        screen.say(*labelled(name, str(text)))
+        terminal.say(*labelled(name, str(text)))
 
 
 def duration(seconds: float) -> str:

@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from metacli.classifier.learner import Learner
 from metacli.errors import MetacliError
-from metacli.learner import Learner
 from metacli.web.drawings import BYTES, CLASSES, DRAWINGS, NAME, SIDE, Drawn, Question, folder, picture
 from metacli.web.guard import Guard
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from PIL import Image, ImageDraw
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from metacli.machine import system
+from metacli.system import operating_system
 
 SIDE = 1000  # a pad is this wide and high, whatever its size on the screen
 PIXELS = 256  # height and width of a picture
@@ -131,7 +131,7 @@ def _entry(path: str) -> zipfile.ZipInfo:
 def _directory(name: str, taken: set[str]) -> str:
     """A class name as a directory that any system can hold, unlike those taken before, even where case is ignored."""
     safe = re.sub(r"[^\w -]", "_", name).strip() or "class"
-    safe = f"{safe}_" if system.is_device(safe) else safe
+    safe = f"{safe}_" if operating_system.is_device(safe) else safe
     unlike = next(s for i in range(1, CLASSES + 1) if (s := safe if i == 1 else f"{safe}_{i}").casefold() not in taken)
     taken.add(unlike.casefold())
     return unlike

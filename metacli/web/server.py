@@ -10,9 +10,8 @@ import warnings
 import webbrowser
 
 import metacli
-from metacli import screen
 from metacli.errors import MetacliError
-from metacli.machine import system
+from metacli.system import operating_system, terminal
 
 
 def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> None:
@@ -36,7 +35,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         if missing not in ("uvicorn", "starlette"):
             raise
         raise MetacliError(f"draw needs {missing}, which is not installed", "pip install 'metacli[web]'") from error
-    from metacli.machine.threads import choose, parse
+    from metacli.compute.threads import choose, parse
     from metacli.web.drawings import picture
 
     wanted = parse(threads)
@@ -52,7 +51,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         with warnings.catch_warnings(action="ignore"):  # that two examples are few
             trial()  # loads and compiles what the first answer would wait for
-            screen.say(f"model   {learner.name}", f"threads {choose(wanted, trial)}")
+            terminal.say(f"model   {learner.name}", f"threads {choose(wanted, trial)}")
         token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{taken}/{token}/"
         settings = uvicorn.Config(
@@ -63,8 +62,8 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             ws="none",
             server_header=False,
         )
-        screen.tell(address)
-        screen.say("Ctrl-C ends it")
+        terminal.tell(address)
+        terminal.say("Ctrl-C ends it")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
@@ -80,7 +79,7 @@ def listening(port: int) -> socket.socket:
     # named as TCP, or asyncio leaves Nagle's algorithm on, which keeps every answer back for 40 ms
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        system.claim_port(listener)
+        operating_system.claim_port(listener)
         listener.bind(("127.0.0.1", port))
         listener.listen()
     except OSError as error:

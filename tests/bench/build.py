@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metacli.compute.device import prepare
 from metacli.config.recipe import Recipe, load
 from metacli.config.train import TrainConfig
 from metacli.episode import Episode
-from metacli.machine.runtime import prepare
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
-from metacli.training.optimiser import clip, make_optimizer
+from metacli.training.optimizer import clip, make_optimizer
 from tests.bench.case import OURS, Side
 
 # The rows of a model that can be run in more than one way: name -> further KEY=VALUE.

@@ -10,8 +10,8 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from metacli.machine.peak import clear, resident
-from metacli.machine.system import give_back_memory
+from metacli.system.operating_system import give_back_memory
+from metacli.system.peak_memory import clear, resident
 
 _STEPS = 2
 

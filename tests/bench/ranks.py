@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 
+from metacli.compute import processes
 from metacli.config.recipe import load
-from metacli.machine import ranks
+from metacli.training.data_parallel import agree, broadcast_state
 from metacli.training.loop import update
-from metacli.training.parts import Parts, assemble
-from metacli.training.shares import agree, tell_state
+from metacli.training.state import Parts, assemble
 
 CPU, ROUNDS, STEPS = torch.device("cpu"), 8, 3
 SMALL = ["model.encoder.channels=32", "model.encoder.size=64", "task.stretch=1", "task.slant=0"]
@@ -25,9 +25,9 @@ WAYS = {"1 process": 1, "2 threads": 2, "2 processes": 1}  # and the threads of 
 
 def step(parts: Parts, number: int) -> None:
     batch = parts.recipe.train.batch
-    own = parts.ranks.share(batch)
+    own = parts.processes.share(batch)
     episode = parts.tasks.batch("train", number * batch + own.start, len(own))
-    update(parts, agree(parts.ranks, parts.tasks, episode, 0), number, CPU)
+    update(parts, agree(parts.processes, parts.tasks, episode, 0), number, CPU)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -36,12 +36,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def compare(name: str, everyone: ranks.Ranks) -> None:
+def compare(name: str, everyone: processes.Processes) -> None:
     recipe = load(name)
     if recipe.model.encoder.kind == "conv":
         recipe = load(name, SMALL)
     alone, together = assemble(recipe, CPU), assemble(recipe, CPU, everyone)
-    tell_state(everyone, together.model, together.optimizer, CPU)
+    broadcast_state(everyone, together.model, together.optimizer, CPU)
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for number in range((1 + ROUNDS) * STEPS):
         for way, threads in WAYS.items():
@@ -60,7 +60,7 @@ def compare(name: str, everyone: ranks.Ranks) -> None:
 
 
 def main() -> None:
-    everyone = ranks.join("cpu")[0]
+    everyone = processes.join("cpu")[0]
     for name in sys.argv[1:] or ["omniglot_mann", "omniglot_transformer", "copy_ntm"]:
         compare(name, everyone)
     everyone.leave()

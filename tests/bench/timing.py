@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import NamedTuple
 
-from metacli.machine.system import give_back_memory
+from metacli.system.operating_system import give_back_memory
 from tests.bench.case import Side
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from metacli.training import checkpoint
-from metacli.training.evaluation import evaluate, tasks_for
+from metacli.checkpoints import checkpoint
+from metacli.evaluation.evaluate import evaluate, tasks_for
 
 HERE = Path(__file__).parent
 

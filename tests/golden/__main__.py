@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from metacli.checkpoints import checkpoint
 from metacli.config.recipe import from_dict
 from metacli.registry import MODELS
-from metacli.training import checkpoint
 from metacli.training.loop import train
 from metacli.training.progress import Progress
 from tests.golden import HERE, evaluated

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 import metacli
-from metacli.tasks.images import prepare
-from metacli.training.interval import mean_ci95
+from metacli.evaluation.confidence import mean_ci95
+from metacli.tasks.images.preprocess import prepare
 from tests.own import alphabets, digits
 from tests.own.alphabets import Run
 

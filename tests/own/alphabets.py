@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from metacli.tasks.images import archive
+from metacli.tasks.images import omniglot_archive
 
 
 class Run(NamedTuple):
@@ -42,7 +42,7 @@ def runs(count: int, ways: int, shots: int = 1, seed: int = 0) -> Iterator[Run]:
     for r in range(count):
         own = [name for name in sorted(drawings) if name.startswith(f"{large[r % len(large)]}/")]
         names = [own[i] for i in random.choice(len(own), ways, replace=False)]
-        drawers = random.choice(archive.DRAWINGS, shots + 1, replace=False)
+        drawers = random.choice(omniglot_archive.DRAWINGS, shots + 1, replace=False)
         support = [(drawings[name][d], name) for d in drawers[1:] for name in names]
         yield Run(
             [opened(data) for data, _ in support],
@@ -54,7 +54,7 @@ def runs(count: int, ways: int, shots: int = 1, seed: int = 0) -> Iterator[Run]:
 
 def read() -> dict[str, list[bytes]]:
     """The files of each character of the evaluation alphabets, by drawer."""
-    folder = archive.data_dir()
+    folder = omniglot_archive.data_dir()
     assert folder is not None, "set METACLI_DATA to a folder with images_evaluation.zip"
     found: dict[str, list[tuple[str, bytes]]] = {}
     with zipfile.ZipFile(folder / "images_evaluation.zip") as file:

@@ -13,11 +13,11 @@ import json
 from pathlib import Path
 
 from metacli import api
+from metacli.checkpoints import checkpoint
+from metacli.checkpoints.bundled import FOLDER
+from metacli.checkpoints.reference_scores import FIGURES, FIRST
 from metacli.config.recipe import load as load_recipe
-from metacli.machine import files
-from metacli.training import checkpoint
-from metacli.training.shipped import FIGURES, FIRST
-from metacli.training.weights import FOLDER
+from metacli.system import files
 
 DATA = {
     "omniglot": "Omniglot (Lake, Salakhutdinov, Tenenbaum 2015; MIT licence)",

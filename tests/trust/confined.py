@@ -126,7 +126,7 @@ def _timed(seconds: int) -> Iterator[None]:
 
 def run(case: Case, watch: Watch | None = None, seconds: int = SECONDS) -> Outcome:
     """Run `metacli` with a case's arguments in the working directory."""
-    from metacli import cli
+    from metacli.cli import main as command_line
 
     outcome = Outcome()
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=case.encoding, newline="\n") for _ in range(2))
@@ -138,7 +138,7 @@ def run(case: Case, watch: Watch | None = None, seconds: int = SECONDS) -> Outco
     try:
         with _timed(seconds), redirect_stdout(out), redirect_stderr(err):
             try:
-                cli.main()
+                command_line.main()
             finally:
                 out.flush()
     except SystemExit as e:

@@ -49,8 +49,8 @@ def at_moments(nursery: Nursery, fault: str, count: int, seed: int) -> int:
         ended = nursery.run(*start(name), fault=fault, at=draw.randint(1, 130))
         failed += ended.code != 0
         check(ended, fault, run)
-        going_on = ["train", "--resume", "run", "--threads", 1] if (run / "recipe.yaml").exists() else start(name)
-        again = nursery.run(*going_on)
+        options = ["train", "--resume", "run", "--threads", 1] if (run / "recipe.yaml").exists() else start(name)
+        again = nursery.run(*options)
         assert again.code == 0, again.err
         for kind in ("last", "best"):
             assert digest(run / f"{kind}.pt") == whole[kind], f"after {ended.err[-300:]}: another {kind}.pt"

@@ -17,8 +17,8 @@ from unittest import mock
 from PIL import Image
 
 from metacli.errors import MetacliError
-from metacli.machine import cache, download
-from metacli.tasks.images import archive
+from metacli.system import cache, download
+from metacli.tasks.images import omniglot_archive
 from tests.trust.server import Place, serving
 
 NAMES = ("images_background", "images_evaluation")
@@ -56,7 +56,7 @@ def archives() -> dict[str, bytes]:
     found = {}
     for grey, name in enumerate(NAMES):
         png, file = io.BytesIO(), io.BytesIO()
-        Image.new("L", (archive.PIXELS, archive.PIXELS), grey).save(png, "PNG")
+        Image.new("L", (omniglot_archive.PIXELS, omniglot_archive.PIXELS), grey).save(png, "PNG")
         with zipfile.ZipFile(file, "w") as packed:
             for drawing in (1, 2):
                 packed.writestr(f"{name}/A/character01/0001_{drawing:02d}.png", png.getvalue())
@@ -69,8 +69,11 @@ def archives() -> dict[str, bytes]:
 def arranged(folder: Path) -> Iterator[Place]:
     """An empty cache in `folder`, the mirror that fills it, and bounds as small as the archives."""
     files = archives()
-    parts = tuple(archive.Archive(n, hashlib.md5(files[f"{n}.zip"]).hexdigest(), 1, 1) for n in NAMES)
-    with serving(Place(files)) as place, mock.patch.multiple(archive, ARCHIVES=parts, DRAWINGS=2, MOST_ARCHIVE=10**6):
+    parts = tuple(omniglot_archive.Archive(n, hashlib.md5(files[f"{n}.zip"]).hexdigest(), 1, 1) for n in NAMES)
+    with (
+        serving(Place(files)) as place,
+        mock.patch.multiple(omniglot_archive, ARCHIVES=parts, DRAWINGS=2, MOST_ARCHIVE=10**6),
+    ):
         settings = {"METACLI_CACHE": str(folder), "METACLI_MIRROR": place.url, "METACLI_DATA": "", "no_proxy": "*"}
         slow = {"SILENCE": 0.4, "PAUSE": 0.01, "WINDOW": 0.4}
         with mock.patch.dict(os.environ, settings), mock.patch.multiple(download, **slow):
@@ -82,7 +85,7 @@ def attempt(how: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as folder, arranged(Path(folder)) as place, redirect_stderr(io.StringIO()):
         place.how, began = [*how], time.monotonic()
         try:
-            first = archive.omniglot(28)["images"].tobytes()
+            first = omniglot_archive.omniglot(28)["images"].tobytes()
             told = ""
         except MetacliError as error:
             first, told, hint = b"", error.message, error.hint
@@ -91,7 +94,7 @@ def attempt(how: tuple[str, ...]) -> str:
         for path in cache.folder().iterdir():
             assert path.suffix == ".npz" or path.read_bytes() == place.files[path.name], f"{how}: {path.name} poisoned"
         place.how = ["well"]
-        second = archive.omniglot(28)["images"].tobytes()
+        second = omniglot_archive.omniglot(28)["images"].tobytes()
         assert told or first == second
         return told
 

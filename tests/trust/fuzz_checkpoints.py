@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from metacli.training import checkpoint
+from metacli.checkpoints import checkpoint
 from tests.golden import HERE
 from tests.trust import fuzz
 from tests.trust.confined import Case

@@ -10,7 +10,7 @@ import torch
 import yaml
 from hypothesis import strategies as st
 
-from metacli.training import checkpoint
+from metacli.checkpoints import checkpoint
 from tests.trust import fuzz
 from tests.trust.confined import Case
 from tests.trust.fuzz_checkpoints import same

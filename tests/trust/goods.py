@@ -63,7 +63,7 @@ class Goods:
 
     def stopped(self) -> Path:
         """The same run, stopped after two."""
-        from metacli.training.rundir import RunDir
+        from metacli.runs.directory import RunDir
 
         path, log = self.path / "stopped", RunDir.log
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from metacli.config import yamlfile
+from metacli.config import yaml_file
 from tests.trust.nursery import Ended, Nursery
 
 TRAIN = {"steps": 24, "batch": 2, "eval_every": 7, "eval_tasks": 4, "checkpoint_every": 3, "log_every": 4, "warmup": 5}
@@ -72,7 +72,7 @@ def memory() -> str | None:
 def prepare(top: Path) -> None:
     """The recipes, and a folder of pictures."""
     for name, tree in RECIPES.items():
-        (top / f"{name}.yaml").write_text(yamlfile.dump(tree))
+        (top / f"{name}.yaml").write_text(yaml_file.dump(tree))
     draw = np.random.default_rng(0)
     for split, classes in (("train", 4), ("val", 2), ("test", 2)):
         for c in range(classes):
@@ -94,8 +94,8 @@ def lived(nursery: Nursery, name: str, plan: dict[str, Any]) -> dict[str, Any]:
     lives = {"train": 130, "eval": 8}  # about as many calls that change a file; fewer where most is done
     for verb in ("train", "eval"):
         while True:
-            going_on = ["--resume", "run"] if (run / "recipe.yaml").exists() else [f"{name}.yaml", "--run-dir", "run"]
-            args = ["train", *going_on] if verb == "train" else ["eval", "-c", "run", "--tasks", 9, "--json"]
+            options = ["--resume", "run"] if (run / "recipe.yaml").exists() else [f"{name}.yaml", "--run-dir", "run"]
+            args = ["train", *options] if verb == "train" else ["eval", "-c", "run", "--tasks", 9, "--json"]
             ended = nursery.run(
                 *args, "--threads", 1, **(_moment(plan, lives[verb]) if kills < plan.get("most", 0) else {})
             )

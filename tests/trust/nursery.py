@@ -169,7 +169,7 @@ def _live(request: dict[str, Any], told: int) -> None:
             os.environ.update(environment)
         sys.argv = ["metacli", *request["args"]]
         with faults:
-            from metacli.cli import main
+            from metacli.cli.main import main
 
             main()
     except SystemExit as e:

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from metacli.compute import jit
 from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.machine import jit
 from metacli.models.base import ScanKind
 from metacli.models.encoder import EncoderConfig
 from metacli.models.memory.controller import DESCRIBED, Controller, ControllerKind, ControllerState

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metacli.machine import jit
+from metacli.compute import jit
 from metacli.tasks.rng import CounterRNG
 
 AT_ONCE = 128  # images; few enough for their grid to stay in the processor's cache

@@ -1,6 +1,6 @@
 """`taken` and `moved` of `augment` as compiled loops: straight from bytes, no grid of floats between.
 
-They are compiled at their first call, in about half a second and two, and then kept (`metacli.machine.jit`). No
+They are compiled at their first call, in about half a second and two, and then kept (`metacli.compute.jit`). No
 operation is contracted or reordered, so a result does not depend on the processor's instructions.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metacli.machine.jit import loop
+from metacli.compute.jit import loop
 
 WHITE, GREY = np.float32(255), np.float32(1 / 255)
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)

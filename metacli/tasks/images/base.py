@@ -16,9 +16,10 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
-from metacli.tasks.images import augment, enough, labels, order, prepare
+from metacli.tasks.images import augment, checks, labels, sampling
 from metacli.tasks.images.config import ImageSet
 from metacli.tasks.images.poses import Pose, poses
+from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
@@ -97,7 +98,7 @@ class Images(Tasks):
     @cached_property
     def _lacking(self) -> dict[Split, list[str]]:
         """What each split lacks for these tasks, in words."""
-        return {split: enough.faults(split, pool, self.config, self.image_set) for split, pool in self.pools.items()}
+        return {split: checks.faults(split, pool, self.config, self.image_set) for split, pool in self.pools.items()}
 
     def check(self, split: Split) -> None:
         """Raise a UsageError where a split has too little for these tasks; it also tells of the other splits."""
@@ -141,17 +142,17 @@ class Images(Tasks):
         starts, sizes = self._spans
         counts = sizes[classes]  # (B, N)
         if c.protocol == "k-shot" and c.fewest_ways:
-            parts = order.varied(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
+            parts = sampling.varied(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
         elif c.protocol == "k-shot":
             parts = (
-                order.shuffled(rng, c.ways, 0, c.shots),
-                order.shuffled(rng, c.ways, c.shots, c.shots + c.queries),
+                sampling.shuffled(rng, c.ways, 0, c.shots),
+                sampling.shuffled(rng, c.ways, c.shots, c.shots + c.queries),
             )
         else:
             none = np.zeros((count, 0), np.int64)
-            parts = ((none, none), order.streamed(rng, counts, c.length))
+            parts = ((none, none), sampling.streamed(rng, counts, c.length))
         characters = labels.strings(rng, c.ways) if c.labels == "strings" else None  # (B, N, C)
-        instances = order.instances(rng, counts, self.image_set.most)  # (B, N, D)
+        instances = sampling.instances(rng, counts, self.image_set.most)  # (B, N, D)
         rows, first_row = np.arange(count)[:, None], starts[classes]
 
         at, y = [], []
@@ -172,7 +173,7 @@ class Images(Tasks):
         if not c.within:
             return rng.subset(everything, c.ways)
         if split not in self._groups:
-            self._groups[split] = order.groups(self.image_set.names, self.pools[split], c.ways, split)
+            self._groups[split] = sampling.groups(self.image_set.names, self.pools[split], c.ways, split)
         place, spans = self._groups[split]
         start, size = spans[rng.integers(len(spans), 1)[:, 0]].T
         within = rng.uniform(1)[:, 0] < c.within

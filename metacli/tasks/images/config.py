@@ -87,7 +87,7 @@ class ImageConfig(BaseConfig):
             each class of each task (MANN's labels for 15 classes).
         size: height and width of an image in pixels.
         prepare: characters are cut out, made as large as the frame and redrawn by a pen of one width (see
-            `metacli.tasks.images.prepare`), so that a model can be asked about anybody's drawings.
+            `metacli.tasks.images.preprocess.prepare`), so that a model can be asked about anybody's drawings.
         rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes.
         mirrored_classes: every class seen in a mirror is one more class, and so is every turned one.
         rotation: each image is turned by up to this many degrees either way.

@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 from metacli.config.base import PathText
 from metacli.errors import MetacliError
-from metacli.machine import cache, system
+from metacli.system import cache, operating_system
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import enough, prepare
+from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.decode import REPLACE, by_bands, eight_bits, file_content, on_white, read_image
+from metacli.tasks.images.preprocess import prepare
+from metacli.tasks.images.preprocess.decode import REPLACE, by_bands, eight_bits, file_content, on_white, read_image
 
 VERSION = 1  # of what is cached: another number where any pixel is made otherwise
 MOST_PICTURES = 2_000_000  # in a folder
@@ -61,7 +62,7 @@ class Folder(Images):
         @field_validator("root")
         @classmethod
         def _whole_path(cls, root: str) -> str:
-            return os.path.abspath(system.at_home(root))
+            return os.path.abspath(operating_system.at_home(root))
 
         @model_validator(mode="after")
         def _prepared(self) -> Folder.Config:
@@ -93,10 +94,10 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(system.at_home(self.config.root))
+        classes = listed(operating_system.at_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        enough.check_room(int(counts.sum()), self.spec.x_shape, self.config)
+        checks.check_room(int(counts.sum()), self.spec.x_shape, self.config)
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         contents = iter(content for _, content in files)
         self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}
@@ -202,7 +203,7 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
 
 
 def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
-    """(1, size, size) uint8, see `metacli.tasks.images.prepare`; raises a MetacliError where there is no ink."""
+    """(1, size, size) uint8, as `prepare.characters` makes it; raises a MetacliError where there is no ink."""
     try:
         return prepare.characters([picture], size)[0]
     except MetacliError as error:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from metacli.errors import MetacliError
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import archive, enough
+from metacli.tasks.images import checks, omniglot_archive
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.rng import CounterRNG
@@ -51,10 +51,10 @@ class Omniglot(Images):
         rotated_classes: bool = True
 
     def load(self) -> ImageSet:
-        """See `Images.load`; see `metacli.tasks.images.archive.omniglot` for where it comes from."""
-        drawings = archive.DRAWINGS * sum(part.characters for part in archive.ARCHIVES)
-        enough.check_room(drawings, self.spec.x_shape, self.config)
-        arrays = archive.omniglot(self.config.size, self.config.prepare)
+        """See `Images.load`; see `metacli.tasks.images.omniglot_archive.omniglot` for where it comes from."""
+        drawings = omniglot_archive.DRAWINGS * sum(part.characters for part in omniglot_archive.ARCHIVES)
+        checks.check_room(drawings, self.spec.x_shape, self.config)
+        arrays = omniglot_archive.omniglot(self.config.size, self.config.prepare)
         classes, each, *_ = arrays["images"].shape
         images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)
         return ImageSet(images, arrays["names"].tolist(), np.full(classes, each))
@@ -69,7 +69,7 @@ class Omniglot(Images):
             order = counter.permutation(n)[0]
             test, train = order[:RANDOM_TEST], order[RANDOM_TEST:]
             return {"train": train[c.val_classes :], "val": train[: c.val_classes], "test": test}
-        background = archive.ARCHIVES[0].characters
+        background = omniglot_archive.ARCHIVES[0].characters
         alphabet = np.array([name.split("/")[0] for name in self.image_set.names[:background]])
         alphabets, sizes = np.unique(alphabet, return_counts=True)
         order = counter.permutation(len(alphabets))[0]
@@ -89,7 +89,7 @@ def split_folder(split_dir: str) -> Path:
     Raises:
         MetacliError: neither `split_dir` nor METACLI_DATA leads to one.
     """
-    beside = archive.data_dir()
+    beside = omniglot_archive.data_dir()
     if not split_dir and beside is None:
         raise MetacliError("split: vinyals needs its class lists, and split_dir is empty", _LISTS)
     folder = Path(split_dir) if split_dir else Path(beside or "") / "vinyals_split"

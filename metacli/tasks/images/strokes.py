@@ -11,13 +11,14 @@ from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
-from metacli.machine import cache
+from metacli.system import cache
 from metacli.tasks.base import SPLITS, Split
-from metacli.tasks.images import enough, prepare
+from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.pen import inked, resized, written
-from metacli.tasks.images.script import LETTERS, characters
+from metacli.tasks.images.preprocess import prepare
+from metacli.tasks.images.synthetic.pen import inked, resized, written
+from metacli.tasks.images.synthetic.script import LETTERS, characters
 from metacli.tasks.rng import CounterRNG
 
 VERSION = 1  # of the drawings: another number where any pixel of any family changes, so that caches are made anew
@@ -57,7 +58,7 @@ class Strokes(Images):
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        enough.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
+        checks.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
         arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size, c.prepare)})
@@ -91,7 +92,7 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
         numbers: (C,) int64, which of its characters.
         drawings: of each; drawing d of a character is the same however many there are.
         size: height and width in pixels.
-        prepared: see `metacli.tasks.images.prepare`.
+        prepared: see `metacli.tasks.images.preprocess.prepare`.
 
     Returns:
         (C, drawings, size, size) uint8, ink 255 on paper 0.

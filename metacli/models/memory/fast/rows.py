@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metacli.machine.jit import loop
+from metacli.compute.jit import loop
 
 compiled = partial(loop, reorder=True)  # NaN and infinity stay what they are all the same
 Array = Any  # an array, inside compiled code

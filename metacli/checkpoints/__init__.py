@@ -1,0 +1,1 @@
+"""Checkpoint files: format, saving, loading, provenance, bundled models."""

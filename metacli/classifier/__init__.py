@@ -1,0 +1,1 @@
+"""A few-shot classifier with the scikit-learn interface."""

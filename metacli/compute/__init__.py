@@ -1,0 +1,1 @@
+"""What computes: device, processor, threads, processes, compiled loops."""

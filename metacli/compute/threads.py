@@ -1,0 +1,155 @@
+"""How many threads to compute with: as many as help, found by trying."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from metacli.compute import cpu
+from metacli.errors import UsageError
+
+GAIN = 0.9  # of one thread's time: more threads are taken only if they do better than this
+ROUNDS = 3  # of trials, at most
+CLEAR = 0.75  # of one thread's time, or its inverse: a difference that needs no further round
+SECONDS = 2.0  # after which none begins
+LATELY = 5  # steps whose median tells how slow steps are; a validation between two of them does not move it
+SLOWER = 1.5  # times the fastest: then other work may have taken a core
+AGAIN = 300.0  # seconds after which a run that gave up its threads tries them again
+
+
+@dataclass(frozen=True)
+class Threads:
+    """A number of threads.
+
+    Attributes:
+        count: the threads.
+        reason: why so many.
+    """
+
+    count: int
+    reason: str
+
+    def __str__(self) -> str:
+        """As in `2: 2 cores of this process; a trial step takes 0.2 s with 1, 0.1 s with 2`."""
+        return f"{self.count}: {self.reason}"
+
+
+def parse(wanted: str) -> int | None:
+    """The number in `wanted`, None for `auto`.
+
+    Raises:
+        UsageError: neither `auto` nor a whole number from 1 to 1024.
+    """
+    if wanted == "auto":
+        return None
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
+        raise UsageError(f"--threads {wanted}: a whole number from 1 to 1024, or auto")
+    return int(wanted)
+
+
+def choose(wanted: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None) -> Threads:
+    """Set and return the number of threads.
+
+    Without a number: the one, two, four, ... up to all cores that this process may use with which `trial` is fastest,
+    one unless more gain a tenth. Threads wait for each other many times in a step; where another process keeps a core
+    busy, two of them can be several times slower than one, and small models gain nothing anyway.
+
+    Args:
+        wanted: the number, or None to find it.
+        trial: work like that to come, without effects; None where it is too little to try: one thread then.
+        earlier: the number that the same work went by before. It is kept unless it is much slower now: other numbers
+            round otherwise.
+    """
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+        return Threads(wanted, "as asked")
+    cores, limit = cpu.cores()
+    if cores == 1 or trial is None:
+        torch.set_num_threads(1)
+        return Threads(1, f"1 {limit}" if cores == 1 else "one is enough for this")
+    if earlier == 1:
+        torch.set_num_threads(1)
+        return Threads(1, "as before in this run")
+    counts = [2**i for i in range(cores.bit_length()) if 2**i < cores] + [cores]
+    times = _times(counts, trial)
+    best = min(counts, key=lambda n: times[n])
+    if times[best] > GAIN * times[1]:
+        best = 1
+    if earlier in times and times[earlier] < SLOWER * times[best]:
+        best = earlier
+    torch.set_num_threads(best)
+    tried = ", ".join(f"{times[n]:.2g} s with {n}" for n in counts)
+    return Threads(best, f"{cores} {limit}; a trial step takes {tried}")
+
+
+def _times(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
+    """Median seconds of the trial with each number of threads, tried in turn."""
+    times: dict[int, list[float]] = {n: [] for n in counts}
+    trial()  # the first one also loads and compiles
+    began, medians = time.monotonic(), dict.fromkeys(counts, 0.0)
+    for _ in range(ROUNDS):
+        for n in counts:
+            torch.set_num_threads(n)
+            start = time.perf_counter()
+            trial()
+            times[n].append(time.perf_counter() - start)
+            medians[n] = statistics.median(times[n])
+        gain = min(medians[n] for n in counts[1:]) / medians[1]
+        if not CLEAR < gain < 1 / CLEAR or time.monotonic() - began > SECONDS:
+            break
+    return medians
+
+
+class Pace:
+    """The threads of a run, looked at again where its steps become much slower than they were.
+
+    Args:
+        wanted: the number asked for, None for `auto`.
+        earlier: the number that a resumed run went by, None for a new one; see `choose`.
+        trial: see `choose`.
+
+    Attributes:
+        threads: the number now.
+    """
+
+    _best: float
+    _mark: float
+    _tried: float
+
+    def __init__(self, wanted: int | None, earlier: int | None, trial: Callable[[], object] | None):
+        self._trial = trial if wanted is None else None
+        self.threads = choose(wanted, trial, earlier)
+        self._lowered = False
+        self._start()
+
+    def review(self, say: Callable[[str], None]) -> None:
+        """After every step: try again where steps have become slow, or were so once and five minutes have gone by.
+
+        Args:
+            say: is told of a change.
+        """
+        before, self._mark = self._mark, time.monotonic()
+        self._lately.append(self._mark - before)
+        seconds = statistics.median(self._lately)
+        full = len(self._lately) == LATELY
+        self._best = min(self._best, seconds) if full else self._best
+        slow = self.threads.count > 1 and full and seconds > SLOWER * self._best
+        again = self._lowered and self._mark - self._tried > AGAIN
+        if self._trial is None or not (slow or again):
+            return
+        earlier, self.threads = self.threads, choose(None, self._trial)
+        self._lowered = self.threads.count == 1
+        self._start()
+        if self.threads.count != earlier.count:
+            say(f"threads {self.threads}")
+
+    def _start(self) -> None:
+        self._best = math.inf
+        self._lately: deque[float] = deque(maxlen=LATELY)  # seconds of the last steps
+        self._mark = self._tried = time.monotonic()

@@ -1,0 +1,1 @@
+"""Evaluation on held-out tasks, with confidence intervals."""

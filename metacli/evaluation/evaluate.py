@@ -1,0 +1,180 @@
+"""Answer many tasks of a split from phi alone, and keep every task's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metacli.checkpoints.checkpoint import Checkpoint
+from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance, check_held_out
+from metacli.compute.processes import SINGLE_PROCESS, Processes
+from metacli.config.recipe import Recipe, from_dict, override
+from metacli.episode import Episode, Spec
+from metacli.errors import UsageError
+from metacli.evaluation.confidence import mean_ci95
+from metacli.registry import TASKS, build, resolve
+from metacli.system import terminal
+from metacli.tasks.base import Split, Tasks
+from metacli.tasks.metrics import Metric
+
+CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n tasks.
+
+    Attributes:
+        index: (n,) episode numbers.
+        classes: names of the classes of each task, in the order of their labels; empty without classes.
+        values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
+        metric: the headline among them.
+    """
+
+    index: np.ndarray
+    classes: list[list[str]]
+    values: dict[str, np.ndarray]
+    metric: Metric
+
+    @property
+    def mean(self) -> float:
+        """The mean over tasks of the headline score; a share is from 0 to 1."""
+        return mean_ci95(self.values[self.metric.name])[0]
+
+    @property
+    def ci95(self) -> float:
+        """Half the width of the 95 % interval of the mean over tasks, by Student's t; NaN for a single task."""
+        return mean_ci95(self.values[self.metric.name])[1]
+
+    def means(self) -> dict[str, float]:
+        """The mean over tasks of every score that is one number."""
+        return {name: float(v.mean()) for name, v in self.values.items() if v.ndim == 1}
+
+    def __len__(self) -> int:
+        """n, the number of tasks."""
+        return len(self.index)
+
+    def __str__(self) -> str:
+        """As in `accuracy 96.12 % ± 0.31 over 500 tasks`."""
+        mean, half = (None if math.isnan(value) else value for value in (self.mean, self.ci95))
+        return f"{self.metric.label} {self.metric.spread({'mean': mean, 'ci95': half})} over {len(self):,} tasks"
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    tasks: Tasks,
+    split: Split,
+    count: int,
+    device: torch.device,
+    advance: Callable[[int], object] = lambda n: None,
+    processes: Processes = SINGLE_PROCESS,
+) -> Scores:
+    """Score the first `count` episodes of a split, in eval mode (batch norm uses its running statistics).
+
+    Args:
+        advance: called with the number of tasks done since the last call, in all processes.
+        processes: the processes that share the tasks, chunk by chunk, so that the scores equal those of one process bit
+            for bit; each of them gets all.
+    """
+    model.eval()
+    done = []
+    for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
+        episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
+        scores = tasks.score(answer(model, episode), episode)
+        values = {name: value.cpu().double().numpy() for name, value in scores.items()}
+        classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
+        done.append((first, episode.index.cpu().numpy(), classes, values))
+        advance(min(processes.size * CHUNK, count - first))
+    _, index, named, chunks = zip(*sorted(chain(*processes.gather(done)), key=lambda chunk: chunk[0]), strict=True)
+    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return Scores(np.concatenate(index), list(chain(*named)), whole, tasks.metrics[0])
+
+
+def answer(model: Any, episode: Episode) -> Tensor:
+    """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
+    return narrowed(model, model(widened(model, episode)), episode)
+
+
+def widened(model: Any, episode: Episode) -> Episode:
+    """The episode with labels as wide as those that the model was trained on."""
+    spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
+    late = None if episode.y_previous is None else pad(episode.y_previous, (0, spare))
+    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_previous=late)
+
+
+def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
+    """Of the model's logits (B, Q, O) those of the labels that the episode has."""
+    return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
+
+
+def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:
+    """The checkpoint's tasks with `task.KEY=VALUE` changed, and the recipe that says so.
+
+    A new `task.name` keeps the keys that both kinds of tasks have.
+
+    Raises:
+        UsageError: a key that is not the task's, tasks that the model cannot answer, or held-out tasks over classes
+            that were in the model's training.
+    """
+    wrong = [o for o in overrides if not o.startswith(("task.", "seed="))]
+    if wrong:
+        raise UsageError(f"{wrong[0]!r}: only task.KEY=VALUE and seed=VALUE can change at evaluation")
+    tree = checkpoint.recipe.as_dict()
+    renamed = [o.partition("=")[2] for o in overrides if o.startswith("task.name=")]
+    if renamed:
+        keys = resolve(TASKS, renamed[-1], "task").Config.model_fields
+        tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
+    recipe = from_dict(override(tree, overrides), "eval")
+    tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
+    check_answerable(checkpoint, tasks, split)
+    if checkpoint.provenance and not overrides:
+        for change in checkpoint.provenance.changes(Provenance.of(tasks)):
+            terminal.say(f"note: the data have changed since training: {change}")
+    return recipe, tasks
+
+
+def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
+    """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
+    check_compatible(checkpoint.recipe, tasks)
+    for task, classes in trained_classes(checkpoint):
+        if task == tasks.config.name:  # other tasks have other classes, and may not be here at all
+            check_held_out(classes, tasks, split)
+
+
+def trained_classes(checkpoint: Checkpoint) -> list[tuple[str, dict[str, list[str]]]]:
+    """What a checkpoint's weights were trained on, of this run and of those that it began from: names of tasks, each
+    with its training classes and their marks, as the file says, or else as its recipe divides them.
+    """
+    if checkpoint.provenance:
+        own = (checkpoint.recipe.task.name, checkpoint.provenance.classes["train"])
+        return [own, *checkpoint.provenance.before]
+    if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
+        said = "does not say which classes it was trained on: some of these may be among them"
+        terminal.say(f"warning: {checkpoint.path} {said}")
+        return []
+    before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
+    return [(checkpoint.recipe.task.name, before.class_marks("train"))]
+
+
+def check_compatible(trained: Recipe, tasks: Tasks) -> None:
+    """Raise a UsageError where a model that was trained by a recipe cannot answer these tasks."""
+    cls = resolve(TASKS, trained.task.name, "task")
+    check_spec(cls.spec_of(trained.task), tasks)
+    if reason := tasks.answer.serves(cls.answer_of(trained.task)):
+        raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")
+
+
+def check_spec(before: Spec, tasks: Tasks) -> None:
+    """Raise a UsageError where a model that was made for tasks of this spec reads others than these."""
+    if before.mode != tasks.spec.mode:
+        raise UsageError(f"the model was trained to be asked as {before.mode!r}, not {tasks.spec.mode!r}")
+    if before.x_shape != tasks.spec.x_shape:
+        raise UsageError(f"the model reads inputs of shape {before.x_shape}, these tasks have {tasks.spec.x_shape}")

@@ -1,0 +1,151 @@
+"""How memory is used, over many tasks: the numbers behind the pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metacli.errors import UsageError
+from metacli.evaluation.confidence import mean_ci95
+from metacli.inspect.analysis import (
+    entropy,
+    follows,
+    in_order,
+    on_right_class,
+    reading_heads,
+    uniform_baseline,
+    used_locations,
+)
+from metacli.inspect.trace import MemoryTrace
+
+Key = tuple[str, str]  # (measure, head or '')
+
+MEANING = {
+    "on the right class": "share of read weight on what was written of the question's own class",
+    "uniform baseline": "the same share for a head that reads everything alike: the line to beat",
+    "entropy of reads": "in bits: 0 reads one place, log2 n reads n places alike",
+    "confidence": "probability of the given answer",
+    "locations used": "locations that some step wrote with a weight of 0.1 or more",
+    "entropy of writes": "in bits: 0 writes one location",
+    "writes in order": "1: the head writes one location per step of D_train, the next one each time",
+    "reads in order": "1: the head reads one location per answer, the next one each time",
+    "reads follow writes": "share of the read of answer k on what was written at step k (at the best fixed lag)",
+}
+
+
+def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
+    """Measures of each question, each (Q,)."""
+    found: dict[Key, np.ndarray] = {}
+    names = reading_heads(trace)
+    if trace.sample.answer.names_class and trace.sources is not None:
+        found |= {("on the right class", n): share for n, share in zip(names, on_right_class(trace).T, strict=True)}
+        found["uniform baseline", ""] = uniform_baseline(trace)
+    for head in trace.heads:
+        if head.role != "write":
+            found["entropy of reads", head.name] = entropy(head.weights[trace.start :])
+    if "confidence" in trace.arrays:
+        found["confidence", ""] = trace.arrays["confidence"]
+    return found
+
+
+def by_task(trace: MemoryTrace) -> dict[Key, float]:
+    """Measures of a whole task."""
+    found: dict[Key, float] = {}
+    learning = slice(0, trace.start or trace.steps)
+    writes = [h for h in trace.heads if h.role == "write"]
+    if writes:
+        found["locations used", ""] = float(len(used_locations(trace)))
+    for head in writes:
+        found["entropy of writes", head.name] = float(entropy(head.weights[learning]).mean())
+    if trace.sample.mode == "sequence":
+        found |= {("writes in order", h.name): in_order(h.weights[learning]) for h in writes}
+        reads = [h for h in trace.heads if h.role == "read"]
+        found |= {("reads in order", h.name): in_order(h.weights[trace.start :]) for h in reads}
+        if trace.start and trace.sources is not None:
+            for i, name in enumerate(reading_heads(trace)):
+                found["reads follow writes", name] = follows(trace.sources[:, i], trace.start)
+    return found
+
+
+class Usage:
+    """Collects the measures of many traces."""
+
+    def __init__(self) -> None:
+        self._values: dict[Key, list[tuple[float, float, float]]] = {}
+        self._merit: list[float] = []  # of each task: the share of right answers, or the mean squared error
+        self._measure = ""
+
+    def add(self, trace: MemoryTrace) -> None:
+        """Take one task in.
+
+        Raises:
+            UsageError: the model has no memory.
+        """
+        if not trace.heads:
+            raise UsageError(f"{trace.model} has no memory to measure", "leave --tasks out to see its states")
+        decoded, scored = trace.decoded, trace.sample.scored
+        right = scored & False if decoded.correct is None else decoded.correct
+        wrong = scored & False if decoded.correct is None else ~right
+        self._measure = "squared_error" if decoded.correct is None else "answers_right"
+        merit = np.square(decoded.prediction - trace.sample.y_test) if decoded.correct is None else right
+        self._merit.append(float(merit[scored].mean()))
+        for key, values in by_question(trace).items():
+            parts = (scored, scored & right, scored & wrong)
+            means = [float(values[mask].mean()) if mask.any() else np.nan for mask in parts]
+            self._values.setdefault(key, []).append((means[0], means[1], means[2]))
+        whole = bool(right[scored].all())
+        told = decoded.correct is not None
+        for key, value in by_task(trace).items():
+            split = (value, value if told and whole else np.nan, value if told and not whole else np.nan)
+            self._values.setdefault(key, []).append(split)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values: the share of right answers (or the mean squared error), and each measure's mean over tasks.
+
+        `ci95` is half the width of its 95 % interval: over all answers, the right and the wrong ones; null where there
+        are none.
+        """
+        rows = []
+        for (measure, head), values in self._values.items():
+            columns = [mean_ci95(column) for column in np.array(values).T]
+            parts = {
+                name: {"mean": _number(mean), "ci95": _number(half)}
+                for name, (mean, half) in zip(("all", "right", "wrong"), columns, strict=True)
+            }
+            rows.append({"measure": measure, "head": head, **parts})
+        return {"n_tasks": len(self._merit), self._measure: float(np.mean(self._merit)), "measures": rows}
+
+
+def print_usage(console: Console, summary: dict[str, Any]) -> None:
+    """The table of `Usage.summary`."""
+    title = f"{summary['n_tasks']} tasks, "
+    if "answers_right" in summary:
+        title += f"{summary['answers_right']:.1%} of answers right"
+    else:
+        title += f"mean squared error {summary['squared_error']:.4g}"
+    console.print(Text(title, style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("measure", "head"):
+        table.add_column(column, no_wrap=True)
+    for column in ("all answers", "right", "wrong"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for row in summary["measures"]:
+        table.add_row(row["measure"], row["head"], *(_cell(row[part]) for part in ("all", "right", "wrong")))
+    console.print(table)
+    console.print()
+    for measure in dict.fromkeys(row["measure"] for row in summary["measures"]):
+        console.print(Text(f"{measure}: {MEANING[measure]}", style="dim"))
+
+
+def _cell(part: dict[str, float | None]) -> str:
+    if part["mean"] is None:
+        return "-"
+    return f"{part['mean']:.3f}" + ("" if part["ci95"] is None else f" ± {part['ci95']:.3f}")
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value

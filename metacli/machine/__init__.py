@@ -1,1 +1,0 @@
-"""The computer at hand: processor, threads, device, compiled loops, cache, files."""

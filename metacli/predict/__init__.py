@@ -1,1 +1,0 @@
-"""Answers on a person's own pictures: the work behind `predict`, its table and its contact sheet."""

@@ -1,0 +1,1 @@
+"""Run directories: files, lock, resuming, extending, learning curves, several seeds."""

@@ -1,0 +1,1 @@
+"""The operating system at hand: files, cache, downloads, terminal, memory."""

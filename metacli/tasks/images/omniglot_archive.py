@@ -1,0 +1,212 @@
+"""Omniglot: find or fetch, check, pack.
+
+METACLI_DATA names a folder that has the data, METACLI_MIRROR an address to fetch them from.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from metacli.errors import MetacliError
+from metacli.system import cache, download, regular_files
+from metacli.tasks.images.preprocess import prepare as prepared
+from metacli.tasks.images.preprocess.decode import read_image
+
+DRAWINGS = 20  # of each character, one by each drawer
+PIXELS = 105  # height and width of a drawing
+OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
+MOST_ARCHIVE = 100_000_000  # bytes of a zip, and of what is in it; the official ones have less than a tenth
+MOST_DRAWING = 100_000  # bytes of a drawing's file, unpacked; they have about 300
+MOST_FILES = 100_000  # PNG files in a folder; there are 19,280 at most
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes to unpack anything
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One of the two official parts of Omniglot.
+
+    Attributes:
+        name: of the folder inside, and of the file without .zip.
+        md5: of the official download.
+        alphabets: how many it holds.
+        characters: how many it holds, each drawn 20 times.
+    """
+
+    name: str
+    md5: str
+    alphabets: int
+    characters: int
+
+    @property
+    def url(self) -> str:
+        """Where to download it: the official place, or the folder at METACLI_MIRROR; its MD5 is checked either way."""
+        return f"{(os.environ.get('METACLI_MIRROR') or OFFICIAL).rstrip('/')}/{self.name}.zip"
+
+
+ARCHIVES = (
+    Archive("images_background", "68d2efa1b9178cc56df9314c21c6e718", 30, 964),
+    Archive("images_evaluation", "6b91aef0f799c5bb55b94e3f2daec811", 20, 659),
+)
+
+_WAYS = (
+    "set METACLI_DATA to a folder with images_background.zip and images_evaluation.zip (or the folders inside them), "
+    f"downloaded by hand from {OFFICIAL}/{ARCHIVES[0].name}.zip and {OFFICIAL}/{ARCHIVES[1].name}.zip; "
+    "or METACLI_MIRROR to the address of a folder that has them; "
+    "or use a strokes_* recipe, which needs no download"
+)
+
+
+def data_dir() -> Path | None:
+    """The folder that METACLI_DATA names, or None where it is not set.
+
+    Raises:
+        MetacliError: it names something else than a folder.
+    """
+    if not (value := os.environ.get("METACLI_DATA")):
+        return None
+    if not os.path.isdir(value):
+        raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _WAYS)
+    return Path(value)
+
+
+def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
+    """All of Omniglot, from the cache, from METACLI_DATA or from the network.
+
+    A drawing is resized with the Lanczos filter, the one of MAML's public preparation of the data, which most later
+    work shares.
+
+    Args:
+        size: height and width in pixels.
+        prepare: see `metacli.tasks.images.preprocess.prepare`.
+
+    Returns:
+        `images` (1623, 20, size, size) uint8, ink 255 on paper 0; `names` (1623,) `Alphabet/characterNN`, the 964
+        background classes before the 659 evaluation classes, each part in the order of the names.
+
+    Raises:
+        MetacliError: the data cannot be had or is not what it should be.
+    """
+    folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
+    kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
+    return cache.arrays(f"omniglot-{kind}-{size}", lambda: _pack(folder, size, prepare))
+
+
+def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
+    images, names = [], []
+    for archive in ARCHIVES:
+        drawings = _drawings(archive, folder)
+        for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
+            files = sorted(drawings[character].items())
+            sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
+            images.append(prepared.characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets])
+            names.append(character)
+    return {"images": np.array(images, np.uint8), "names": np.array(names)}
+
+
+def _sheet(data: bytes, name: str) -> Image.Image:
+    """A drawing, checked."""
+    image = read_image(io.BytesIO(data), name, _WAYS)
+    if image.size != (PIXELS, PIXELS):
+        raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _WAYS)
+    return image.convert("L")
+
+
+def _ink(sheet: Image.Image, size: int) -> np.ndarray:
+    """(size, size) uint8, ink 255 on paper 0."""
+    return 255 - np.asarray(sheet.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, bytes]]:
+    """The PNG files of an archive: character, then file name, to content; as many as there should be."""
+    source = _source(archive, folder)
+    files = _unpacked(source) if isinstance(source, Path) and source.is_dir() else _zipped(source, archive)
+    drawings: dict[str, dict[str, bytes]] = {}
+    for path, data in files:
+        drawings.setdefault("/".join(path.parts[1:3]), {})[path.name] = data
+    alphabets = len({character.split("/")[0] for character in drawings})
+    odd = [f"; {c} has {len(d)} drawings" for c, d in sorted(drawings.items()) if len(d) != DRAWINGS]
+    if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or odd:
+        raise MetacliError(
+            f"{source if isinstance(source, Path) else archive.url}: expected {archive.alphabets} alphabets and "
+            f"{archive.characters} characters with {DRAWINGS} drawings each, {archive.name}/ALPHABET/CHARACTER/*.png; "
+            f"found {alphabets} and {len(drawings)}{odd[0] if odd else ''}",
+            _WAYS,
+        )
+    return drawings
+
+
+def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
+    """Where to read an archive: in `folder` where it is given, else in the cache, else from the network."""
+    if folder is None:
+        kept = cache.folder() / f"{archive.name}.zip"
+        return kept if os.path.isfile(kept) else io.BytesIO(_fetch(archive, kept))
+    for path in (folder / f"{archive.name}.zip", folder / archive.name):
+        if os.path.exists(path):
+            return path
+    raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _WAYS)
+
+
+def _unpacked(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The drawings below a folder."""
+    for number, path in enumerate(root.rglob("*.png")):
+        if number >= MOST_FILES:
+            raise MetacliError(f"{root} holds more than {MOST_FILES:,} files", _WAYS)
+        place = PurePosixPath(root.name, *path.relative_to(root).parts)
+        if _is_drawing(place, root.name):
+            try:
+                yield place, regular_files.content(path, MOST_DRAWING)
+            except OSError as error:
+                raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
+
+
+def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """The drawings in a zip, read where they are: nothing else is unpacked."""
+    where = source if isinstance(source, Path) else archive.url
+    try:
+        with ExitStack() as stack:
+            packed = (
+                stack.enter_context(regular_files.opened(source, MOST_ARCHIVE)) if isinstance(source, Path) else source
+            )
+            file = stack.enter_context(zipfile.ZipFile(packed))
+            room = MOST_ARCHIVE
+            for entry in file.infolist():
+                path = PurePosixPath(entry.filename)
+                if path.is_absolute() or ".." in path.parts:
+                    raise MetacliError(f"{where} holds {entry.filename}, which leads out of its folder", _WAYS)
+                if not entry.is_dir() and _is_drawing(path, archive.name):
+                    room -= entry.file_size  # never more comes out than is said here
+                    if entry.file_size > MOST_DRAWING or room < 0:
+                        bounds = f"a drawing has at most {MOST_DRAWING:,} bytes, all of them {MOST_ARCHIVE:,}"
+                        raise ValueError(f"{entry.filename} would unpack to {entry.file_size:,} bytes; {bounds}")
+                    if entry.compress_type not in PACKINGS:
+                        raise ValueError(f"{entry.filename} is packed in another way than usual")
+                    yield path, file.read(entry)
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MetacliError(f"{where} is damaged or no zip archive: {reason}", f"replace it; or {_WAYS}") from error
+
+
+def _is_drawing(path: PurePosixPath, top: str) -> bool:
+    """Whether a path is TOP/ALPHABET/CHARACTER/*.png."""
+    return len(path.parts) == 4 and path.parts[0] == top and path.suffix == ".png"
+
+
+def _fetch(archive: Archive, kept: Path) -> bytes:
+    """The official download, checked by its MD5 before it is kept as `kept`."""
+    cache.say(f"downloading {archive.url}")
+    data = download.fetch(archive.url, archive.md5, MOST_ARCHIVE, _WAYS)
+    cache.keep(kept, data)
+    return data

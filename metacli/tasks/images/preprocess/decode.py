@@ -1,0 +1,113 @@
+"""Image files, which come from anywhere, decoded within bounds: what they may cost is known before they are."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from metacli.errors import MetacliError
+from metacli.system import regular_files
+
+MOST_PIXELS = 50_000_000  # of a picture; larger ones are refused before they are decoded
+MOST_BYTES = 50_000_000  # of a file
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF")  # some others start programs
+REPLACE = "replace it or take it away"
+BAND = 1_000_000  # pixels that are converted at a time
+
+
+def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hint: str = REPLACE) -> Image.Image:
+    """A decoded image, the first of several, turned upright where its EXIF data say how.
+
+    Args:
+        source: an image file, or its bytes.
+        name: what an error calls it.
+        hint: what an error advises.
+
+    Raises:
+        MetacliError: it is no file, it cannot be read, it is no image of a usual kind, or larger than MOST_BYTES or
+            MOST_PIXELS.
+    """
+    data = source.read() if hasattr(source, "read") else source
+    if not isinstance(data, bytes):
+        data = file_content(Path(data), name, hint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound here is lower
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with image:
+            if not (fault := out_of_bounds(*image.size, name)):
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                if image.mode in ("P", "PA") and image.palette is None:
+                    fault = f"cannot read the image {name}: its palette is missing"
+    except MemoryError:
+        raise
+    except UnidentifiedImageError:
+        raise MetacliError(f"cannot read the image {name}: it is no image of a usual kind", hint) from None
+    except Image.DecompressionBombError:
+        fault = f"{name} has more than {MOST_PIXELS:,} pixels"
+    except Exception as error:  # Pillow fails in many ways on a damaged file
+        raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
+    if fault:
+        raise MetacliError(fault, hint)
+    return image
+
+
+def file_content(path: Path, name: str, hint: str = REPLACE) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        MetacliError: it is no file, cannot be read, or has more than MOST_BYTES.
+    """
+    try:
+        return regular_files.content(path, MOST_BYTES)
+    except OSError as error:
+        raise MetacliError(f"cannot read the image {name}: {error.strerror or error}", hint) from error
+
+
+def out_of_bounds(width: int, height: int, name: str) -> str:
+    """What is wrong with the size of a picture of absurd size, or ''."""
+    if width * height > MOST_PIXELS or min(width, height) < 1:
+        return f"{name} has {width} x {height} pixels, more than {MOST_PIXELS:,} in all"
+    return ""
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits, which Pillow would clip, as one of 8; others as they are."""
+    return by_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
+
+
+def by_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
+    width, height = picture.size
+    rows = max(1, BAND // width)
+    if rows >= height:
+        return change(picture)
+    whole: Image.Image | None = None
+    for top in range(0, height, rows):
+        band = change(picture.crop((0, top, width, min(top + rows, height))))
+        if whole is None:
+            whole = Image.new(band.mode, picture.size)
+        whole.paste(band, (0, top))
+    assert whole is not None
+    return whole
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture with transparency laid on white paper, without it (RGBA)."""
+    return by_bands(picture, _laid)
+
+
+def _laid(picture: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+
+
+def _high_byte(picture: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))

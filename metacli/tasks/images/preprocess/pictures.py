@@ -1,0 +1,77 @@
+"""A person's own pictures: arrays, Pillow images or paths, as a model trained on images reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from metacli.errors import MetacliError
+from metacli.tasks.images.preprocess.decode import out_of_bounds, read_image
+
+
+def picture(source: Any, name: str) -> Image.Image:
+    """One picture, upright.
+
+    Args:
+        source: a path, the bytes of an image file, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4): bool, uint8, or numbers from 0 to 1 or 255 (from 0 to 1 where none is above 1).
+        name: what an error calls it.
+
+    Raises:
+        ValueError: not finite, of another shape, of absurd size, or no image.
+        TypeError: of another kind.
+    """
+    if isinstance(source, Image.Image):
+        within_bounds(*source.size, name)
+        return ImageOps.exif_transpose(source)
+    if isinstance(source, str | os.PathLike | bytes):
+        return opened(source, name)
+    try:
+        array = np.asarray(source)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array of numbers: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} is neither an array of numbers, nor a Pillow image, nor a path: {type(source)}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)")
+    within_bounds(array.shape[1], array.shape[0], name)
+    if array.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(array))
+    numbers = array.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers")
+    if numbers.min() < 0 or numbers.max() > 255:
+        raise ValueError(f"{name} has numbers from {numbers.min():g} to {numbers.max():g}: 0 to 1, or 0 to 255")
+    return Image.fromarray(np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8))
+
+
+def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
+    """An image file, upright; raises a ValueError where it is none, or is of absurd size."""
+    try:
+        return read_image(source, name)
+    except MetacliError as error:
+        raise ValueError(error.message) from None
+
+
+def within_bounds(width: int, height: int, name: str) -> None:
+    """Raise a ValueError where a picture is of absurd size."""
+    if fault := out_of_bounds(width, height, name):
+        raise ValueError(fault)
+
+
+def pictures(sources: Iterable[Any], what: str) -> list[Image.Image]:
+    """Some pictures, see `picture`; an error calls them `what` and their number."""
+    if isinstance(sources, str | bytes | Image.Image) or not isinstance(sources, Iterable):
+        raise TypeError(f"{what}s are a list or an array of pictures, not {type(sources).__name__}")
+    return [picture(source, named(source, what, i)) for i, source in enumerate(sources)]
+
+
+def named(source: Any, what: str, i: int) -> str:
+    """What an error calls a picture: its path, or its number."""
+    return str(source) if isinstance(source, str | os.PathLike) else f"{what} {i}"

@@ -1,0 +1,1 @@
+"""Drawn characters: a pen, and invented scripts."""

@@ -1,0 +1,132 @@
+"""From the recipe's section `train` to updates of theta: optimiser, learning rate, clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metacli.config.train import TrainConfig
+
+
+class GravesRMSprop(torch.optim.Optimizer):
+    """RMSProp as the NTM paper uses it (Graves 2013, arXiv 1308.0850, equations 38 to 41).
+
+    Element by element:
+
+        n <- decay n + (1 - decay) gradient^2,    g <- decay g + (1 - decay) gradient
+        Delta <- momentum Delta - lr gradient / sqrt(n - g^2 + floor),    w <- w + Delta
+
+    PyTorch's `RMSprop(centered=True)` adds its `eps` after the root, which counts where gradients are as small as
+    here; and there the rate multiplies the sum of past steps, here each step as it is taken.
+
+    Args:
+        params: what to train, weights or groups of them.
+        lr: the paper: 1e-4.
+        decay: of both running means; the paper: 0.95.
+        momentum: the paper: 0.9.
+        floor: added under the root; the paper: 1e-4. A gradient far below its root, 0.01, is not scaled up to `lr`.
+        weight_decay: L2 penalty; the paper has none.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        decay: float = 0.95,
+        momentum: float = 0.9,
+        floor: float = 1e-4,
+        weight_decay: float = 0.0,
+    ):
+        keys = {"lr": lr, "decay": decay, "momentum": momentum, "floor": floor, "weight_decay": weight_decay}
+        super().__init__(params, keys)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state.update({name: torch.zeros_like(weight) for name in ("square", "mean", "change")})
+        square, mean, change = state["square"], state["mean"], state["change"]  # n, g, Delta
+        if group["weight_decay"]:
+            gradient = gradient.add(weight, alpha=group["weight_decay"])
+        square.mul_(group["decay"]).addcmul_(gradient, gradient, value=1 - group["decay"])
+        mean.lerp_(gradient, 1 - group["decay"])
+        variance = square.addcmul(mean, mean, value=-1).clamp_min_(0)  # rounding can take it below 0
+        change.mul_(group["momentum"]).addcdiv_(gradient, variance.add_(group["floor"]).sqrt_(), value=-group["lr"])
+        weight.add_(change)
+
+
+def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe names, over all parameters; Adam and AdamW as one operation where PyTorch has it.
+
+    `rmsprop` is PyTorch's: uncentred, 1e-8 added after the root; for `rmsprop-graves` see `GravesRMSprop`.
+    """
+    groups = _groups(model, cfg)
+    if cfg.optimizer == "rmsprop-graves":
+        return GravesRMSprop(groups, cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    if cfg.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    kind = torch.optim.Adam if cfg.optimizer == "adam" else torch.optim.AdamW
+    fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
+    return kind(groups, cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
+
+
+def _groups(model: nn.Module, cfg: TrainConfig) -> list[dict[str, Any]]:
+    """All parameters, the encoder's apart where its rate is another share of `lr`."""
+    if cfg.encoder_rate == 1:
+        return [{"params": list(model.parameters())}]
+    weights: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, weight in model.named_parameters():
+        weights[name.startswith("encoder.")].append(weight)
+    shares = {True: cfg.encoder_rate, False: 1.0}
+    return [{"params": some, "share": shares[whose]} for whose, some in weights.items() if some]
+
+
+def objective(loss: Tensor, parts: int, batch: int, cfg: TrainConfig) -> Tensor:
+    """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
+
+    Args:
+        loss: () the mean over all answers that are asked for.
+        parts: of answers that it is the mean over.
+        batch: tasks.
+    """
+    return loss if cfg.loss == "mean" else loss * (parts / batch)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let the next update take this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("share", 1.0)
+
+
+def clip(model: nn.Module, cfg: TrainConfig) -> Tensor:
+    """Clip the gradient by value, then by norm, as the recipe asks; () the norm before the latter."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    if cfg.clip_value:
+        nn.utils.clip_grad_value_(parameters, cfg.clip_value)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if cfg.clip_norm:
+        norm = _without_overflow(norm, gradients)
+        nn.utils.clip_grads_with_norm_(parameters, cfg.clip_norm, norm)
+    return norm
+
+
+def _without_overflow(norm: Tensor, gradients: list[Tensor]) -> Tensor:
+    """() the norm of all, also where the squares of elements are more than a float holds (from some 1e19 on).
+
+    Over a hundred steps of a sequence a gradient can grow that large; clipped, its direction serves like any other.
+    """
+    if norm.device.type == "cpu" and norm.isfinite():  # on a GPU the question would wait for it
+        return norm
+    largest = torch.stack([g.abs().max() for g in gradients]).max()
+    return torch.where(norm.isfinite(), norm, largest * nn.utils.get_total_norm([g / largest for g in gradients]))

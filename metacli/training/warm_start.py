@@ -1,0 +1,122 @@
+"""The weights that a new run begins from, where they are those of another run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from metacli.checkpoints import bundled, checkpoint, restore
+from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.provenance import Provenance, check_held_out
+from metacli.config.keys import flat
+from metacli.config.recipe import Recipe
+from metacli.errors import UsageError
+from metacli.evaluation.evaluate import trained_classes
+from metacli.registry import TASKS, resolve
+from metacli.tasks.base import Tasks
+
+_ENCODER = "encoder."  # how the names of its weights begin
+_NEW_ENCODER = "train.encoder_from= (nothing) begins with a new encoder"
+
+
+@dataclass(frozen=True)
+class Initial:
+    """A checkpoint to begin from.
+
+    Attributes:
+        saved: it.
+        sha256: of its file, hexadecimal.
+        part: what is taken of it, `model` for all or `encoder`.
+    """
+
+    saved: checkpoint.Checkpoint
+    sha256: str
+    part: Literal["model", "encoder"] = "model"
+
+    @classmethod
+    def of(cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model") -> Initial:
+        """That of a checkpoint file, a run directory or a shipped name, for a run by a recipe.
+
+        Raises:
+            UsageError: there is none, or its part is another one; names every key that differs.
+            MetacliError: it cannot be read.
+        """
+        saved = checkpoint.load(bundled.find(source))
+        models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
+        old, new = (flat({"model": m if part == "model" else {"encoder": _weighty(m["encoder"])}}) for m in models)
+        names = sorted(old | new)
+        other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]
+        if other:
+            raise UsageError(
+                [f"{saved.path} holds another {part} than {recipe.name}", *other],
+                f"weights are for the {part} that they were trained as: give its keys, or "
+                + ("train without --init" if part == "model" else _NEW_ENCODER),
+            )
+        return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest(), part)
+
+    @classmethod
+    def wanted_by(cls, recipe: Recipe) -> Initial | None:
+        """The encoder that a recipe begins from (`train.encoder_from`), if any; raises as `of` does."""
+        return cls.of(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
+
+    def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
+        """Give a model these weights; what it then counts as trained on.
+
+        Args:
+            tasks: what it is to be trained on.
+            provenance: that of the tasks.
+
+        Raises:
+            UsageError: the weights do not fit, or were trained on classes that the tasks hold out.
+        """
+        trained = trained_classes(self.saved)
+        hint = {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
+        for task, classes in trained:
+            if task == tasks.config.name:
+                check_held_out(classes, tasks, "val", **hint)
+                check_held_out(classes, tasks, "test", **hint)
+        try:
+            if self.part == "encoder":
+                own = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}
+                restore.load_weights(model.get_submodule("encoder"), own, "encoder")
+            else:
+                restore.load_weights(model, self.saved.model, self.saved.recipe.model.name)
+        except RefusedError as e:
+            task = self.saved.recipe.task
+            there, here = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
+            other = [f"{k}: {there[k]} there, {here[k]} here" for k in here if there[k] != here[k]]
+            raise UsageError(
+                [f"{self.saved.path}: {e.said[0]}", *e.said[1:], *other],
+                "tasks of the same shape take the same weights; nothing is loaded in part",
+            ) from None
+        before: list[tuple[str, dict[str, list[str]]]] = []
+        for part in trained:
+            if part[1] and part not in (*before, (tasks.config.name, provenance.classes["train"])):
+                before.append(part)
+        return replace(provenance, before=tuple(before))
+
+    def __str__(self) -> str:
+        """As in `runs/first/best.pt, step 600, trained by strokes_ntm`."""
+        whose = "the encoder of " * (self.part == "encoder")
+        return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What env.json tells of it."""
+        file = {"path": str(self.saved.path.resolve()), "sha256": self.sha256, "step": self.saved.step}
+        return file | ({} if self.part == "model" else {"part": self.part})
+
+
+def odd(recipe: Recipe, given: Initial | None) -> list[str]:
+    """Notes on what a run by a recipe begins from: an encoder that is to stay as it is, and has never learnt."""
+    if given or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
+        return []
+    return ["note: the encoder learns nothing: train.encoder_rate=0, without train.encoder_from or --init"]
+
+
+def _weighty(encoder: dict[str, Any]) -> dict[str, Any]:
+    """What of an encoder's keys its weights depend on."""
+    return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}
