@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from metacli.tasks.answers import Symbols as Symbols
     from metacli.tasks.base import Tasks as Tasks
     from metacli.tasks.rng import CounterRNG as CounterRNG
-    from metacli.training.loop import Outcome as Outcome
+    from metacli.training.outcome import Outcome as Outcome
 
 _HOME = {
     "Bits": "metacli.tasks.answers:Bits",
@@ -50,7 +50,7 @@ _HOME = {
     "MemoryTrace": "metacli.inspect.trace:MemoryTrace",
     "MetaLearner": "metacli.models.base:MetaLearner",
     "MetacliError": "metacli.errors:MetacliError",
-    "Outcome": "metacli.training.loop:Outcome",
+    "Outcome": "metacli.training.outcome:Outcome",
     "Reals": "metacli.tasks.answers:Reals",
     "Recipe": "metacli.config.recipe:Recipe",
     "Recurrent": "metacli.models.recurrent:Recurrent",

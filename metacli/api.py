@@ -28,10 +28,11 @@ from metacli.registry import MODELS, TASKS, build
 from metacli.runs.resume import next_recipe
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.training import loop
-from metacli.training.loop import Outcome
+from metacli.training.outcome import Outcome
 from metacli.training.progress import Progress
+from metacli.training.run import RunPlan
 from metacli.training.stopping import Deadline
-from metacli.training.warm_start import Initial
+from metacli.training.warm_start import WarmStart
 
 AnyRecipe = Recipe | str | PathLike[str] | dict[str, Any]
 AnyModel = MetaLearner | str | PathLike[str]
@@ -143,8 +144,8 @@ def train(
     progress.tell("device", reason)
     folder, before = (None if path is None else Path(path) for path in (run_dir, resume))
     with preserved():
-        start = None if init is None else Initial.of(Path(init), plan)
-        outcome = loop.train(plan, folder, before, chosen, progress, parse(str(threads)), start, deadline)
+        start = None if init is None else WarmStart.from_checkpoint(Path(init), plan)
+        outcome = loop.train(plan, RunPlan(folder, before, start), chosen, progress, parse(str(threads)), deadline)
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")
         raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)

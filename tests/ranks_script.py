@@ -15,8 +15,8 @@ from metacli.compute import processes
 from metacli.config.recipe import from_dict
 from metacli.evaluation.evaluate import evaluate
 from metacli.training import data_parallel
-from metacli.training.loop import update
-from metacli.training.state import assemble
+from metacli.training.loop import train_step
+from metacli.training.state import TrainState
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -60,7 +60,8 @@ def compare(name: str, everyone: processes.Processes) -> None:
     train = {"steps": 9, "batch": 7, "optimizer": "rmsprop-graves", "scan": "plain"} | train
     train = {k: v for k, v in train.items() if k != "scan" or model["name"] == "mann"}
     recipe = from_dict({"name": "x", "seed": 2, "task": task, "model": model, "train": train}, name)
-    alone, together = assemble(recipe, CPU), assemble(recipe, CPU, everyone)
+    alone = TrainState.build(recipe, CPU, threads=1)
+    together = TrainState.build(recipe, CPU, everyone, threads=1)
     own = everyone.share(7)
     assert 1 <= len(own) <= 2, "7 tasks are divided unevenly"
     for step in range(STEPS):
@@ -68,7 +69,7 @@ def compare(name: str, everyone: processes.Processes) -> None:
         for parts, some in ((alone, range(7)), (together, own)):
             torch.manual_seed(step)
             episode = doubled(parts.tasks.batch("train", 7 * step + some.start, len(some)))
-            found.append(update(parts, data_parallel.agree(parts.processes, parts.tasks, episode, 0), step, CPU))
+            found.append(train_step(parts, data_parallel.align_batch(parts, episode), step))
         (loss, score, norm), one = found[1], found[0]
         torch.testing.assert_close((loss, norm), (one.loss, one.norm), rtol=tolerance, atol=tolerance)
         assert abs(score - one.score) < 1e-6, "scores are computed in float32"
@@ -76,7 +77,7 @@ def compare(name: str, everyone: processes.Processes) -> None:
     assert one.keys() == many.keys()
     torch.testing.assert_close(many, one, rtol=tolerance, atol=tolerance)
     assert any(k.endswith("running_var") for k in one) == ("encoder" in model)
-    data_parallel.check_weights(everyone, together.model)
+    data_parallel.check_equal_weights(everyone, together.model)
 
     floats = patch.object(type(alone.tasks), "batch", lambda self, *a, of=alone.tasks.batch: doubled(of(*a)))
     with floats:
@@ -89,15 +90,21 @@ def compare(name: str, everyone: processes.Processes) -> None:
         np.testing.assert_array_equal(parts.values.get(key, parts.index), value)
 
 
+def broadcast(everyone: processes.Processes, layer: nn.Module) -> None:
+    """Broadcast the state of a layer alone."""
+    state = TrainState.build(from_dict({"task": BITS, "model": LSTM}, "x"), CPU, everyone, threads=1)
+    replace(state, model=layer, optimizer=torch.optim.Adam(layer.parameters())).broadcast_from_first()
+
+
 def differ(everyone: processes.Processes) -> None:
     """Weights that are no longer equal are found; so is the first process's state told to all."""
     layer = nn.Linear(2, 2)
     with torch.no_grad():
         layer.bias += everyone.rank == 2
     with pytest.raises(metacli.MetacliError, match="rank 2 has weights other" if everyone.first else "told by another"):
-        data_parallel.check_weights(everyone, layer)
-    data_parallel.broadcast_state(everyone, layer, torch.optim.Adam(layer.parameters()), CPU)
-    data_parallel.check_weights(everyone, layer)
+        data_parallel.check_equal_weights(everyone, layer)
+    broadcast(everyone, layer)
+    data_parallel.check_equal_weights(everyone, layer)
 
 
 def main() -> None:

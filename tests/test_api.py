@@ -88,13 +88,13 @@ def test_episodes_are_the_batches_in_order(name):
 
 
 def test_a_model_is_built_as_training_begins(tiny):
-    from metacli.training.state import assemble
+    from metacli.training.state import TrainState
 
     torch.manual_seed(7)
     state = torch.get_rng_state()
     model = metacli.build_model(tiny)
     assert torch.equal(torch.get_rng_state(), state)
-    first = assemble(tiny, torch.device("cpu")).model.state_dict()
+    first = TrainState.build(tiny, torch.device("cpu")).model.state_dict()
     assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
 
 
@@ -126,14 +126,14 @@ def test_the_same_run_as_that_of_the_command_line(tmp_path, tiny_file, cli):
 
 
 def test_stopping_saves_then_does_what_the_signal_means(tmp_path, tiny, monkeypatch):
-    step = loop.update
+    step = loop.train_step
 
-    def interrupted(parts, share, number, device):
+    def interrupted(state, share, number):
         if number == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(parts, share, number, device)
+        return step(state, share, number)
 
-    monkeypatch.setattr(loop, "update", interrupted)
+    monkeypatch.setattr(loop, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         metacli.train(tiny, run_dir=tmp_path / "r", quiet=True, threads=1)
     monkeypatch.undo()

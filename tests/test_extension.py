@@ -16,12 +16,13 @@ from metacli.runs.extend import with_new_schedule
 from metacli.runs.resume import next_recipe
 from metacli.training.loop import train
 from metacli.training.progress import Progress
+from metacli.training.run import RunPlan
 
 CPU = torch.device("cpu")
 
 
 def run(recipe, path, resume=False):
-    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1)
+    return train(recipe, RunPlan(None, path) if resume else RunPlan(path), CPU, Progress(quiet=True), 1)
 
 
 def timeless(path):
@@ -54,7 +55,7 @@ def test_a_cosine_goes_on_by_the_new_length_and_says_so(tmp_path, tiny, capsys):
     cosine = with_train(tiny, schedule="cosine")
     run(cosine, tmp_path / "r")
     longer = next_recipe(tmp_path / "r", None, ["train.steps=12"])
-    train(longer, None, tmp_path / "r", CPU, Progress(), 1)
+    train(longer, RunPlan(resume=tmp_path / "r"), CPU, Progress(), 1)
     told = capsys.readouterr().err
     assert "changed train.steps from 6 to 12" in told
     assert "rate    of the next step 1e-05 by the old length, 0.000505 by the new" in told

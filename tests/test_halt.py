@@ -19,7 +19,8 @@ from metacli.tasks.metrics import Metric
 from metacli.training import logbook
 from metacli.training.loop import train
 from metacli.training.progress import Progress
-from metacli.training.stopping import Deadline, Patience, seconds_in
+from metacli.training.run import RunPlan
+from metacli.training.stopping import Deadline, Patience, parse_duration
 
 CPU = torch.device("cpu")
 BITS = Metric("bits", "", False, "bits")
@@ -27,7 +28,7 @@ BITS = Metric("bits", "", False, "bits")
 
 def run(recipe, path, resume=False, deadline=None):
     folders = (None, path) if resume else (path, None)
-    return train(recipe, *folders, CPU, Progress(quiet=True), 1, deadline=deadline)
+    return train(recipe, RunPlan(*folders), CPU, Progress(quiet=True), 1, deadline=deadline)
 
 
 class After:
@@ -38,7 +39,7 @@ class After:
     def __init__(self, steps):
         self.left = steps
 
-    def over(self):
+    def has_passed(self):
         self.left -= 1
         return self.left <= 0
 
@@ -57,7 +58,7 @@ class After:
     ],
 )
 def test_times(text, seconds):
-    assert seconds_in(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_times(text, seconds):
 )
 def test_what_is_no_time(text):
     with pytest.raises(UsageError, match="--time-limit"):
-        seconds_in(text)
+        parse_duration(text)
 
 
 def test_a_deadline_counts_from_its_making(monkeypatch):
@@ -73,9 +74,9 @@ def test_a_deadline_counts_from_its_making(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: now)
     deadline = Deadline("1m")
     now = 159.0
-    assert not deadline.over()
+    assert not deadline.has_passed()
     now = 160.0
-    assert deadline.over()
+    assert deadline.has_passed()
 
 
 def test_time_that_is_over_stops_and_saves_and_the_run_ends_the_same(tmp_path, tiny):
@@ -110,9 +111,9 @@ def test_patience_counts_validations_without_a_new_best():
     patience = Patience(2, BITS, [])
     for score, over in ((3.0, False), (4.0, False), (2.0, False), (2.0, False), (2.5, True), (1.0, False)):
         patience.count(score)
-        assert bool(patience.over) is over
+        assert bool(patience.reason) is over
     never = Patience(0, BITS, [{"step": i, "val": {"bits": 1.0}} for i in range(99)])
-    assert not never.over
+    assert not never.reason
 
 
 def scripted(monkeypatch, scores):

@@ -18,22 +18,23 @@ from metacli.config.recipe import from_dict
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import tasks_for
 from metacli.runs.directory import RunDir
-from metacli.training.dry_run import rehearse
+from metacli.training.dry_run import dry_run
 from metacli.training.loop import train
 from metacli.training.progress import Progress
+from metacli.training.run import RunPlan
 from metacli.training.stopping import Deadline
-from metacli.training.warm_start import Initial, odd
+from metacli.training.warm_start import WarmStart, frozen_encoder_warning
 
 CPU = torch.device("cpu")
 
 
 def run(recipe, path, init=None, resume=False):
-    start = None if init is None else Initial.of(init, recipe)
-    return train(recipe, None if resume else path, path if resume else None, CPU, Progress(quiet=True), 1, start)
+    start = None if init is None else WarmStart.from_checkpoint(init, recipe)
+    return train(recipe, RunPlan(None, path) if resume else RunPlan(path, None, start), CPU, Progress(quiet=True), 1)
 
 
 def rehearsed(recipe, path):
-    return rehearse(recipe, path, CPU, Progress(quiet=True), 1)
+    return dry_run(recipe, path, CPU, Progress(quiet=True), 1)
 
 
 def strokes(tiny_tree, **keys):
@@ -74,15 +75,15 @@ def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
         "step": checkpoint.load(best).step,
     }
 
-    from metacli.training.data_parallel import agree
-    from metacli.training.loop import update
-    from metacli.training.state import assemble
+    from metacli.training.data_parallel import align_batch
+    from metacli.training.loop import train_step
+    from metacli.training.state import TrainState
 
-    parts = assemble(other, CPU)
+    parts = TrainState.build(other, CPU)
     parts.model.load_state_dict(checkpoint.load(best).model)
     for step in range(2):
-        share = agree(parts.processes, parts.tasks, parts.tasks.batch("train", 4 * step, 4), 0)
-        update(parts, share, step, CPU)
+        share = align_batch(parts, parts.tasks.batch("train", 4 * step, 4))
+        train_step(parts, share, step)
     got = checkpoint.load(tmp_path / "second" / "last.pt").model
     assert all(torch.equal(got[k], v) for k, v in parts.model.state_dict().items())
 
@@ -93,7 +94,7 @@ def test_the_run_goes_on_without_that_file(tmp_path, tiny):
     slow = replace(tiny, train=tiny.train.model_copy(update={"checkpoint_every": 0}))
     folder = tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metacli.training.loop.update", lambda *_: 1 / 0)  # the machine goes down in the first step
+        patch.setattr("metacli.training.loop.train_step", lambda *_: 1 / 0)  # the machine goes down in the first step
         with pytest.raises(ZeroDivisionError):
             run(slow, folder, init=tmp_path / "first")
     (tmp_path / "first" / "best.pt").unlink()
@@ -133,11 +134,11 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     assert told["part"] == "encoder"
     assert told["path"] == str(tmp_path / "first" / "best.pt")
 
-    from metacli.training.state import assemble
+    from metacli.training.state import TrainState
 
-    parts, saved = assemble(second, CPU), checkpoint.load(tmp_path / "first")
+    parts, saved = TrainState.build(second, CPU), checkpoint.load(tmp_path / "first")
     untrained = {k: v.clone() for k, v in parts.model.state_dict().items()}
-    known = Initial.wanted_by(second).load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
+    known = WarmStart.from_recipe(second).load_into(parts.model, parts.tasks, Provenance.of(parts.tasks))
     encoders = 0
     for key, value in parts.model.state_dict().items():
         encoders += key.startswith("encoder.")
@@ -165,15 +166,15 @@ def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
     tree["model"]["encoder"] = conv | {"dropout": 0.0}  # no weight of it depends on that
     second = from_dict(tree, "x")
     run(second, tmp_path / "second")
-    assert not odd(second, Initial.wanted_by(second))
+    assert not frozen_encoder_warning(second, WarmStart.from_recipe(second))
     tree["train"]["encoder_from"] = None
-    assert len(odd(from_dict(tree, "x"), None)) == (rate == 0)
+    assert len(frozen_encoder_warning(from_dict(tree, "x"), None)) == (rate == 0)
     first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.pt"))
     kept = {key: torch.equal(first[key], last[key]) for key in last if key.startswith("encoder.")}
     trained = {key for key in kept if not key.endswith("num_batches_tracked")}
     assert all(kept.values()) if rate == 0 else not any(kept[key] for key in trained)
 
-    stopped = train(second, tmp_path / "third", None, CPU, Progress(quiet=True), 1, deadline=Deadline("0.001s"))
+    stopped = train(second, RunPlan(tmp_path / "third"), CPU, Progress(quiet=True), 1, deadline=Deadline("0.001s"))
     assert stopped.step < 4
     run(second, tmp_path / "third", resume=True)
     for key, value in checkpoint.load(tmp_path / "third" / "last.pt").model.items():
@@ -250,7 +251,7 @@ def test_in_python(tmp_path, tiny):
         api.train(resume=second.run, init=first.run)
     with pytest.raises(UsageError, match="--time-limit"):
         api.train(tiny, time_limit="soon")
-    assert not Deadline("1h").over()
+    assert not Deadline("1h").has_passed()
 
 
 def test_through_the_command_line(cli, tiny_file):

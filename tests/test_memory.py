@@ -13,7 +13,6 @@ import torch
 from metacli.checkpoints import checkpoint
 from metacli.cli import main
 from metacli.compute import jit
-from metacli.compute.processes import SINGLE_PROCESS
 from metacli.config import recipe as recipes
 from metacli.config.recipe import from_dict
 from metacli.episode import Episode
@@ -21,9 +20,10 @@ from metacli.errors import MetacliError
 from metacli.registry import TASKS, build, resolve
 from metacli.system import memory, peak_memory
 from metacli.training import loop, memory_forecast
-from metacli.training.data_parallel import agree
+from metacli.training.data_parallel import align_batch
 from metacli.training.progress import Progress
-from metacli.training.state import assemble
+from metacli.training.run import RunPlan
+from metacli.training.state import TrainState
 from tests.conftest import tiny_keys
 
 CPU = torch.device("cpu")
@@ -194,12 +194,12 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
         "train": {"steps": 2, "batch": 32, "eval_tasks": 2, "scan": scan},
     }
     recipe = from_dict(tree, "x")
-    parts = assemble(recipe, CPU)
+    parts = TrainState.build(recipe, CPU)
     episode = parts.tasks.batch("train", 0, 32)
-    one, all_of_them = (agree(SINGLE_PROCESS, parts.tasks, e, 0) for e in (parts.tasks.batch("train", 0, 1), episode))
-    loop.update(parts, one, 0, CPU)
+    one, all_of_them = (align_batch(parts, e) for e in (parts.tasks.batch("train", 0, 1), episode))
+    loop.train_step(parts, one, 0)
     parts.optimizer.zero_grad(set_to_none=True)
-    taken = peak_memory.rise(lambda: loop.update(parts, all_of_them, 0, CPU), CPU)
+    taken = peak_memory.rise(lambda: loop.train_step(parts, all_of_them, 0), CPU)
     with torch.no_grad():
         answered = peak_memory.rise(lambda: parts.model(episode), CPU)
     foretold = [memory_forecast.parts(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
@@ -222,27 +222,27 @@ def test_the_forecast_is_less_than_what_a_step_takes(apart, name, scan, task):
 
 
 def test_a_forecast_changes_no_weights(tiny, monkeypatch):
-    first = assemble(tiny, CPU).model.state_dict()
+    first = TrainState.build(tiny, CPU).model.state_dict()
     monkeypatch.setattr(memory_forecast, "check_training", lambda *_: None)
-    second = assemble(tiny, CPU).model.state_dict()
+    second = TrainState.build(tiny, CPU).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_run_that_runs_out_of_memory_keeps_what_it_saved(tiny, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
-    loop.train(tiny, whole, None, CPU, Progress(), 1)
-    update, run = loop.update, tmp_path / "run"
+    loop.train(tiny, RunPlan(whole), CPU, Progress(), 1)
+    update, run = loop.train_step, tmp_path / "run"
 
-    def full(parts, share, step, device):
+    def full(state, share, step):
         if step == 4:
             cuda_fails()
-        return update(parts, share, step, device)
+        return update(state, share, step)
 
-    monkeypatch.setattr(loop, "update", full)
+    monkeypatch.setattr(loop, "train_step", full)
     with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explained():
-        loop.train(tiny, run, None, CPU, Progress(), 1)
+        loop.train(tiny, RunPlan(run), CPU, Progress(), 1)
     assert checkpoint.load(run / "last.pt").step == 4
-    monkeypatch.setattr(loop, "update", update)
-    loop.train(tiny, None, run, CPU, Progress(), 1)
+    monkeypatch.setattr(loop, "train_step", update)
+    loop.train(tiny, RunPlan(resume=run), CPU, Progress(), 1)
     ends = [checkpoint.load(path / "last.pt").model for path in (whole, run)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

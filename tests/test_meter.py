@@ -19,7 +19,7 @@ def test_means_since_the_last_line():
     assert (means["loss"], means["grad_norm"]) == (1.5, 4.0)
     assert means["accuracy"] == pytest.approx(0.6)
     assert means["episodes_per_s"] > 0
-    meter.take()
+    meter.reset()
     meter.add(torch.tensor(5.0), torch.tensor(0.0), torch.tensor(1.0), 8)
     assert meter.read(3)["loss"] == 5.0
 

@@ -10,7 +10,7 @@ import torch
 
 from metacli.config.train import TrainConfig
 from metacli.registry import TASKS, build, resolve
-from metacli.training.optimizer import GravesRMSprop, clip, make_optimizer, objective, set_rate
+from metacli.training.optimizer import GravesRMSprop, clip_gradients, make_optimizer, scale_loss, set_learning_rate
 
 GRADIENTS = np.random.default_rng(0).normal(size=(12, 2, 3)) * np.logspace(-4, 0, 12)[:, None, None]
 
@@ -62,7 +62,7 @@ def test_the_encoder_has_a_share_of_the_rate(name):
     cfg = TrainConfig(optimizer=name, lr=1e-2, encoder_rate=0.1, schedule="cosine", steps=10)
     optimizer = make_optimizer(model, cfg)
     for step in (0, 5):
-        set_rate(optimizer, cfg.learning_rate(step))
+        set_learning_rate(optimizer, cfg.learning_rate(step))
         rates = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
         for weight_name, weight in model.named_parameters():
             share = 0.1 if weight_name.startswith("encoder") else 1
@@ -111,8 +111,8 @@ def test_the_sum_is_that_of_a_sequence_mean_over_the_batch():
         for x, y in zip(x[asked].flatten().tolist(), y[asked].flatten().tolist(), strict=True)
     ]
     loss, size = tasks.loss(logits, episode), (tasks.weight(episode), len(episode))
-    assert objective(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(sum(bits) / 4, rel=1e-5)
-    assert objective(loss, *size, TrainConfig()) is loss
+    assert scale_loss(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(sum(bits) / 4, rel=1e-5)
+    assert scale_loss(loss, *size, TrainConfig()) is loss
 
 
 def test_the_sum_without_a_mask_counts_every_label_character():
@@ -120,17 +120,17 @@ def test_the_sum_without_a_mask_counts_every_label_character():
     tasks = build(TASKS, resolve(TASKS, "strokes", "task").Config(**keys), 0)
     episode = tasks.batch("train", 0, 2)
     loss, size = tasks.loss(torch.randn(2, 6, 3), episode), (tasks.weight(episode), len(episode))
-    assert objective(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(6 * loss.item(), rel=1e-6)
+    assert scale_loss(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(6 * loss.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(("size", "told"), [(1e-3, 5e-3), (1e23, 5e23), (0.0, 0.0), (math.inf, math.nan)])
 def test_a_gradient_whose_squares_overflow_is_clipped_like_any_other(size, told):
     model = torch.nn.Linear(2, 1)
     model.weight.grad, model.bias.grad = torch.tensor([[3.0, 0.0]]) * size, torch.tensor([4.0]) * size
-    norm = clip(model, TrainConfig(clip_norm=0.5))
+    norm = clip_gradients(model, TrainConfig(clip_norm=0.5))
     assert float(norm) == pytest.approx(told, rel=1e-5, nan_ok=True)
     if size == 1e23:
         torch.testing.assert_close(model.weight.grad, torch.tensor([[0.3, 0.0]]))
         torch.testing.assert_close(model.bias.grad, torch.tensor([0.4]))
         model.bias.grad *= 1e24
-        assert clip(model, TrainConfig()).isinf()  # as it is: an optimiser squares it too
+        assert clip_gradients(model, TrainConfig()).isinf()  # as it is: an optimiser squares it too

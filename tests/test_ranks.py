@@ -28,6 +28,8 @@ from metacli.runs.directory import RunDir
 from metacli.training import data_parallel
 from metacli.training.loop import train
 from metacli.training.progress import Progress
+from metacli.training.run import RunPlan
+from metacli.training.state import TrainState
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -50,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("ranks")
     tree = RECIPE | {"task": RECIPE["task"] | {"name": "accidents"}}
     (path / "r.yaml").write_text(yaml_file.dump(tree), encoding="utf-8")
-    train(from_dict({"name": "r", **RECIPE}, "r"), path / "one", None, CPU, Progress(quiet=True), 1)
+    train(from_dict({"name": "r", **RECIPE}, "r"), RunPlan(path / "one"), CPU, Progress(quiet=True), 1)
     done = run_torchrun(path, 2, "train", "r.yaml", "--run-dir", "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["run two", "step 8"], "one process speaks, once"
@@ -219,17 +221,17 @@ def test_of_an_error_that_all_have_one_tells():
 
 def test_more_processes_than_tasks_are_refused(tiny):
     with pytest.raises(UsageError, match=r"train\.batch: 4 tasks for 5 processes"):
-        data_parallel.check_batch(tiny, Processes(torchrun.Place(0, 5, 0, 5)))
+        TrainState.build(tiny, torch.device("cpu"), Processes(torchrun.Place(0, 5, 0, 5)))
 
 
 def test_padding_to_the_longest_of_all_is_that_of_a_larger_batch(tiny):
     tasks = build(TASKS, tiny.task, 0)
     some, whole = tasks.batch("train", 0, 2), tasks.batch("train", 0, 9)
-    longer = data_parallel.padded(some, whole.x_train.shape[1], whole.x_test.shape[1])
+    longer = data_parallel.pad_episode(some, whole.x_train.shape[1], whole.x_test.shape[1])
     for name in ("x_train", "y_train", "x_test", "y_test", "mask_train", "mask_test"):
         assert torch.equal(getattr(longer, name), getattr(whole, name)[:2])
     with pytest.raises(ValueError, match="without mask_test"):
-        data_parallel.padded(SimpleNamespace(**vars(some) | {"mask_test": None}), some.x_train.shape[1], 99)
+        data_parallel.pad_episode(SimpleNamespace(**vars(some) | {"mask_test": None}), some.x_train.shape[1], 99)
 
 
 def test_a_step_that_another_process_left_leaves_nothing_behind():

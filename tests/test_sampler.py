@@ -56,7 +56,7 @@ def test_they_are_the_episodes_of_plain_calls(kind, beside, tmp_path, monkeypatc
         config = Strokes.Config(classes=10, val_classes=5, test_classes=5, instances=6, rotation=20, shift=2, size=12)
         task = build(TASKS, config, 4)
     count = 0
-    for i, got in enumerate(batches(task, 3, 2, 9, CPU, beside), 2):
+    for i, got in enumerate(batches(task, 3, range(2, 9), CPU, beside), 2):
         plain = task.batch("train", i * 3, 3)
         for field in fields(plain):
             a, b = getattr(plain, field.name), getattr(got, field.name)
@@ -68,7 +68,7 @@ def test_they_are_the_episodes_of_plain_calls(kind, beside, tmp_path, monkeypatc
 
 def test_no_more_than_a_few_are_made_ahead():
     task = Slow()
-    with closing(batches(task, 2, 0, 50, CPU, True)) as source:
+    with closing(batches(task, 2, range(50), CPU, True)) as source:
         next(source)
         assert settled(task) == AHEAD + 1
         next(source)
@@ -79,7 +79,7 @@ def test_no_more_than_a_few_are_made_ahead():
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, GeneratorExit])
 def test_a_reader_that_stops_ends_the_thread(stop):
-    source = batches(Slow(), 2, 0, 50, CPU, True)
+    source = batches(Slow(), 2, range(50), CPU, True)
     next(source)
     assert len(sampling()) == 1
     with pytest.raises(stop):
@@ -88,16 +88,16 @@ def test_a_reader_that_stops_ends_the_thread(stop):
 
 
 def test_a_source_that_nobody_reads_starts_no_thread():
-    source = batches(Slow(), 2, 0, 50, CPU, True)
+    source = batches(Slow(), 2, range(50), CPU, True)
     assert not sampling()
     source.close()
-    assert list(batches(Slow(), 2, 5, 5, CPU, True)) == []
+    assert list(batches(Slow(), 2, range(5, 5), CPU, True)) == []
     assert not sampling()
 
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_an_error_arrives_in_its_place(beside):
-    source = batches(Slow(fails=6), 2, 0, 50, CPU, beside)
+    source = batches(Slow(fails=6), 2, range(50), CPU, beside)
     assert [int(next(source).index[0]) for _ in range(3)] == [0, 2, 4]
     with pytest.raises(ValueError, match="no episode 6"):
         next(source)
@@ -109,7 +109,7 @@ def test_the_threads_of_torch_stay_as_they_were():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with closing(batches(Slow(), 2, 0, 50, CPU, True)) as source:
+        with closing(batches(Slow(), 2, range(50), CPU, True)) as source:
             next(source)
             assert torch.get_num_threads() == 2
             other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -130,7 +130,7 @@ def test_denormals_are_treated_as_by_the_reader(flushes):
     task = Tiny()
     torch.set_flush_denormal(flushes)
     try:
-        assert len(list(batches(task, 2, 0, 3, CPU, True))) == 3
+        assert len(list(batches(task, 2, range(3), CPU, True))) == 3
     finally:
         torch.set_flush_denormal(False)
     assert (task.product == 0) == flushes
@@ -140,7 +140,7 @@ def test_denormals_are_treated_as_by_the_reader(flushes):
 @pytest.mark.parametrize("beside", [False, True])
 def test_on_a_gpu_they_are_the_same(beside):
     task = Slow()
-    for i, got in enumerate(batches(task, 3, 0, 20, torch.device("cuda"), beside)):
+    for i, got in enumerate(batches(task, 3, range(20), torch.device("cuda"), beside)):
         plain = task.batch("train", i * 3, 3)
         assert got.x_train.is_cuda
         assert torch.equal(got.x_train.cpu(), plain.x_train)

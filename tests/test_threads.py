@@ -81,46 +81,10 @@ def test_a_number_is_taken_as_asked():
             threads.parse(wrong)
 
 
-def test_a_run_gives_up_threads_that_have_become_slow_and_takes_them_back(cores, work, monkeypatch):
-    cores(2)
-    speed, said = {1: 0.02, 2: 0.01}, []
-    step = work(speed)
-    pace = threads.Pace(None, None, step)
-    assert pace.threads.count == 2
-
-    def run(steps):
-        for _ in range(steps):
-            step()
-            pace.review(said.append)
-
-    run(10)
-    step()  # a validation
-    step()
-    run(10)
-    assert pace.threads.count == 2
-    speed[2] = 0.05  # another process takes the second core
-    run(2)
-    assert pace.threads.count == 2
-    run(1)
-    assert pace.threads.count == torch.get_num_threads() == 1
-    assert "threads 1" in said[0]
-    speed[2] = 0.01
-    run(10)
-    assert pace.threads.count == 1  # too soon for another trial
-    monkeypatch.setattr(threads, "AGAIN", -1.0)
-    run(1)
-    assert pace.threads.count == 2
-    assert len(said) == 2
-
-
 def test_a_resumed_run_goes_on_with_its_threads_unless_they_have_become_slow(cores, work):
     cores(2)
-    assert threads.Pace(None, 2, work({1: 0.010, 2: 0.011})).threads.count == 2  # a new run would take 1
-    assert threads.Pace(None, 2, work({1: 0.010, 2: 0.050})).threads.count == 1
-    assert threads.Pace(None, 1, pytest.fail).threads.count == 1
-    assert threads.Pace(None, 16, work({1: 0.02, 2: 0.01})).threads.count == 2  # begun where there were more cores
-    assert threads.Pace(1, 2, pytest.fail).threads.count == 1
-    asked = threads.Pace(2, None, pytest.fail)
-    for _ in range(10):
-        asked.review(pytest.fail)
-    assert asked.threads.count == 2
+    assert threads.choose(None, work({1: 0.010, 2: 0.011}), 2).count == 2  # a new run would take 1
+    assert threads.choose(None, work({1: 0.010, 2: 0.050}), 2).count == 1
+    assert threads.choose(None, pytest.fail, 1).count == 1
+    assert threads.choose(None, work({1: 0.02, 2: 0.01}), 16).count == 2  # begun where there were more cores
+    assert threads.choose(1, pytest.fail, 2).count == 1

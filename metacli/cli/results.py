@@ -57,7 +57,7 @@ def evaluate(
     from metacli.runs.directory import keep_evaluation
     from metacli.show.results import print_evaluation
     from metacli.training import memory_forecast
-    from metacli.training.data_parallel import check_weights
+    from metacli.training.data_parallel import check_equal_weights
     from metacli.training.progress import tell
     from metacli.training.thread_trials import forward_pass
 
@@ -69,7 +69,7 @@ def evaluate(
         prepare(recipe.seed)
         model = saved.build_model().to(chosen)
         tell(device=reason, tasks=distribution.describe())
-    check_weights(everyone, model)
+    check_equal_weights(everyone, model)
     used = choose(wanted, forward_pass(model, distribution, part, chosen, tasks))
     tell(threads=used)
     memory_forecast.check_evaluation(model, distribution, part, min(tasks, CHUNK), chosen)

@@ -68,26 +68,27 @@ def train(
     from metacli.compute.threads import parse
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
-    from metacli.training.warm_start import Initial
+    from metacli.training.run import RunPlan
+    from metacli.training.warm_start import WarmStart
 
     wanted = parse(threads)
     if dry_run and plan:
-        from metacli.show.dry_run import print_rehearsal
-        from metacli.training.dry_run import rehearse
+        from metacli.show.dry_run import print_dry_run
+        from metacli.training import dry_run as dry_runs
 
         chosen, reason = choose_device(device)
         progress = Progress(quiet)
-        given = Initial.of(init, plan) if init is not None else None
+        given = WarmStart.from_checkpoint(init, plan) if init is not None else None
         progress.tell("device", reason)
-        found = rehearse(plan, run_dir, chosen, progress, wanted, given)
-        return print_result(as_json, found, lambda console: print_rehearsal(console, found))
+        found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, given)
+        return print_result(as_json, found, lambda console: print_dry_run(console, found))
     everyone, chosen, reason = processes.join(device)
     progress = Progress(quiet or not everyone.first)
     progress.tell("device", reason)
     tree = everyone.broadcast(plan.as_dict() if plan else {})
     planned = plan or recipes.from_dict(tree, "recipe")
-    start = None if init is None else everyone.run_on_first(lambda: Initial.of(init, planned))
-    outcome = run_training(planned, run_dir, resume, chosen, progress, wanted, start, deadline, everyone)
+    start = None if init is None else everyone.run_on_first(lambda: WarmStart.from_checkpoint(init, planned))
+    outcome = run_training(planned, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, everyone)
     everyone.leave()
     print_result(as_json, outcome.as_dict(), lambda _: terminal.tell(*outcome.lines()))
     needed = "".join(f" --plugin {source}" for source in plugin or [])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,9 +16,7 @@ GAIN = 0.9  # of one thread's time: more threads are taken only if they do bette
 ROUNDS = 3  # of trials, at most
 CLEAR = 0.75  # of one thread's time, or its inverse: a difference that needs no further round
 SECONDS = 2.0  # after which none begins
-LATELY = 5  # steps whose median tells how slow steps are; a validation between two of them does not move it
-SLOWER = 1.5  # times the fastest: then other work may have taken a core
-AGAIN = 300.0  # seconds after which a run that gave up its threads tries them again
+SLOWER = 1.5  # times the fastest: then a resumed run gives up its number of threads
 
 
 @dataclass(frozen=True)
@@ -104,52 +100,3 @@ def _times(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
         if not CLEAR < gain < 1 / CLEAR or time.monotonic() - began > SECONDS:
             break
     return medians
-
-
-class Pace:
-    """The threads of a run, looked at again where its steps become much slower than they were.
-
-    Args:
-        wanted: the number asked for, None for `auto`.
-        earlier: the number that a resumed run went by, None for a new one; see `choose`.
-        trial: see `choose`.
-
-    Attributes:
-        threads: the number now.
-    """
-
-    _best: float
-    _mark: float
-    _tried: float
-
-    def __init__(self, wanted: int | None, earlier: int | None, trial: Callable[[], object] | None):
-        self._trial = trial if wanted is None else None
-        self.threads = choose(wanted, trial, earlier)
-        self._lowered = False
-        self._start()
-
-    def review(self, say: Callable[[str], None]) -> None:
-        """After every step: try again where steps have become slow, or were so once and five minutes have gone by.
-
-        Args:
-            say: is told of a change.
-        """
-        before, self._mark = self._mark, time.monotonic()
-        self._lately.append(self._mark - before)
-        seconds = statistics.median(self._lately)
-        full = len(self._lately) == LATELY
-        self._best = min(self._best, seconds) if full else self._best
-        slow = self.threads.count > 1 and full and seconds > SLOWER * self._best
-        again = self._lowered and self._mark - self._tried > AGAIN
-        if self._trial is None or not (slow or again):
-            return
-        earlier, self.threads = self.threads, choose(None, self._trial)
-        self._lowered = self.threads.count == 1
-        self._start()
-        if self.threads.count != earlier.count:
-            say(f"threads {self.threads}")
-
-    def _start(self) -> None:
-        self._best = math.inf
-        self._lately: deque[float] = deque(maxlen=LATELY)  # seconds of the last steps
-        self._mark = self._tried = time.monotonic()

@@ -39,7 +39,6 @@ class TrainConfig(BaseConfig):
             takes much less time (so give it one that is trained: `encoder_from`, or `train --init`).
         scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
             with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
-        capture: record the model's passes as CUDA graphs (on a GPU; not measured yet).
         tensorboard: also write event files (needs the extra `tensorboard`).
     """
 
@@ -62,7 +61,6 @@ class TrainConfig(BaseConfig):
     encoder_from: str = ""
     encoder_rate: float = Field(1.0, ge=0, le=1)
     scan: Literal["auto", "plain", "fast"] = "auto"
-    capture: bool = False
     tensorboard: bool = False
 
     @field_validator("encoder_from", mode="before")

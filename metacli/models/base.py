@@ -24,14 +24,12 @@ class MetaLearner(nn.Module, ABC):
     Attributes:
         modes: the ways of being asked that the model serves (see `Spec.mode`).
         tiny: keys of its config that make a model small enough for a test or a trial.
-        capturable: whether its passes run on a GPU without the processor looking at a number.
         continues: whether `extend` goes on from phi.
     """
 
     Config: ClassVar[type[Any]]
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "sequence", "stream"})
     tiny: ClassVar[dict[str, Any]]
-    capturable: bool = True
     continues: bool = False
 
     def __init__(self, config: Any, spec: Spec):

@@ -45,7 +45,6 @@ class LSTM(Recurrent):
         super().__init__(config, spec)
         self.lstm = nn.LSTM(self.input_size, config.hidden, config.layers, batch_first=True)
         self.output = nn.Linear(config.hidden, spec.out_size)
-        self.capturable = spec.mode != "sequence"  # packing asks for the lengths
 
     def initial_state(self, batch: int) -> State:
         """The state before the first item: zero."""

@@ -1,4 +1,4 @@
-"""What `train --dry-run` found, as the resolved recipe with the rest as its comments: all of it is a recipe again."""
+"""The result of `train --dry-run`, printed as the resolved recipe with the estimates as comments below it."""
 
 from __future__ import annotations
 
@@ -11,69 +11,58 @@ from metacli.config import yaml_file
 from metacli.system.files import amount
 from metacli.training.progress import duration, labelled
 
-_NAMED = 8  # classes of a split
+_NAMED_CLASSES = 8  # of a split
 _MEMORY = {
     "parameters": "counted, running statistics included",
-    "optimizer": "counted: what it keeps of each parameter",
+    "optimizer": "counted",
     "gradients": "counted",
     "batch": "counted",
-    "activations": "measured, with scratch: what one step's peak adds",
-    "process": "measured: all of this process at that peak",
+    "activations": "measured: what a step adds at its peak",
 }
 
 
-def print_rehearsal(console: Console, found: dict[str, Any]) -> None:
-    """Draw what `metacli.training.dry_run.rehearse` returns."""
-    console.print(Text(yaml_file.dump(found["recipe"]).rstrip()), soft_wrap=True, highlight=False)
-    lines = [*_classes(found), "", *_sizes(found), "", *_memory(found), "", *_time(found)]
-    for line in lines:
+def print_dry_run(console: Console, result: dict[str, Any]) -> None:
+    """Draw what `metacli.training.dry_run.dry_run` returns; all of it is a recipe again."""
+    console.print(Text(yaml_file.dump(result["recipe"]).rstrip()), soft_wrap=True, highlight=False)
+    for line in [*_class_lines(result), "", *_size_lines(result), "", *_memory_lines(result), "", *_time_lines(result)]:
         console.print(Text(f"# {line}".rstrip()), soft_wrap=True, highlight=False)
 
 
-def _classes(found: dict[str, Any]) -> list[str]:
-    """How the classes are divided, with the names of the first ones; nothing for generated tasks."""
-    lines = [""] if found["classes"] else []
-    for split, names in found["classes"].items():
-        rest = f" and {len(names) - _NAMED:,} more (all: --json)" if len(names) > _NAMED else ""
-        text = f"{len(names):,} classes: {', '.join(names[:_NAMED])}{rest}"
-        lines += labelled(split, text, 78)
+def _class_lines(result: dict[str, Any]) -> list[str]:
+    lines = [""] if result["classes"] else []
+    for split, names in result["classes"].items():
+        rest = f" and {len(names) - _NAMED_CLASSES:,} more (all: --json)" if len(names) > _NAMED_CLASSES else ""
+        lines += labelled(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{rest}", 78)
     return lines
 
 
-def _sizes(found: dict[str, Any]) -> list[str]:
-    parts = found["parameters"]["by_part"]
-    rows = [("parameters", f"{found['parameters']['total']:,}", "")]
-    rows += [(f"  {name}", f"{count:,}", "") for name, count in parts.items()]
-    shapes = [f"  {name:<12} {' x '.join(map(str, shape))}" for name, shape in found["episode"].items()]
-    return [*_columns(rows), "", f"a batch of {found['recipe']['train']['batch']} tasks", *shapes]
+def _size_lines(result: dict[str, Any]) -> list[str]:
+    rows = [("parameters", f"{result['parameters']['total']:,}", "")]
+    rows += [(f"  {name}", f"{count:,}", "") for name, count in result["parameters"]["by_part"].items()]
+    shapes = [f"  {name:<12} {' x '.join(map(str, shape))}" for name, shape in result["episode"].items()]
+    return [*_columns(rows), "", f"a batch of {result['recipe']['train']['batch']} tasks", *shapes]
 
 
-def _memory(found: dict[str, Any]) -> list[str]:
-    memory = found["memory"]
-    said = {**_MEMORY}
-    if memory["batches_at_once"] > 1:
-        said["batch"] += f"; up to {memory['batches_at_once']} at once, sampled ahead"
-    return ["memory", *_columns([(f"  {name}", size(memory[name]), text) for name, text in said.items()])]
+def _memory_lines(result: dict[str, Any]) -> list[str]:
+    rows = [(f"  {name}", format_size(result["memory"][name]), note) for name, note in _MEMORY.items()]
+    return ["memory", *_columns(rows)]
 
 
-def _time(found: dict[str, Any]) -> list[str]:
-    t, cfg = found["time"], found["recipe"]["train"]
-    threads = f"{found['threads']} thread" + ("s" if found["threads"] > 1 else "")
+def _time_lines(result: dict[str, Any]) -> list[str]:
+    time, steps = result["time"], result["recipe"]["train"]["steps"]
+    threads = f"{result['threads']} thread" + ("s" if result["threads"] > 1 else "")
     rows = [
-        ("  a step", f"{t['seconds_per_step']:.2g} s", f"{t['steps_per_second']:.3g} per second"),
-        ("  of it sampling", f"{t['seconds_sampling']:.2g} s", "at the same time" * t["sampled_beside_the_step"]),
-        ("  a validation", f"{t['seconds_per_validation']:.2g} s", f"{t['validations']} of them"),
-        ("  in all", duration(t["seconds"]), f"for {cfg['steps']:,} steps"),
+        ("  a step", f"{time['seconds_per_step']:.2g} s", f"{time['steps_per_second']:.3g} per second"),
+        ("  in all", duration(time["seconds"]), f"for {steps:,} steps, without validations"),
     ]
-    said = f"time: an estimate, from {t['timed_steps']} steps on {threads} as busy as they are now"
-    return [said, *_columns(rows)]
+    return [f"time: an estimate, from {time['timed_steps']} steps on {threads}", *_columns(rows)]
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
     left, right = (max(len(row[i]) for row in rows) for i in (0, 1))
-    return [f"{name:<{left}}  {number:>{right}}  {said}".rstrip() for name, number, said in rows]
+    return [f"{name:<{left}}  {number:>{right}}  {note}".rstrip() for name, number, note in rows]
 
 
-def size(count: int | None) -> str:
-    """Bytes as people read them, as in `12.3 MB`; `unknown` for None."""
+def format_size(count: int | None) -> str:
+    """Bytes for people, as in `12.3 MB`; `unknown` for None."""
     return "unknown" if count is None else amount(count)

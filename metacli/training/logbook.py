@@ -1,155 +1,137 @@
-"""What a run does between two steps: measure, log, validate on held-out classes, keep checkpoints."""
+"""Between two steps: measure, log, validate on held-out classes, save checkpoints."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from metacli.checkpoints import checkpoint
-from metacli.compute.threads import Pace
+from metacli.compute.processes import ProcessLostError
 from metacli.evaluation.evaluate import evaluate
-from metacli.runs.directory import RunDir
-from metacli.runs.resume import Start
 from metacli.training import tensorboard
-from metacli.training.data_parallel import check_weights
+from metacli.training.data_parallel import check_equal_weights
 from metacli.training.meter import Meter
 from metacli.training.progress import Progress
-from metacli.training.state import Parts, Update
+from metacli.training.run import Run
+from metacli.training.state import TrainState, Update
 from metacli.training.stopping import Patience
 
 
-class Journal:
-    """Keeps the books of one training run, in its run directory and on stderr.
+class Logbook:
+    """Logs, validates and saves a run, as a context manager that leaves the run saved.
+
+    At the end of `with`, a run that stopped between two checkpoints is saved. If another process was lost, the last
+    complete step is saved. After a second signal nothing is saved, and a message says which steps are lost.
 
     Args:
-        parts: what is trained; its recipe says when to log, to validate and to save.
-        environment: what it is computed with, for the checkpoints.
-        rundir: None in a process that has another one write.
-        start: the step, the best score and the meter's state that the run goes on from, and what it was trained on.
-
-    Attributes:
-        best: the best validation score so far, None before the first.
-        step: updates of theta so far.
-        patience: with validations that are no better than those before.
+        patience: counts the validations.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        environment: dict[str, Any],
-        rundir: RunDir | None,
-        start: Start,
-        device: torch.device,
-        progress: Progress,
-        pace: Pace,
-    ):
-        self.step, self.best, self._kept = start.step, start.best, start.step
-        self._recipe, self._tasks = parts.recipe, parts.tasks
-        self._provenance, self._environment = start.provenance, environment
-        self._model, self._optimizer = parts.model, parts.optimizer
-        self._rundir, self._device, self._progress, self._pace = rundir, device, progress, pace
-        self._processes = parts.processes
-        self._events = tensorboard.writer(rundir.path) if parts.recipe.train.tensorboard and rundir else None
-        self._headline = parts.tasks.metrics[0]
-        log = [record for record in rundir.metrics() if "val" in record] if rundir else []
-        self.patience = Patience(parts.recipe.train.patience, self._headline, parts.processes.broadcast(log))
-        self._meter, self._began = Meter(self._headline.name, start.meter), time.monotonic()
+    def __init__(self, run: Run, state: TrainState, progress: Progress, patience: Patience):
+        self._run, self._state, self._progress, self._patience = run, state, progress, patience
+        self._headline = state.tasks.metrics[0]
+        self._saved_step = self._completed_step = run.step
+        writes_events = state.recipe.train.tensorboard and run.directory
+        self._events = tensorboard.open_writer(run.path) if writes_events else None
+        self._meter, self._start = Meter(self._headline.name, run.meter_rows), time.monotonic()
 
-    def note(self, step: int, done: Update) -> None:
-        """Take in what update `step` (from 1) was made of, and do what is due after it, with the other processes.
+    @property
+    def seconds(self) -> float:
+        """Time since the first step."""
+        return time.monotonic() - self._start
 
-        Args:
-            step: updates of theta so far.
-            done: the last of them.
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if error is None and self._run.step != self._saved_step:
+                self._meter.check(self._run.step)
+                check_equal_weights(self._state.processes, self._state.model)
+                self._save()
+            elif isinstance(error, ProcessLostError):
+                self._save_completed_step()
+            elif isinstance(error, KeyboardInterrupt):
+                self._report_lost_steps()
+        finally:
+            self._progress.close()
+
+    def after_step(self, update: Update) -> None:
+        """Record the latest update, and do what is due after it, together with the other processes.
 
         Raises:
             MetacliError: a loss or a gradient is not finite, or a file cannot be written.
         """
-        cfg, self.step = self._recipe.train, step
-        self._meter.add(done.loss, done.score, done.norm, cfg.batch)
-        last = step == cfg.steps
-        save, validate = last or every(cfg.checkpoint_every, step), last or every(cfg.eval_every, step)
-        line = validate or every(cfg.log_every, step)
+        cfg, step = self._state.recipe.train, self._run.step
+        self._meter.add(update.loss, update.score, update.norm, cfg.batch)
         self._progress.step()
-        self._pace.review(self._progress.say)
-        if not (line or save or self._progress.due()):
-            return
-        with self._processes.report_once():
-            means: dict[str, Any] = self._meter.read(step)  # finds what is not finite, before any of it is kept
-        self._progress.show(means, self._headline)
-        if validate or save:
-            check_weights(self._processes, self._model)
-        if validate:
-            means["val"] = self._validate(step)
-            save = save or bool(self.patience.over)
-        if line:
-            self._log(step, means)
-            self._meter.take()
-        if save:
-            self._keep()
+        is_last = step == cfg.steps
+        saves, validates = is_last or is_due(cfg.checkpoint_every, step), is_last or is_due(cfg.eval_every, step)
+        logs = validates or is_due(cfg.log_every, step)
+        if logs or saves or self._progress.due():
+            with self._state.processes.report_once():
+                means: dict[str, Any] = self._meter.read(step)  # raises before anything that is not finite is kept
+            self._progress.show(means, self._headline)
+            if validates or saves:
+                check_equal_weights(self._state.processes, self._state.model)
+            if validates:
+                means["val"] = self._validate()
+                saves = saves or bool(self._patience.reason)
+            if logs:
+                self._log(means)
+                self._meter.reset()
+            if saves:
+                self._save()
+        self._completed_step = step
 
-    def stop(self) -> None:
-        """Save the run as it stands, where that was not done.
-
-        Raises:
-            MetacliError: as `note`.
-        """
-        if self.step != self._kept:
-            self._meter.check(self.step)
-            check_weights(self._processes, self._model)
-            self._keep()
-
-    def _keep(self) -> None:
-        if self._rundir is not None:
-            self._rundir.sync()  # the lines before the step that they lead to
-        self._save("last", self._optimizer, self._meter.state())
-        self._kept = self.step
-
-    def rescue(self) -> None:
-        """Save the last whole step, where another process was lost in the next one.
-
-        On a GPU the step may still wait for that process: there the last checkpoint stands.
-        """
-        if self._device.type == "cpu":
-            self._keep()
-            self._progress.say(f"saved at step {self.step}")
-
-    def _validate(self, step: int) -> dict[str, float]:
-        count = self._recipe.train.eval_tasks
-        scores = evaluate(self._model, self._tasks, "val", count, self._device, processes=self._processes)
-        means = self._processes.broadcast(scores.means())  # whether patience is over must be the same in all
-        if self._headline.beats(means[self._headline.name], self.best):
-            self.best = means[self._headline.name]
-            self._save("best")
-        self.patience.count(means[self._headline.name])
-        self._progress.validated(step, means, self._tasks)
+    def _validate(self) -> dict[str, float]:
+        state, run = self._state, self._run
+        count = state.recipe.train.eval_tasks
+        scores = evaluate(state.model, state.tasks, "val", count, state.device, processes=state.processes)
+        means = state.processes.broadcast(scores.means())  # all processes must agree on whether patience ran out
+        score = means[self._headline.name]
+        if self._headline.beats(score, run.best_score):
+            run.best_score = score
+            run.save_best(state)
+        self._patience.count(score)
+        self._progress.validated(run.step, means, state.tasks)
         return means
 
-    def _save(
-        self,
-        which: Literal["last", "best"],
-        optimizer: torch.optim.Optimizer | None = None,
-        meter: Tensor | None = None,
-    ) -> None:
-        if self._rundir is None:
-            return
-        threads, path = self._pace.threads, getattr(self._rundir, which)
-        place = self._environment | {"threads": threads.count, "threads_reason": threads.reason}
-        content = (self._recipe, self.step, self.best, self._model, self._provenance, optimizer, place, meter)
-        checkpoint.save(path, *content)
-
-    def _log(self, step: int, means: dict[str, Any]) -> None:
-        seconds, rate = round(time.monotonic() - self._began, 2), self._recipe.train.learning_rate(step - 1)
-        record = {"step": step, "seconds": seconds, "lr": rate, "threads": self._pace.threads.count, **means}
-        if self._rundir is not None:
-            self._rundir.log(record)
+    def _log(self, means: dict[str, Any]) -> None:
+        step, state = self._run.step, self._state
+        seconds, rate = round(self.seconds, 2), state.recipe.train.learning_rate(step - 1)
+        record = {"step": step, "seconds": seconds, "lr": rate, "threads": state.threads.count, **means}
+        if self._run.directory:
+            self._run.directory.log(record)
         if self._events:
-            tensorboard.write(self._events, record)
+            tensorboard.write_scalars(self._events, record)
+
+    def _save(self) -> None:
+        self._run.save_last(self._state, self._meter.rows())
+        self._saved_step = self._run.step
+
+    def _save_completed_step(self) -> None:
+        """Save the last step if it was completed, its log line included.
+
+        On a GPU the step may still wait for the lost process, so the last checkpoint stays as it is.
+        """
+        if self._state.device.type == "cpu" and self._completed_step == self._run.step:
+            self._save()
+            self._progress.say(f"saved at step {self._run.step}")
+
+    def _report_lost_steps(self) -> None:
+        """Say which steps are lost, and how to resume."""
+        path = self._run.path
+        last = path / "last.pt"
+        # Read from the file: the signal may have come after it was written and before that was noted.
+        saved = checkpoint.load(last).step if last.is_file() else 0
+        lost = max(self._run.step - saved, 0)
+        self._progress.say(
+            f"stopped at once, nothing saved after step {saved:,}: {lost:,} step{'s' * (lost != 1)} and the one in "
+            f"hand are lost; go on from step {saved:,} with: metacli train --resume {path}"
+        )
 
 
-def every(period: int, step: int) -> bool:
+def is_due(period: int, step: int) -> bool:
     """Whether something that happens every `period` steps (0: never) happens at `step`."""
     return period > 0 and step % period == 0

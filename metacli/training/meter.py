@@ -23,7 +23,7 @@ class Meter:
 
     def __init__(self, headline: str, state: Tensor | None = None) -> None:
         self._headline = headline
-        self.take()
+        self.reset()
         if state is not None:
             self._before = state
 
@@ -47,7 +47,7 @@ class Meter:
         return {"loss": loss, self._headline: score, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
 
     def check(self, step: int) -> Tensor:
-        """(n, 3) what `state` holds, all of it finite.
+        """(n, 3) what `rows` returns, all of it finite.
 
         Raises:
             MetacliError: a loss or a gradient since the last line of the log is not finite; names its step.
@@ -64,7 +64,7 @@ class Meter:
             )
         return rows
 
-    def state(self) -> Tensor | None:
+    def rows(self) -> Tensor | None:
         """(n, 3) loss, score and gradient norm of the n steps since the last line of the log, on the CPU; None for 0.
 
         A run that is resumed with it logs the means over the same steps as one that was never stopped.
@@ -74,7 +74,7 @@ class Meter:
     def _all(self) -> Tensor:
         return torch.cat([self._before, torch.stack(self._rows).cpu()]) if self._rows else self._before
 
-    def take(self) -> None:
+    def reset(self) -> None:
         """Start anew, after a line of the log."""
         self._rows: list[Tensor] = []
         self._before = torch.empty(0, 3)  # of a run that was stopped between two lines of the log

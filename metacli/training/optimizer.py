@@ -91,24 +91,24 @@ def _groups(model: nn.Module, cfg: TrainConfig) -> list[dict[str, Any]]:
     return [{"params": some, "share": shares[whose]} for whose, some in weights.items() if some]
 
 
-def objective(loss: Tensor, parts: int, batch: int, cfg: TrainConfig) -> Tensor:
+def scale_loss(loss: Tensor, weight: int, batch: int, cfg: TrainConfig) -> Tensor:
     """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
 
     Args:
         loss: () the mean over all answers that are asked for.
-        parts: of answers that it is the mean over.
+        weight: the number of answers that it is the mean over.
         batch: tasks.
     """
-    return loss if cfg.loss == "mean" else loss * (parts / batch)
+    return loss if cfg.loss == "mean" else loss * (weight / batch)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next update take this learning rate."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next update."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
 
 
-def clip(model: nn.Module, cfg: TrainConfig) -> Tensor:
+def clip_gradients(model: nn.Module, cfg: TrainConfig) -> Tensor:
     """Clip the gradient by value, then by norm, as the recipe asks; () the norm before the latter."""
     parameters = [p for p in model.parameters() if p.grad is not None]
     if cfg.clip_value:
@@ -116,12 +116,12 @@ def clip(model: nn.Module, cfg: TrainConfig) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if cfg.clip_norm:
-        norm = _without_overflow(norm, gradients)
+        norm = _norm_without_overflow(norm, gradients)
         nn.utils.clip_grads_with_norm_(parameters, cfg.clip_norm, norm)
     return norm
 
 
-def _without_overflow(norm: Tensor, gradients: list[Tensor]) -> Tensor:
+def _norm_without_overflow(norm: Tensor, gradients: list[Tensor]) -> Tensor:
     """() the norm of all, also where the squares of elements are more than a float holds (from some 1e19 on).
 
     Over a hundred steps of a sequence a gradient can grow that large; clipped, its direction serves like any other.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import fields, replace
 
 import torch
@@ -13,105 +14,111 @@ from metacli.compute import cpu
 from metacli.compute.device import flushes_denormals
 from metacli.episode import Episode
 from metacli.tasks.base import Tasks
+from metacli.training.state import TrainState
 
-AHEAD = 3  # batches that are ready or in the making: one would do, but for the steps that are shorter than others
+AHEAD = 3  # batches that are ready or being made: more than one, because some steps are shorter than others
+
+
+def prefetch(state: TrainState, start: int, stop: int) -> closing[Generator[Episode, None, None]]:
+    """This process's share of the batches of steps `start` to `stop` - 1, as a context manager that ends the thread."""
+    share = state.processes.share(state.recipe.train.batch)
+    samples_ahead = has_free_core(state.device, state.threads.count)
+    return closing(
+        batches(state.tasks, state.recipe.train.batch, range(start, stop), state.device, samples_ahead, share)
+    )
 
 
 def batches(
-    tasks: Tasks, batch: int, start: int, stop: int, device: torch.device, beside: bool, share: range | None = None
+    tasks: Tasks, batch: int, steps: range, device: torch.device, samples_ahead: bool, share: range | None = None
 ) -> Generator[Episode, None, None]:
-    """`tasks.batch("train", i * batch, batch)` for i from `start` to `stop` - 1, on the CPU, ready for `device`.
-
-    Close it (`contextlib.closing`) where it may not be read to its end: that ends the thread.
+    """Yield `tasks.batch("train", i * batch, batch)` for each step i, on the CPU, ready for `device`.
 
     Args:
-        beside: whether one thread samples ahead, else each batch is sampled when it is asked for; the same episodes,
-            bit for bit. It pays where a core is free: where this process may use more cores than the step has
-            threads, or the step is on a GPU. Where none is, it costs: a tenth of steps that are as short as sampling.
-        share: which of each batch's tasks, numbered from 0, another process does not make; None: all.
+        samples_ahead: whether a thread samples the batches of later steps; the episodes are the same, bit for bit.
+            It helps if a core is free. Otherwise it costs up to a tenth of steps that are as short as sampling.
+        share: which of each batch's tasks, numbered from 0, this process samples; None: all.
 
     Raises:
         Exception: what `tasks.batch` raises, when its batch is asked for.
     """
     own = range(batch) if share is None else share
 
-    def make(i: int) -> Episode:
-        episode = tasks.batch("train", i * batch + own.start, len(own))
-        return pinned(episode) if device.type == "cuda" else episode
+    def sample(step: int) -> Episode:
+        episode = tasks.batch("train", step * batch + own.start, len(own))
+        return pin_memory(episode) if device.type == "cuda" else episode
 
-    if not beside:
-        for i in range(start, stop):
-            yield make(i)
+    if not samples_ahead:
+        yield from map(sample, steps)
         return
-    sampler = Sampler(make, range(start, stop))
+    sampler = SamplerThread(sample, steps)
     try:
-        for _ in range(start, stop):
+        for _ in steps:
             yield sampler.next()
     finally:
-        sampler.end()
+        sampler.stop()
 
 
-def has_core(device: torch.device, threads: int) -> bool:
-    """Whether a core is free to sample beside steps on a device that take so many threads."""
+def has_free_core(device: torch.device, threads: int) -> bool:
+    """Whether a core is free for sampling beside steps on a device that take so many threads."""
     cores = cpu.cores()[0]
     return cores > 1 and (device.type != "cpu" or cores > threads)
 
 
-def pinned(episode: Episode) -> Episode:
-    """The episode in page-locked memory, which a GPU reads by itself while the processor goes on."""
+def pin_memory(episode: Episode) -> Episode:
+    """The episode in page-locked memory, from which a GPU copies while the processor continues."""
     tensors = {f.name: getattr(episode, f.name) for f in fields(episode)}
     return replace(episode, **{name: tensor.pin_memory() for name, tensor in tensors.items() if tensor is not None})
 
 
-class Sampler:
-    """A thread that makes one batch after another, and waits when AHEAD of them are not taken.
+class SamplerThread:
+    """A thread that samples one batch after another, and waits while AHEAD of them are not taken.
 
-    It computes on one core whatever the threads of the process, and flushes denormals if its maker does: both are
-    settings of each thread by itself, and the latter could change a batch's last bits.
+    It computes on one core whatever the threads of the process are, and flushes denormals if its creator does: both
+    settings belong to each thread, and the second one could change the last bits of a batch.
 
     Args:
-        make: makes the batch of a number.
-        numbers: those of all batches, in order.
+        sample: makes the batch of a step.
+        steps: the steps, in order.
     """
 
-    def __init__(self, make: Callable[[int], Episode], numbers: range):
+    def __init__(self, sample: Callable[[int], Episode], steps: range):
         self._ready: queue.SimpleQueue[Episode | BaseException] = queue.SimpleQueue()
-        self._room, self._set_up, self._ended = threading.Semaphore(AHEAD), threading.Event(), False
-        flushes = flushes_denormals()
-        work = threading.Thread(target=self._run, args=(make, numbers, flushes), name="sampler", daemon=True)
-        work.start()
-        self._set_up.wait()
-        torch.set_num_threads(torch.get_num_threads())  # the sampler's choice is also that of threads yet to come
-        self._work = work
+        self._free_places, self._is_set_up = threading.Semaphore(AHEAD), threading.Event()
+        self._stopped = False
+        args = (sample, steps, flushes_denormals())
+        self._thread = threading.Thread(target=self._run, args=args, name="sampler", daemon=True)
+        self._thread.start()
+        self._is_set_up.wait()
+        torch.set_num_threads(torch.get_num_threads())  # undoes what the new thread set for threads to come
 
     def next(self) -> Episode:
-        """The next batch, as soon as it is made.
+        """The next batch, as soon as it is ready.
 
         Raises:
-            Exception: what its making raised.
+            Exception: what sampling it raised.
         """
-        made = self._ready.get()
-        self._room.release()
-        if isinstance(made, BaseException):
-            raise made
-        return made
+        result = self._ready.get()
+        self._free_places.release()
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
-    def end(self) -> None:
-        """Stop; a batch in the making is finished first."""
-        self._ended = True
-        self._room.release()
-        self._work.join()
+    def stop(self) -> None:
+        """End the thread, after the batch that it is sampling."""
+        self._stopped = True
+        self._free_places.release()
+        self._thread.join()
 
-    def _run(self, make: Callable[[int], Episode], numbers: range, flushes: bool) -> None:
+    def _run(self, sample: Callable[[int], Episode], steps: range, flushes: bool) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(flushes)
-        self._set_up.set()
-        for i in numbers:
-            self._room.acquire()
-            if self._ended:
+        self._is_set_up.set()
+        for step in steps:
+            self._free_places.acquire()
+            if self._stopped:
                 return
             try:
-                self._ready.put(make(i))
-            except BaseException as error:  # whatever it is, the reader is told rather than left waiting
+                self._ready.put(sample(step))
+            except BaseException as error:  # the reader raises it; otherwise it would wait for ever
                 self._ready.put(error)
                 return

@@ -7,17 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.cells import cell_len
-from torch import nn
 from tqdm import tqdm
 
-from metacli.compute.threads import Threads
-from metacli.config.recipe import Recipe
 from metacli.config.train import TrainConfig
 from metacli.system import terminal
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
+from metacli.training.state import TrainState
 
 _SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
 _FIRST = 3.0  # seconds of training after which the whole time is foretold
@@ -68,7 +65,7 @@ def validations(cfg: TrainConfig, step: int = 0) -> int:
 
 
 class Progress:
-    """The voice of a training run; silent with `quiet`."""
+    """Progress messages of a training run, on stderr; none with `quiet`."""
 
     def __init__(self, quiet: bool = False):
         self._quiet = quiet
@@ -85,21 +82,19 @@ class Progress:
         """A fact by its name on stderr; see `labelled`."""
         self.say(*labelled(name, text))
 
-    def machine(self, model: Any, device: torch.device, threads: Threads, scan: str | None) -> str:
-        """Say what the run computes with; the precision of its training, in a word."""
-        self.tell("threads", str(threads))
-        if scan:
-            self.tell("scan", scan)
-        found = model.encoder.training_precision(device)
-        if found is None:
-            return "float32"
-        precision = str(found[0]).removeprefix("torch.")
-        self.say(*labelled("", f"convolve in {precision}: {found[1]}"))
-        return precision
+    def hardware(self, state: TrainState) -> None:
+        """Print what the run computes with."""
+        self.tell("threads", str(state.threads))
+        if state.scan:
+            self.tell("scan", state.scan)
+        precision, reason = state.precision
+        if reason:
+            self.say(*labelled("", f"convolve in {precision}: {reason}"))
 
-    def begin(self, recipe: Recipe, tasks: Tasks, model: nn.Module, run: Path, start: int) -> None:
-        """Say what is trained on what, and where it goes."""
-        size = sum(p.numel() for p in model.parameters())
+    def begin(self, state: TrainState, run: Path, start: int) -> None:
+        """Print what is trained on what, and where the run is written; then open the progress bar."""
+        recipe, tasks = state.recipe, state.tasks
+        size = sum(p.numel() for p in state.model.parameters())
         self.tell("tasks", tasks.describe())
         self.tell("model", f"{recipe.model.name}, {size:,} parameters")
         self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
@@ -117,10 +112,8 @@ class Progress:
         self._forecast = Forecast(recipe.train, start)
         self._shown = 0.0
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()
 

@@ -1,4 +1,4 @@
-"""Why a run stops before its last step: a signal, the time that it was given, scores that no longer get better."""
+"""Why a run stops before its last step: a signal, a time limit, or validations that no longer improve."""
 
 from __future__ import annotations
 
@@ -8,66 +8,52 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from metacli.errors import UsageError
+from metacli.system.signals import StopSignal
 
 if TYPE_CHECKING:
-    from metacli.system.signals import StopSignal
+    from metacli.compute.processes import Processes
     from metacli.tasks.metrics import Metric
 
 LONGEST = 1e9  # seconds, 31 years
-TIME = 1  # below every exit status after a signal
+TIME_LIMIT = 1  # a stop request below every exit status of a signal
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _NUMBER = r"[0-9]{1,10}(?:\.[0-9]{1,6})?"
 _TIME = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in _UNITS))
 
 
 class Deadline:
-    """A moment after which a run stops.
+    """The moment at which a run stops.
 
     Args:
-        limit: the time until then, from now on; see `seconds_in`.
+        limit: the time until then, from now; see `parse_duration`.
 
     Attributes:
-        limit: the same, in words as given.
+        limit: the same text.
 
     Raises:
-        UsageError: `limit` is no time.
+        UsageError: `limit` is not a duration.
     """
 
     def __init__(self, limit: str):
         self.limit = limit
-        self._moment = time.monotonic() + seconds_in(limit)
+        self._moment = time.monotonic() + parse_duration(limit)
 
-    def over(self) -> bool:
-        """Whether it has come."""
+    def has_passed(self) -> bool:
+        """Whether the moment has come."""
         return time.monotonic() >= self._moment
 
 
-def halt(stop: StopSignal, deadline: Deadline | None) -> int:
-    """Whether a run is to stop after the step in hand: the exit status that a signal asks for, TIME, or 0 if not.
-
-    A number, for several processes to agree on: the largest holds.
-    """
-    return stop.code or (TIME if deadline and deadline.over() else 0)
-
-
-def why(halted: int, deadline: Deadline | None) -> tuple[int, str]:
-    """What they agreed on, see `halt`: the run's exit status, and why it stops, in words; 0 and empty if it goes on."""
-    if halted == TIME:
-        return 0, f"the time limit of {deadline.limit}" if deadline else "the time limit"
-    return halted, "a signal" if halted else ""
-
-
-def seconds_in(text: str) -> float:
-    """Seconds from words such as `2h`, `90m`, `45s`, `1h30m`, or a number of seconds.
+def parse_duration(text: str) -> float:
+    """Seconds from a text such as `2h`, `90m`, `45s`, `1h30m`, or a number of seconds.
 
     Raises:
-        UsageError: it is none of them, 0, or more than LONGEST.
+        UsageError: it is none of these, 0, or more than LONGEST.
     """
-    told = text.strip().lower()
-    if re.fullmatch(_NUMBER, told):
-        seconds = float(told)
-    elif told and (parts := _TIME.fullmatch(told)):
-        seconds = sum(float(n) * unit for n, unit in zip(parts.groups(), _UNITS.values(), strict=True) if n)
+    lowered = text.strip().lower()
+    if re.fullmatch(_NUMBER, lowered):
+        seconds = float(lowered)
+    elif lowered and (match := _TIME.fullmatch(lowered)):
+        seconds = sum(float(n) * unit for n, unit in zip(match.groups(), _UNITS.values(), strict=True) if n)
     else:
         seconds = math.nan
     if not 0 < seconds <= LONGEST:
@@ -77,33 +63,86 @@ def seconds_in(text: str) -> float:
 
 
 class Patience:
-    """Counts the validations since the last one that was the best so far.
+    """Counts the validations since the best one.
 
     Args:
-        limit: how many end the run; 0 for no limit.
+        limit: how many validations without a new best end the run; 0 for no limit.
         headline: the score that ranks them.
-        log: the lines of metrics.jsonl so far. A resumed run counts on from them.
+        log: the lines of metrics.jsonl so far; a resumed run continues their count.
     """
 
     def __init__(self, limit: int, headline: Metric, log: list[dict[str, Any]]):
         self._limit, self._headline = limit, headline
         self._best: float | None = None
-        self._since = 0
+        self._since_best = 0
         for record in log:
             if "val" in record:
                 self.count(record["val"][headline.name])
 
     def count(self, score: float) -> None:
-        """Take in the headline score of one more validation."""
+        """Count one more validation by its headline score."""
         if self._headline.beats(score, self._best):
-            self._best, self._since = score, 0
+            self._best, self._since_best = score, 0
         else:
-            self._since += 1
+            self._since_best += 1
 
     @property
-    def over(self) -> str:
-        """Why the run ends, in words; empty while it goes on."""
-        if not self._limit or self._since < self._limit:
+    def reason(self) -> str:
+        """Why the run stops; empty while it continues."""
+        if not self._limit or self._since_best < self._limit:
             return ""
-        times = "1 validation" if self._since == 1 else f"{self._since} validations"
+        times = "1 validation" if self._since_best == 1 else f"{self._since_best} validations"
         return f"{times} without a better val {self._headline.label} than {self._headline.number(self._best or 0.0)}"
+
+
+class Stopper:
+    """Decides, for all processes alike, whether a run stops before its last step.
+
+    Within `with`, a signal becomes a stop request. A second signal interrupts at once, except under torchrun, which
+    may forward one signal twice.
+
+    Args:
+        deadline: None for no time limit; that of the first process counts.
+
+    Attributes:
+        patience: the validations without improvement.
+        code: the exit status that the agreed signal asks for, else 0.
+    """
+
+    def __init__(self, deadline: Deadline | None, patience: Patience, processes: Processes):
+        self.patience, self.code = patience, 0
+        self._deadline, self._counts_time = deadline, processes.first
+        self._signal = StopSignal(twice=processes.size == 1)
+        self._reason = ""
+
+    def __enter__(self) -> Stopper:
+        self._signal.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._signal.__exit__(*error)
+
+    def read(self) -> int:
+        """This process's stop request: the exit status of a signal, TIME_LIMIT, or 0. The largest one counts.
+
+        Read it once per step: a request that comes later is for the next step.
+        """
+        is_late = self._counts_time and self._deadline is not None and self._deadline.has_passed()
+        return self._signal.code or (TIME_LIMIT if is_late else 0)
+
+    def agree(self, stop_code: int) -> None:
+        """Accept the largest stop request of all processes."""
+        if stop_code == TIME_LIMIT:
+            self._reason = f"the time limit of {self._deadline.limit}" if self._deadline else "the time limit"
+        elif stop_code:
+            self.code, self._reason = stop_code, "a signal"
+
+    @property
+    def reason(self) -> str:
+        """Why the run stops; empty while it continues."""
+        return self.patience.reason or self._reason
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all processes stop now."""
+        return bool(self.reason)

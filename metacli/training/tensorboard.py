@@ -8,7 +8,7 @@ from typing import Any
 from metacli.errors import MetacliError
 
 
-def need_tensorboard() -> None:
+def check_tensorboard() -> None:
     """Raise a MetacliError where the extra is not installed."""
     try:
         import torch.utils.tensorboard  # noqa: F401
@@ -16,14 +16,14 @@ def need_tensorboard() -> None:
         raise MetacliError("tensorboard is not installed", "pip install 'metacli[tensorboard]'") from None
 
 
-def writer(folder: Path) -> Any:
+def open_writer(folder: Path) -> Any:
     """A writer of event files into a folder."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder))
 
 
-def write(writer: Any, record: dict[str, Any]) -> None:
+def write_scalars(writer: Any, record: dict[str, Any]) -> None:
     """Write one line of the log as scalars, those of a validation as val/NAME."""
     scalars = {**record, **{f"val/{name}": value for name, value in record.get("val", {}).items()}}
     for name, value in scalars.items():

@@ -24,7 +24,7 @@ _NEW_ENCODER = "train.encoder_from= (nothing) begins with a new encoder"
 
 
 @dataclass(frozen=True)
-class Initial:
+class WarmStart:
     """A checkpoint to begin from.
 
     Attributes:
@@ -38,7 +38,9 @@ class Initial:
     part: Literal["model", "encoder"] = "model"
 
     @classmethod
-    def of(cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model") -> Initial:
+    def from_checkpoint(
+        cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model"
+    ) -> WarmStart:
         """That of a checkpoint file, a run directory or a shipped name, for a run by a recipe.
 
         Raises:
@@ -47,7 +49,9 @@ class Initial:
         """
         saved = checkpoint.load(bundled.find(source))
         models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
-        old, new = (flat({"model": m if part == "model" else {"encoder": _weighty(m["encoder"])}}) for m in models)
+        old, new = (
+            flat({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
+        )
         names = sorted(old | new)
         other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]
         if other:
@@ -59,9 +63,9 @@ class Initial:
         return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest(), part)
 
     @classmethod
-    def wanted_by(cls, recipe: Recipe) -> Initial | None:
+    def from_recipe(cls, recipe: Recipe) -> WarmStart | None:
         """The encoder that a recipe begins from (`train.encoder_from`), if any; raises as `of` does."""
-        return cls.of(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
+        return cls.from_checkpoint(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
 
     def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
         """Give a model these weights; what it then counts as trained on.
@@ -110,13 +114,13 @@ class Initial:
         return file | ({} if self.part == "model" else {"part": self.part})
 
 
-def odd(recipe: Recipe, given: Initial | None) -> list[str]:
+def frozen_encoder_warning(recipe: Recipe, init: WarmStart | None) -> list[str]:
     """Notes on what a run by a recipe begins from: an encoder that is to stay as it is, and has never learnt."""
-    if given or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
+    if init or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
         return []
     return ["note: the encoder learns nothing: train.encoder_rate=0, without train.encoder_from or --init"]
 
 
-def _weighty(encoder: dict[str, Any]) -> dict[str, Any]:
+def _keys_of_weights(encoder: dict[str, Any]) -> dict[str, Any]:
     """What of an encoder's keys its weights depend on."""
     return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}

@@ -16,7 +16,7 @@ from metacli.config.train import TrainConfig
 from metacli.episode import Episode
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
-from metacli.training.optimizer import clip, make_optimizer
+from metacli.training.optimizer import clip_gradients, make_optimizer
 from tests.bench.case import OURS, Side
 
 # The rows of a model that can be run in more than one way: name -> further KEY=VALUE.
@@ -80,7 +80,7 @@ class TrainingStep:
     def __call__(self) -> None:
         """One update of theta."""
         self.gradient()
-        clip(self.model, self.config)
+        clip_gradients(self.model, self.config)
         self.optimizer.step()
 
 

@@ -14,20 +14,20 @@ import torch
 
 from metacli.compute import processes
 from metacli.config.recipe import load
-from metacli.training.data_parallel import agree, broadcast_state
-from metacli.training.loop import update
-from metacli.training.state import Parts, assemble
+from metacli.training.data_parallel import align_batch
+from metacli.training.loop import train_step
+from metacli.training.state import TrainState
 
 CPU, ROUNDS, STEPS = torch.device("cpu"), 8, 3
 SMALL = ["model.encoder.channels=32", "model.encoder.size=64", "task.stretch=1", "task.slant=0"]
 WAYS = {"1 process": 1, "2 threads": 2, "2 processes": 1}  # and the threads of each
 
 
-def step(parts: Parts, number: int) -> None:
-    batch = parts.recipe.train.batch
-    own = parts.processes.share(batch)
-    episode = parts.tasks.batch("train", number * batch + own.start, len(own))
-    update(parts, agree(parts.processes, parts.tasks, episode, 0), number, CPU)
+def step(state: TrainState, number: int) -> None:
+    batch = state.recipe.train.batch
+    own = state.processes.share(batch)
+    episode = state.tasks.batch("train", number * batch + own.start, len(own))
+    train_step(state, align_batch(state, episode), number)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -40,8 +40,8 @@ def compare(name: str, everyone: processes.Processes) -> None:
     recipe = load(name)
     if recipe.model.encoder.kind == "conv":
         recipe = load(name, SMALL)
-    alone, together = assemble(recipe, CPU), assemble(recipe, CPU, everyone)
-    broadcast_state(everyone, together.model, together.optimizer, CPU)
+    alone, together = (TrainState.build(recipe, CPU, p, 1) for p in (processes.SINGLE_PROCESS, everyone))
+    together.broadcast_from_first()
     times: dict[str, list[float]] = {way: [] for way in WAYS}
     for number in range((1 + ROUNDS) * STEPS):
         for way, threads in WAYS.items():

@@ -16,6 +16,7 @@ from metacli.config.recipe import from_dict
 from metacli.registry import MODELS
 from metacli.training.loop import train
 from metacli.training.progress import Progress
+from metacli.training.run import RunPlan
 from tests.golden import HERE, evaluated
 
 SMALLEST = {
@@ -43,7 +44,7 @@ def main() -> None:
         }
         recipe = from_dict({"name": f"golden_{name}", **tree, "train": steps}, "golden")
         with tempfile.TemporaryDirectory() as folder:
-            run = train(recipe, Path(folder) / "run", None, torch.device("cpu"), Progress(quiet=True), 1).run
+            run = train(recipe, RunPlan(Path(folder) / "run"), torch.device("cpu"), Progress(quiet=True), 1).run
             path.write_bytes((run / "best.pt").read_bytes())
         expected[path.name] = evaluated(path)
         print(path.name, path.stat().st_size, expected[path.name])

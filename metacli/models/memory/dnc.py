@@ -192,7 +192,6 @@ class DNC(MemoryNetwork):
     """
 
     Access = DNCAccess
-    capturable = False  # the gradients of prod and cumprod look at a number
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 12, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
