@@ -1,4 +1,4 @@
-"""The documentation holds together: every link leads to a file and a heading that are there."""
+"""The documentation holds together: links lead to files and headings that exist, and so do the files it names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").glob("*.md"))]
+PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -37,3 +37,18 @@ def test_every_page_and_picture_is_linked():
         paths = (link.partition("#")[0] for link in _LINK.findall(page.read_text(encoding="utf-8")))
         linked |= {(page.parent / path).resolve() for path in paths if path and "://" not in path}
     assert {path for path in (TOP / "docs").iterdir() if path.is_file()} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_the_documentation_exist(page):
+    for name in re.findall(r"`((?:metacli|tests|recipes|docs)/[\w./-]*)`", page.read_text(encoding="utf-8")):
+        assert (TOP / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_layers_of_the_architecture_are_those_of_the_layout():
+    from tests.test_layout import ORDER
+
+    page = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## The layers")[2].partition("## ")[0]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
+    assert [name for row in rows for name in row] == [name for name in ORDER if not name.startswith("__")]
