@@ -46,14 +46,14 @@ def test_forecast_counts_steps_and_validations(monkeypatch):
     after(50.0, forecast.step)  # loads and compiles
     for _ in range(29):
         after(2.0, forecast.step)
-    assert forecast.left() == pytest.approx(70 * 2 + 4 * 2 * 60 / 10 / 3)  # validations at 30, 60, 90 and 100
+    assert forecast.seconds_left() == pytest.approx(70 * 2 + 4 * 2 * 60 / 10 / 3)  # validations at 30, 60, 90 and 100
     after(7.0, forecast.validation)
-    assert forecast.left() == pytest.approx(70 * 2 + 3 * 7)
+    assert forecast.seconds_left() == pytest.approx(70 * 2 + 3 * 7)
     for steps in (30, 30, 10):
         for _ in range(steps):
             after(2.0, forecast.step)
         after(7.0, forecast.validation)
-    assert forecast.left() == 0
+    assert forecast.seconds_left() == 0
 
 
 def test_duration_reads_as_people_say_it():

@@ -1,4 +1,4 @@
-"""What a run says on stderr while it works: head lines, a tqdm bar on a terminal, a line per validation."""
+"""Progress messages of a training run on stderr: head lines, a bar on a terminal, a line per validation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 from metacli.training.state import TrainState
 
-_SHOWN_EVERY = 1.0  # seconds between the numbers on the bar
-_FIRST = 3.0  # seconds of training after which the whole time is foretold
+_BAR_PERIOD = 1.0  # seconds between the numbers on the bar
+_FIRST = 3.0  # seconds of training before the first estimate of the time left
 _MARGIN = 8  # columns of the name of a fact
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Forecast:
-    """The time that is left, from the steps and validations seen so far but the first step, which loads and compiles.
+    """Estimates the time left from the steps and validations so far; the first step, which compiles, does not count.
 
     Args:
         cfg: the section `train` of the recipe.
@@ -31,35 +31,38 @@ class Forecast:
     """
 
     def __init__(self, cfg: TrainConfig, step: int):
-        self._cfg, self._step, self._mark = cfg, step, time.monotonic()
-        self.stepping, self._steps, self._validating, self._validations = 0.0, -1, 0.0, 0
-        self._to_validate = validations(cfg, step)
+        self._cfg, self._step, self._last_time = cfg, step, time.monotonic()
+        self.seconds_in_steps, self._timed_steps = 0.0, -1
+        self._seconds_in_validations, self._timed_validations = 0.0, 0
+        self._total_validations = count_validations(cfg, step)
 
-    def step(self) -> None:
-        """One more step is done."""
-        lap, self._steps, self._step = self._lap(), self._steps + 1, self._step + 1
-        self.stepping += lap if self._steps else 0.0
+    def count_step(self) -> None:
+        """Count one more step."""
+        elapsed, self._timed_steps, self._step = self._elapsed(), self._timed_steps + 1, self._step + 1
+        self.seconds_in_steps += elapsed if self._timed_steps else 0.0
 
-    def validation(self) -> None:
-        """One more validation is done."""
-        self._validating, self._validations = self._validating + self._lap(), self._validations + 1
+    def count_validation(self) -> None:
+        """Count one more validation."""
+        self._seconds_in_validations += self._elapsed()
+        self._timed_validations += 1
 
-    def left(self) -> float:
-        """Seconds to the end, validations included; before the first one, it is put at a third of as many steps."""
+    def seconds_left(self) -> float:
+        """Seconds to the end, validations included; before the first one, it counts as a third of as many tasks."""
         cfg = self._cfg
-        a_step = self.stepping / max(self._steps, 1)
-        a_validation = a_step * cfg.eval_tasks / cfg.batch / 3
-        if self._validations:
-            a_validation = self._validating / self._validations
-        return a_step * (cfg.steps - self._step) + a_validation * (self._to_validate - self._validations)
+        per_step = self.seconds_in_steps / max(self._timed_steps, 1)
+        per_validation = per_step * cfg.eval_tasks / cfg.batch / 3
+        if self._timed_validations:
+            per_validation = self._seconds_in_validations / self._timed_validations
+        validations_left = self._total_validations - self._timed_validations
+        return per_step * (cfg.steps - self._step) + per_validation * validations_left
 
-    def _lap(self) -> float:
-        before, self._mark = self._mark, time.monotonic()
-        return self._mark - before
+    def _elapsed(self) -> float:
+        before, self._last_time = self._last_time, time.monotonic()
+        return self._last_time - before
 
 
-def validations(cfg: TrainConfig, step: int = 0) -> int:
-    """How many validations come after a step: one every `eval_every`, and one at the end."""
+def count_validations(cfg: TrainConfig, step: int = 0) -> int:
+    """The number of validations after a step: one every `eval_every` steps, and one at the end."""
     times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
     return sum(t > step for t in times) + 1
 
@@ -70,7 +73,7 @@ class Progress:
     def __init__(self, quiet: bool = False):
         self._quiet = quiet
         self._bar: Any = None
-        self._foretold = False
+        self._printed_estimate = False
 
     def say(self, *lines: str) -> None:
         """Lines on stderr, above the bar."""
@@ -119,29 +122,29 @@ class Progress:
 
     def step(self) -> None:
         """One more step."""
-        self._forecast.step()
+        self._forecast.count_step()
         self._bar.update()
-        if not self._foretold and self._forecast.stepping > _FIRST:
-            self._foretold = True
-            self.say(f"time    about {duration(self._forecast.left())} to the end, validations included")
+        if not self._printed_estimate and self._forecast.seconds_in_steps > _FIRST:
+            self._printed_estimate = True
+            self.say(f"time    about {duration(self._forecast.seconds_left())} to the end, validations included")
 
     def due(self) -> bool:
         """Whether it is time for new numbers on the bar."""
-        return not self._bar.disable and time.monotonic() - self._shown > _SHOWN_EVERY
+        return not self._bar.disable and time.monotonic() - self._shown > _BAR_PERIOD
 
     def show(self, means: dict[str, float], headline: Metric) -> None:
         """Put numbers on the bar: `loss`, the headline score, `episodes_per_s`."""
         self._shown = time.monotonic()
         numbers = f"loss {means['loss']:.3f} {headline.label} {headline.number(means[headline.name])}"
         self._bar.set_postfix_str(
-            f"{duration(self._forecast.left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
+            f"{duration(self._forecast.seconds_left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
         )
 
     def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
         """The scores on held-out tasks, and the time that is left."""
-        self._forecast.validation()
+        self._forecast.count_validation()
         text = "  ".join(f"{m.label} {m.number(means[m.name])}" for m in tasks.metrics if m.name in means)
-        left = self._forecast.left()
+        left = self._forecast.seconds_left()
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
 
 
