@@ -43,16 +43,16 @@ def test_forecast_counts_steps_and_validations(monkeypatch):
         now[0] += seconds
         event()
 
-    after(50.0, forecast.step)  # loads and compiles
+    after(50.0, forecast.count_step)  # loads and compiles
     for _ in range(29):
-        after(2.0, forecast.step)
+        after(2.0, forecast.count_step)
     assert forecast.seconds_left() == pytest.approx(70 * 2 + 4 * 2 * 60 / 10 / 3)  # validations at 30, 60, 90 and 100
-    after(7.0, forecast.validation)
+    after(7.0, forecast.count_validation)
     assert forecast.seconds_left() == pytest.approx(70 * 2 + 3 * 7)
     for steps in (30, 30, 10):
         for _ in range(steps):
-            after(2.0, forecast.step)
-        after(7.0, forecast.validation)
+            after(2.0, forecast.count_step)
+        after(7.0, forecast.count_validation)
     assert forecast.seconds_left() == 0
 
 
