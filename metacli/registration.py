@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, overload
 
-from pydantic import create_model
+from pydantic import Field, create_model
 from torch import nn
 
 from metacli.config.base import BaseConfig
@@ -64,7 +64,7 @@ def _register(name: str, cls: Any) -> Any:
     if registry is MODELS and "encoder" not in config.model_fields:
         raise TypeError(f"{cls.__name__}.Config needs encoder: metacli.EncoderConfig = metacli.EncoderConfig()")
     add(registry, name, cls)
-    fields: Any = {key: (Literal[name], name)}
+    fields: Any = {key: (Literal[name], Field(name, description="Registered name."))}
     cls.Config = create_model(config.__name__, __base__=config, __module__=cls.__module__, **fields)
     return cls
 

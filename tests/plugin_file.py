@@ -14,13 +14,10 @@ class Blobs(Clusters):
     """Clusters by another name, with a key more."""
 
     class Config(Clusters.Config):
-        """Keys of blobs.
+        """Keys of blobs."""
 
-        Attributes:
-            spread: a key of its own.
-        """
-
-        spread: int = Field(2, ge=1, le=9)
+        spread: int = Field(2, ge=1, le=9, description="A key that only blobs have.")
+        unexplained: bool = False
 
 
 @metacli.register("rows")
@@ -28,13 +25,9 @@ class Rows(torch.nn.Module):
     """Reads what it is given from one end to the other."""
 
     class Config(metacli.EncoderConfig):
-        """Keys of rows.
+        """Keys of rows."""
 
-        Attributes:
-            hidden: numbers that an item becomes.
-        """
-
-        hidden: int = Field(5, ge=1, le=99)
+        hidden: int = Field(5, ge=1, le=99, description="Numbers that an item becomes.")
 
     def __init__(self, config, x_shape):
         super().__init__()

@@ -70,14 +70,16 @@ def test_keys_are_explained():
     plugins.load(FILE)
     section, config = section_of("rows")
     assert section == "model.encoder"
-    told = {key.name: key for key in keys_of(config)}
-    assert (told["hidden"].default, told["hidden"].range, told["kind"].type) == (5, "1 to 99", "always rows")
-    assert told["hidden"].meaning == "numbers that an item becomes."
+    keys = {key.name: key for key in keys_of(config)}
+    assert (keys["hidden"].default, keys["hidden"].range, keys["kind"].type) == (5, "1 to 99", "always rows")
+    assert keys["hidden"].meaning == "Numbers that an item becomes."
     model = metacli.load_recipe(TREE).model
     listed = [key.name for key in keys_of(type(model), given=model)]
     assert "encoder.hidden" in listed
     assert "encoder.hidden" not in [key.name for key in keys_of(type(model))]
-    assert [key.default for key in keys_of(section_of("blobs")[1]) if key.name == "name"] == ["blobs"]
+    keys = {key.name: key for key in keys_of(section_of("blobs")[1])}
+    assert keys["name"].default == "blobs"
+    assert (keys["unexplained"].type, keys["unexplained"].meaning) == ("true or false", "")
 
 
 @pytest.mark.parametrize(

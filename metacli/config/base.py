@@ -21,10 +21,8 @@ PathText = Annotated[str, WrapValidator(_path_text)]
 class BaseConfig(BaseModel):
     """A part of a recipe: unknown keys are errors, values are not coerced across types, instances do not change.
 
-    A Config of a model or a task also has the key `name`, a Literal.
-
-    Attributes:
-        name: which one it is, by its registered name.
+    Each key is a field with a description, which `metacli recipes` prints. The Config of a model or a task also has
+    the key `name`, a Literal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -1,13 +1,10 @@
 """What a person may ask about a recipe's keys: type, range, default and meaning, read off the typed Configs.
 
-The meanings are the `Attributes:` sections of the Configs' docstrings: what the reader of the source sees is what
-`metacli recipes` prints.
+The meaning of a key is the description of its field.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,12 +12,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from metacli.config.base import BaseConfig
-from metacli.config.recipe import SEEDS, Recipe
+from metacli.config.recipe import SEEDS
 from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
 from metacli.registry import ENCODERS, MODELS, TASKS, did_you_mean, known, resolve
 
-_ENTRY = re.compile(r"( +)(\w+): +(.*)")
 _TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
@@ -70,10 +66,10 @@ def keys_of(
         prefix: of the names.
         given: an instance whose values say which keys there are within a key that has variants.
     """
-    told, keys = meanings(config), []
+    keys = []
     for name, field in sorted(config.model_fields.items(), key=lambda item: item[0] != "name"):
         value = getattr(default, name) if default is not None else field.default
-        required, meaning = value is PydanticUndefined, told.get(name, "")
+        required, meaning = value is PydanticUndefined, field.description or ""
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseConfig):
             keys += [Key(prefix + name, "keys", "", None, False, meaning)]
@@ -93,16 +89,11 @@ def keys_of(
 
 def seed_key() -> Key:
     """The key `seed`, which stands beside the sections."""
-    return Key("seed", "whole number", f"0 to {SEEDS - 1:,}", 0, False, meanings(Recipe)["seed"])
-
-
-def meanings(cls: type) -> dict[str, str]:
-    """The `Attributes:` section of a class and, below it, those of the Configs that it extends: name to text."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if base is cls or issubclass(base, BaseConfig):
-            found |= _attributes(inspect.cleandoc(base.__doc__ or ""))
-    return found
+    meaning = (
+        "Seed of the initial weights and of every episode. The classes of the splits have their own seed, "
+        "`task.split_seed` (omniglot, folder)."
+    )
+    return Key("seed", "whole number", f"0 to {SEEDS - 1:,}", 0, False, meaning)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -111,21 +102,6 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return leaves
-
-
-def _attributes(doc: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    name, indent = "", ""
-    for line in doc.partition("Attributes:\n")[2].splitlines():
-        if line.strip() and not line.startswith(" "):
-            break  # the next section
-        entry = _ENTRY.fullmatch(line)
-        if entry and (not indent or entry[1] == indent):
-            indent, name = entry[1], entry[2]
-            found[name] = entry[3]
-        elif line.strip() and name:
-            found[name] += f" {line.strip()}"
-    return found
 
 
 def _type(annotation: Any) -> str:

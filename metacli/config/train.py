@@ -11,57 +11,78 @@ from metacli.config.base import BaseConfig
 
 
 class TrainConfig(BaseConfig):
-    """How theta is trained.
+    """The section `train` of a recipe: how theta is trained."""
 
-    Attributes:
-        steps: updates of theta.
-        batch: tasks per step, B.
-        lr: peak learning rate.
-        optimizer: adam, adamw, rmsprop (PyTorch's), or rmsprop-graves, the form that the NTM paper cites (centred,
-            1e-4 under the root; see `metacli.training.optimizer`).
-        momentum: of either rmsprop (Graves et al. 2014 use 0.9).
-        weight_decay: adamw's decoupled decay, or the L2 penalty of the others.
-        schedule: constant, or cosine down to 1 % of `lr` at the last step.
-        warmup: steps over which the rate rises linearly from 0.
-        loss: `mean` per answer (bit or label character), whose gradient is alike for long and short tasks; or `sum`
-            over the answers of a task, mean over the batch, as in the NTM paper. Logs show the mean either way.
-        clip_norm: largest norm of the whole gradient; 0 for none.
-        clip_value: largest absolute value of a gradient element; 0 for none.
-        eval_every: steps between validations on held-out classes; 0 for one at the end.
-        eval_tasks: tasks of each validation.
-        patience: validations without a new best that end the run before its last step; 0 for no such end.
-        checkpoint_every: steps between checkpoints; 0 for one at the end.
-        log_every: steps between the lines of metrics.jsonl.
-        encoder_from: a checkpoint (a file, a run directory or the name of a model that ships) whose encoder this run's
-            begins as, trained on; empty for small random numbers. `train --init` takes all of a model instead.
-        encoder_rate: the encoder's learning rate as a share of `lr`: a small one keeps what an encoder from elsewhere
-            knows while the rest of the model is new; with 0 it stays as it is, running statistics included, and a step
-            takes much less time (so give it one that is trained: `encoder_from`, or `train --init`).
-        scan: how memory networks run through a sequence: `plain`, equation by equation in PyTorch; `fast`, the same
-            with its gradient by hand, compiled (the extra `fast`); `auto`, the fast one where there is one.
-        tensorboard: also write event files (needs the extra `tensorboard`).
-    """
-
-    steps: int = Field(10_000, ge=1, le=100_000_000)
-    batch: int = Field(16, ge=1, le=65_536)
-    lr: float = Field(1e-3, gt=0, le=10)
-    optimizer: Literal["adam", "adamw", "rmsprop", "rmsprop-graves"] = "adam"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0, le=10)
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(0, ge=0, le=10_000_000)
-    loss: Literal["mean", "sum"] = "mean"
-    clip_norm: float = Field(0.0, ge=0)
-    clip_value: float = Field(0.0, ge=0)
-    eval_every: int = Field(500, ge=0)
-    eval_tasks: int = Field(200, ge=1, le=1_000_000)
-    patience: int = Field(0, ge=0)
-    checkpoint_every: int = Field(500, ge=0)
-    log_every: int = Field(50, ge=1)
-    encoder_from: str = ""
-    encoder_rate: float = Field(1.0, ge=0, le=1)
-    scan: Literal["auto", "plain", "fast"] = "auto"
-    tensorboard: bool = False
+    steps: int = Field(10_000, ge=1, le=100_000_000, description="Number of updates of theta.")
+    batch: int = Field(16, ge=1, le=65_536, description="B, number of tasks per step.")
+    lr: float = Field(1e-3, gt=0, le=10, description="Peak learning rate.")
+    optimizer: Literal["adam", "adamw", "rmsprop", "rmsprop-graves"] = Field(
+        "adam",
+        description=(
+            "Optimizer. `rmsprop-graves` is the centred form that the NTM paper cites, with 1e-4 under the root. The "
+            "others are PyTorch's."
+        ),
+    )
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="Momentum of `rmsprop` and `rmsprop-graves`. Graves et al. (2014) use 0.9."
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, le=10, description="Decoupled weight decay of `adamw`, or L2 penalty of the other optimizers."
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate after the warm-up. `cosine` decays it to 1 % of `lr` at the last step."
+    )
+    warmup: int = Field(
+        0, ge=0, le=10_000_000, description="Number of steps over which the learning rate rises linearly from 0."
+    )
+    loss: Literal["mean", "sum"] = Field(
+        "mean",
+        description=(
+            "`mean` averages over all answers (bits or label characters), so that short and long tasks have gradients "
+            "of similar size. `sum` adds over the answers of a task and averages over the batch, as in the NTM paper. "
+            "Logs always show the mean."
+        ),
+    )
+    clip_norm: float = Field(0.0, ge=0, description="Largest norm of the whole gradient. 0 disables clipping.")
+    clip_value: float = Field(
+        0.0, ge=0, description="Largest absolute value of a gradient element. 0 disables clipping."
+    )
+    eval_every: int = Field(
+        500, ge=0, description="Steps between validations on held-out classes. 0 validates once, at the end."
+    )
+    eval_tasks: int = Field(200, ge=1, le=1_000_000, description="Number of tasks per validation.")
+    patience: int = Field(
+        0, ge=0, description="Stop early after this many validations without a new best. 0 disables early stopping."
+    )
+    checkpoint_every: int = Field(500, ge=0, description="Steps between checkpoints. 0 saves once, at the end.")
+    log_every: int = Field(50, ge=1, description="Steps between the lines of metrics.jsonl.")
+    encoder_from: str = Field(
+        "",
+        description=(
+            "Checkpoint whose encoder initialises this run's encoder, which is then trained further: a file, a run "
+            "directory or the name of a bundled model. Empty for random weights. `train --init` loads all weights of a "
+            "model instead."
+        ),
+    )
+    encoder_rate: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description=(
+            "Learning rate of the encoder as a share of `lr`. A small share preserves a pretrained encoder while the "
+            "rest of the model is new. 0 freezes the encoder, running statistics included, and makes steps much "
+            "faster. Use 0 with a trained encoder only (`encoder_from` or `train --init`)."
+        ),
+    )
+    scan: Literal["auto", "plain", "fast"] = Field(
+        "auto",
+        description=(
+            "How memory networks run through a sequence. `plain` computes equation by equation in PyTorch. `fast` "
+            "computes the same with compiled code and a hand-written gradient (extra `fast`). `auto` uses `fast` where "
+            "it is available."
+        ),
+    )
+    tensorboard: bool = Field(False, description="Also write TensorBoard event files (extra `tensorboard`).")
 
     @field_validator("encoder_from", mode="before")
     @classmethod

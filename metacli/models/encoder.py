@@ -24,31 +24,60 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 
 
 class EncoderConfig(BaseConfig):
-    """How a model sees its inputs. The Config of a registered encoder extends this one.
+    """Keys of an encoder. The Config of a registered encoder extends this class."""
 
-    Attributes:
-        kind: `flat` passes the numbers on as they are; `conv` is four blocks of 3x3 convolution, batch norm,
-            ReLU and 2x2 max pooling (Vinyals et al. 2016, section 4.1), images only; or a registered encoder.
-        channels: filters of the blocks: one number for all, or four. Fewer in the first blocks, whose images are large,
-            cost little accuracy and much less time.
-        pools: how many of the blocks, the first ones, pool. With 4, images of 28 x 28 end as one pixel; with 3 as
-            3 x 3, which tell where a stroke is.
-        size: width of the feature vector, a linear layer after the blocks; 0 for none.
-        dropout: share of the blocks' numbers (`flat`: of the inputs) left out in training, before the linear layer.
-        normalise: features end with mean 0 and variance 1 (a last batch norm). Rectified features all point the same
-            way, their cosine about 0.8 whatever they show, which leaves addressing by content little to go by.
-        precision: the arithmetic of the convolutions in training: `float32`, `bfloat16`, or `auto`, which is
-            bfloat16 only where it is the faster one (see `metacli.compute.cpu.training_precision`). Evaluation is
-            always in the model's own precision.
-    """
-
-    kind: Literal["flat", "conv"] = "flat"
-    channels: Channels | Annotated[list[Channels], Field(min_length=BLOCKS, max_length=BLOCKS)] = 64
-    pools: int = Field(BLOCKS, ge=0, le=BLOCKS)
-    size: int = Field(0, ge=0, le=4096)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    normalise: bool = False
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    kind: Literal["flat", "conv"] = Field(
+        "flat",
+        description=(
+            "`flat` passes the inputs on unchanged. `conv` is four blocks of 3x3 convolution, batch norm, ReLU and 2x2 "
+            "max pooling, for images only (Vinyals et al. 2016, section 4.1). Any other value is the name of a "
+            "registered encoder."
+        ),
+    )
+    channels: Channels | Annotated[list[Channels], Field(min_length=BLOCKS, max_length=BLOCKS)] = Field(
+        64,
+        description=(
+            "Filters of the blocks: one number for all blocks, or four numbers. Fewer filters in the first blocks, "
+            "whose images are large, cost little accuracy and save much time."
+        ),
+    )
+    pools: int = Field(
+        BLOCKS,
+        ge=0,
+        le=BLOCKS,
+        description=(
+            "Number of blocks with pooling, counted from the first. With 4, an image of 28 x 28 pixels ends as one "
+            "pixel. With 3 it ends as 3 x 3, which preserves where a stroke is."
+        ),
+    )
+    size: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Width of the feature vector, from a linear layer after the blocks. 0 omits this layer.",
+    )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description=(
+            "Share of the outputs of the blocks (`flat`: of the inputs) dropped in training, before the linear layer."
+        ),
+    )
+    normalise: bool = Field(
+        False,
+        description=(
+            "Normalise features to mean 0 and variance 1 with a last batch norm. Without it, rectified features have a "
+            "cosine similarity of about 0.8 for any two inputs, which makes content-based addressing difficult."
+        ),
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description=(
+            "Arithmetic of the convolutions in training. `auto` chooses bfloat16 only where it is faster (see "
+            "`metacli.compute.cpu.training_precision`). Evaluation always uses the model's own precision."
+        ),
+    )
 
     @classmethod
     def variant(cls, values: Any) -> type[BaseConfig]:

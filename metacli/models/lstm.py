@@ -28,18 +28,12 @@ class LSTM(Recurrent):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "layers": 2}
 
     class Config(BaseConfig):
-        """Keys of an LSTM.
+        """Keys of an LSTM."""
 
-        Attributes:
-            encoder: how inputs become features.
-            hidden: units of each layer.
-            layers: how many layers, one on top of the other.
-        """
-
-        name: Literal["lstm"] = "lstm"
-        encoder: EncoderConfig = EncoderConfig()
-        hidden: int = Field(256, ge=1, le=8192)
-        layers: int = Field(3, ge=1, le=16)
+        name: Literal["lstm"] = Field("lstm", description="Registered name of the model.")
+        encoder: EncoderConfig = Field(EncoderConfig(), description="How inputs become features.")
+        hidden: int = Field(256, ge=1, le=8192, description="Units per layer.")
+        layers: int = Field(3, ge=1, le=16, description="Number of stacked layers.")
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)

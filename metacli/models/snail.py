@@ -67,26 +67,36 @@ class SNAIL(MetaLearner):
     tiny: ClassVar[dict[str, Any]] = {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]}
 
     class Config(BaseConfig):
-        """The defaults are the paper's Omniglot network.
+        """Keys of SNAIL. The defaults are the paper's network for Omniglot."""
 
-        Attributes:
-            encoder: how items are seen.
-            filters: features that each dense block appends, the paper's D.
-            keys: the width of the keys, one number for each attention block; a TC block stands between each two.
-            values: the width of the values, one number for each attention block.
-            first_dilation: how far the first dense block of a TC block looks back. 1 reaches every item before; 2, the
-                letter of the paper's pseudo-code, every other one.
-            init: what the weights begin as. `random`, or `content`: in the first attention block a question reads the
-                labels of the items that resemble it (see `metacli.models.matching`); not in the paper.
-        """
-
-        name: Literal["snail"] = "snail"
-        encoder: EncoderConfig = EncoderConfig(kind="conv", channels=64, size=64)
-        filters: int = Field(128, ge=1, le=4096)
-        keys: list[Width] = Field([64, 256, 512], min_length=1, max_length=16)
-        values: list[Width] = Field([32, 128, 256], min_length=1, max_length=16)
-        first_dilation: Literal[1, 2] = 1
-        init: Literal["random", "content"] = "random"
+        name: Literal["snail"] = Field("snail", description="Registered name of the model.")
+        encoder: EncoderConfig = Field(
+            EncoderConfig(kind="conv", channels=64, size=64), description="How inputs become features."
+        )
+        filters: int = Field(128, ge=1, le=4096, description="D, features that each dense block appends.")
+        keys: list[Width] = Field(
+            [64, 256, 512],
+            min_length=1,
+            max_length=16,
+            description="Key width of each attention block. A TC block stands between two attention blocks.",
+        )
+        values: list[Width] = Field(
+            [32, 128, 256], min_length=1, max_length=16, description="Value width of each attention block."
+        )
+        first_dilation: Literal[1, 2] = Field(
+            1,
+            description=(
+                "Dilation of the first dense block in a TC block. 1 reaches every earlier item. 2, as the paper's "
+                "pseudo-code says, reaches every other one."
+            ),
+        )
+        init: Literal["random", "content"] = Field(
+            "random",
+            description=(
+                "Initial weights. `random`, or `content`, which is not in the paper: in the first attention block, a "
+                "query reads the labels of similar support examples (see `metacli.models.matching`)."
+            ),
+        )
 
         @model_validator(mode="after")
         def _one_of_each(self) -> SNAIL.Config:

@@ -104,29 +104,39 @@ class Transformer(MetaLearner):
     tiny: ClassVar[dict[str, Any]] = {"width": 8, "layers": 2, "heads": 2}
 
     class Config(BaseConfig):
-        """Keys of a Transformer.
+        """Keys of a Transformer."""
 
-        Attributes:
-            encoder: how items are seen.
-            width: numbers of an item between the layers, an even number for each head.
-            layers: how many, each attention and a network, one on top of the other.
-            heads: how many in the attention of each layer; divides `width`.
-            dropout: share of what attention and network give that is dropped in training.
-            positions: `rotary`, or `none`: then the order of items counts only by the causal mask.
-            smear_keys: whether a key is mixed with that of the item before, which streams are learnt by.
-            init: what the weights begin as. `random`, or `content`: in the first layer a question reads the labels of
-                the items that resemble it (see `metacli.models.matching`), which many ways are learnt by.
-        """
-
-        name: Literal["transformer"] = "transformer"
-        encoder: EncoderConfig = EncoderConfig()
-        width: int = Field(128, ge=2, le=8192)
-        layers: int = Field(4, ge=1, le=64)
-        heads: int = Field(4, ge=1, le=64)
-        dropout: float = Field(0.0, ge=0, lt=1)
-        positions: Literal["rotary", "none"] = "rotary"
-        smear_keys: bool = False
-        init: Literal["random", "content"] = "random"
+        name: Literal["transformer"] = Field("transformer", description="Registered name of the model.")
+        encoder: EncoderConfig = Field(EncoderConfig(), description="How inputs become features.")
+        width: int = Field(
+            128, ge=2, le=8192, description="Width of the representation between layers: an even number per head."
+        )
+        layers: int = Field(
+            4, ge=1, le=64, description="Number of stacked layers, each with attention and a feed-forward network."
+        )
+        heads: int = Field(4, ge=1, le=64, description="Attention heads per layer. Must divide `width`.")
+        dropout: float = Field(
+            0.0,
+            ge=0,
+            lt=1,
+            description="Share of the outputs of attention and feed-forward network dropped in training.",
+        )
+        positions: Literal["rotary", "none"] = Field(
+            "rotary",
+            description=(
+                "`rotary`: rotary position encoding. `none`: the order of items matters only through the causal mask."
+            ),
+        )
+        smear_keys: bool = Field(
+            False, description="Mix each key with the key of the previous item. This helps to learn streams."
+        )
+        init: Literal["random", "content"] = Field(
+            "random",
+            description=(
+                "Initial weights. `random`, or `content`: in the first layer, a query reads the labels of similar "
+                "support examples (see `metacli.models.matching`). This helps to learn tasks with many ways."
+            ),
+        )
 
         @model_validator(mode="after")
         def _heads_fit(self) -> Transformer.Config:

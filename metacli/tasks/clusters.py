@@ -19,22 +19,14 @@ class Clusters(Tasks):
     """Every task has N new centres, uniform in [-1, 1] in each dimension; an item is its class's centre plus noise."""
 
     class Config(BaseConfig):
-        """Keys of clusters.
+        """Keys of `clusters`."""
 
-        Attributes:
-            ways: N, classes of a task.
-            shots: K, items of each class in D_train.
-            queries: items of each class in D_test.
-            width: numbers of an item.
-            noise: half the width of the uniform noise on each number.
-        """
-
-        name: Literal["clusters"] = "clusters"
-        ways: int = Field(3, ge=2, le=1000)
-        shots: int = Field(1, ge=1, le=1000)
-        queries: int = Field(2, ge=1, le=1000)
-        width: int = Field(4, ge=1, le=4096)
-        noise: float = Field(0.3, ge=0, le=10)
+        name: Literal["clusters"] = Field("clusters", description="Registered name of the task distribution.")
+        ways: int = Field(3, ge=2, le=1000, description="N, classes per task.")
+        shots: int = Field(1, ge=1, le=1000, description="K, support examples per class.")
+        queries: int = Field(2, ge=1, le=1000, description="Queries per class.")
+        width: int = Field(4, ge=1, le=4096, description="Numbers per item.")
+        noise: float = Field(0.3, ge=0, le=10, description="Half the width of the uniform noise added to each number.")
 
     @classmethod
     def answer_of(cls, config: Config) -> Symbols:

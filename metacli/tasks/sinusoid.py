@@ -27,16 +27,11 @@ class Sinusoid(Tasks):
     view = "curve"
 
     class Config(BaseConfig):
-        """Keys of sinusoid.
+        """Keys of `sinusoid`."""
 
-        Attributes:
-            shots: K, points in D_train; the paper: 5 and 10.
-            queries: points in D_test.
-        """
-
-        name: Literal["sinusoid"] = "sinusoid"
-        shots: int = Field(10, ge=1, le=1000)
-        queries: int = Field(10, ge=1, le=1000)
+        name: Literal["sinusoid"] = Field("sinusoid", description="Registered name of the task distribution.")
+        shots: int = Field(10, ge=1, le=1000, description="K, points in D_train. The paper uses 5 and 10.")
+        queries: int = Field(10, ge=1, le=1000, description="Points in D_test.")
 
     @classmethod
     def answer_of(cls, config: Config) -> Reals:

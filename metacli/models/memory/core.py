@@ -24,23 +24,16 @@ MEMORY_START = 1e-6  # a constant start trains about twice as fast as the next b
 
 
 class MemoryConfig(BaseConfig):
-    """The keys of every memory network.
+    """Keys of every memory network."""
 
-    Attributes:
-        encoder: how inputs become features.
-        controller: what reads the inputs and last reads and steers the heads: `lstm` or `feedforward`.
-        hidden: H, units of each controller layer.
-        layers: of the controller, one on top of the other.
-        locations: L, rows of the memory.
-        width: W, numbers in a row.
-    """
-
-    encoder: EncoderConfig = EncoderConfig()
-    controller: ControllerKind = "lstm"
-    hidden: int = Field(100, ge=1, le=8192)
-    layers: int = Field(1, ge=1, le=16)
-    locations: int = Field(128, ge=1, le=65536)
-    width: int = Field(20, ge=1, le=4096)
+    encoder: EncoderConfig = Field(EncoderConfig(), description="How inputs become features.")
+    controller: ControllerKind = Field(
+        "lstm", description="Network that reads the input and the previous reads, and controls the heads."
+    )
+    hidden: int = Field(100, ge=1, le=8192, description="H, units per controller layer.")
+    layers: int = Field(1, ge=1, le=16, description="Number of stacked controller layers.")
+    locations: int = Field(128, ge=1, le=65536, description="L, number of memory locations.")
+    width: int = Field(20, ge=1, le=4096, description="W, numbers per memory location.")
 
 
 class State(NamedTuple):

@@ -195,21 +195,21 @@ class DNC(MemoryNetwork):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 12, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
-        """Keys of a DNC, beside those of every memory network; there is one write head, as in the paper.
+        """Keys of a DNC with one write head, as in the paper, beside those of every memory network."""
 
-        Attributes:
-            read_heads: R, heads that read.
-            init: how the network behaves before any training. `random`: as small random numbers have it, the paper.
-                `content`: each step is written to a free location, and the read heads look by content for one like it.
-                `previous-label`, for a stream, where a label comes one step after its item: an item is written one
-                step late, beside its label, and the read heads look by content for the item at hand; needs a
-                `controller` of one layer of LSTM.
-        """
-
-        name: Literal["dnc"] = "dnc"
-        locations: int = Field(64, ge=1, le=65536)
-        read_heads: int = Field(1, ge=1, le=32)
-        init: Literal["random", "content", "previous-label"] = "random"
+        name: Literal["dnc"] = Field("dnc", description="Registered name of the model.")
+        locations: int = Field(64, ge=1, le=65536, description="L, number of memory locations.")
+        read_heads: int = Field(1, ge=1, le=32, description="R, number of read heads.")
+        init: Literal["random", "content", "previous-label"] = Field(
+            "random",
+            description=(
+                "Behaviour of the network before training. `random`: small random weights, as in the paper. `content`: "
+                "each step is written to a free location, and the read heads address by content. `previous-label`, for "
+                "streams, where a label comes one step after its item: an item is written one step late, together with "
+                "its label, and the read heads look for the current item by content. This needs a `controller` of one "
+                "LSTM layer."
+            ),
+        )
 
         @model_validator(mode="after")
         def _an_lstm_holds_the_item(self) -> DNC.Config:

@@ -171,40 +171,73 @@ class MANN(MemoryNetwork):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
-        """Keys of MANN, beside those of every memory network; the paper's values are the defaults, but for two.
+        """Keys of MANN, beside those of every memory network. All but two defaults are the paper's values."""
 
-        Attributes:
-            read_heads: R, heads, each with one read and one write, at most `locations`; the paper: 4.
-            usage_decay: gamma, share of the usage kept from step to step; the paper: 0.99, public code 0.95.
-            strength: factor on the cosine inside the read's softmax; the paper has none, which is 1.
-            learn_strength: emit the strength at every step instead, softplus, starting near `strength`; a
-                deviation: the paper has no strength.
-            write_vector: `key` writes the read's key, the paper; `separate` emits a vector of its own to write.
-            least_used: where a head writes anew (w^lu, eq. 6). `own`: head r to the (r + 1)-th least used location.
-                `shared`: every head to all R least used locations at once, the paper; a write weighting then sums to
-                sigma(alpha) + R (1 - sigma(alpha)).
-            erase: what is set to zero before each write: `all` R least used locations, or the least used `one`, the
-                paper.
-            order: `write-first` reads M_t, the paper; `read-first` reads M_{t-1}, then writes.
-            init: how heads behave before any training. `random`: as small random numbers have it, the paper.
-                `content`: heads go in pairs, so that a label joins the item before it. The first of a pair writes
-                to a least used location, the second where it last read. With a separate written vector, the second
-                looks for the location that the first has just written and marks it as labelled, and the first looks
-                for marked locations: without the mark a head finds the question's own, which knows no label.
-        """
-
-        name: Literal["mann"] = "mann"
-        hidden: int = Field(200, ge=1, le=8192)
-        width: int = Field(40, ge=1, le=4096)
-        read_heads: int = Field(4, ge=1, le=64)
-        usage_decay: float = Field(0.99, ge=0, le=1)
-        strength: float = Field(1.0, gt=0, le=1000)
-        learn_strength: bool = False
-        write_vector: Literal["key", "separate"] = "key"
-        least_used: Literal["own", "shared"] = "own"
-        erase: Literal["all", "one"] = "all"
-        order: Literal["write-first", "read-first"] = "write-first"
-        init: Literal["random", "content"] = "random"
+        name: Literal["mann"] = Field("mann", description="Registered name of the model.")
+        hidden: int = Field(200, ge=1, le=8192, description="H, units per controller layer.")
+        width: int = Field(40, ge=1, le=4096, description="W, numbers per memory location.")
+        read_heads: int = Field(
+            4,
+            ge=1,
+            le=64,
+            description="R, number of heads, each with one read and one write. At most `locations`. The paper uses 4.",
+        )
+        usage_decay: float = Field(
+            0.99,
+            ge=0,
+            le=1,
+            description="gamma, share of the usage kept from step to step. The paper uses 0.99, public code 0.95.",
+        )
+        strength: float = Field(
+            1.0,
+            gt=0,
+            le=1000,
+            description="Factor on the cosine similarity in the softmax of a read. The paper has none, which equals 1.",
+        )
+        learn_strength: bool = Field(
+            False,
+            description=(
+                "Emit the strength at every step instead, by softplus, starting near `strength`. The paper has no "
+                "strength."
+            ),
+        )
+        write_vector: Literal["key", "separate"] = Field(
+            "key",
+            description=(
+                "Vector that a head writes. `key`: the key of its read, as in the paper. `separate`: another vector "
+                "that the controller emits."
+            ),
+        )
+        least_used: Literal["own", "shared"] = Field(
+            "own",
+            description=(
+                "Location of a new write (w^lu, equation 6). `own`: head r writes to the (r + 1)-th least used "
+                "location. `shared`: every head writes to all R least used locations at once, as in the paper. A write "
+                "weighting then sums to sigma(alpha) + R (1 - sigma(alpha))."
+            ),
+        )
+        erase: Literal["all", "one"] = Field(
+            "all",
+            description=(
+                "Locations set to zero before each write. `all`: the R least used ones. `one`: the least used one, as "
+                "in the paper."
+            ),
+        )
+        order: Literal["write-first", "read-first"] = Field(
+            "write-first",
+            description="`write-first` reads M_t, as in the paper. `read-first` reads M_{t-1}, then writes.",
+        )
+        init: Literal["random", "content"] = Field(
+            "random",
+            description=(
+                "Behaviour of the heads before training. `random`: small random weights, as in the paper. `content`: "
+                "heads work in pairs, so that a label joins the item before it. The first head of a pair writes to a "
+                "least used location, the second writes where it last read. With `write_vector: separate`, the second "
+                "looks for the location that the first has just written and marks it as labelled, and the first looks "
+                "for marked locations. Without the mark, a head finds the location of the query itself, which holds no "
+                "label."
+            ),
+        )
 
         @model_validator(mode="after")
         def _a_location_for_each_head(self) -> MANN.Config:

@@ -158,24 +158,24 @@ class NTM(MemoryNetwork):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 12, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
-        """Keys of an NTM, beside those of every memory network.
+        """Keys of an NTM, beside those of every memory network."""
 
-        Attributes:
-            read_heads: heads that read.
-            write_heads: heads that write.
-            shift_range: k, the farthest a head can move in one step; offsets are -k, ..., k.
-            init: how heads behave before any training. `random`: as small random numbers have it. `content`:
-                write heads move on by one location at each step and add what the read heads look for, read heads
-                go by content (beta_t about 8); where labels are to be found again by content, as in N-way K-shot,
-                learning then starts at once. `content-then-next`: the same, but reads go to the location after the
-                best match, to what came next: in a stream, where a label comes one step after its item, the label.
-        """
-
-        name: Literal["ntm"] = "ntm"
-        read_heads: int = Field(1, ge=1, le=32)
-        write_heads: int = Field(1, ge=1, le=32)
-        shift_range: int = Field(1, ge=0, le=32)
-        init: Literal["random", "content", "content-then-next"] = "random"
+        name: Literal["ntm"] = Field("ntm", description="Registered name of the model.")
+        read_heads: int = Field(1, ge=1, le=32, description="R, number of read heads.")
+        write_heads: int = Field(1, ge=1, le=32, description="Number of write heads.")
+        shift_range: int = Field(
+            1, ge=0, le=32, description="k, the farthest a head can shift in one step. The offsets are -k, ..., k."
+        )
+        init: Literal["random", "content", "content-then-next"] = Field(
+            "random",
+            description=(
+                "Behaviour of the heads before training. `random`: small random weights. `content`: write heads "
+                "advance by one location at each step and add what the read heads look for. Read heads address by "
+                "content (beta_t about 8). Where labels are found by content, as in N-way K-shot, learning then starts "
+                "at once. `content-then-next`: the same, but reads go to the location after the best match. In a "
+                "stream, where a label comes one step after its item, that location holds the label."
+            ),
+        )
 
         @model_validator(mode="after")
         def _offsets_fit(self) -> NTM.Config:

@@ -70,50 +70,79 @@ class ImageSet:
 
 
 class ImageConfig(BaseConfig):
-    """The keys of all tasks over images.
+    """Keys of every image task."""
 
-    Attributes:
-        protocol: `k-shot` (D_train and D_test apart, every question alone) or `stream` (MANN: an image at every
-            step, its label one step later, every step scored).
-        ways: N, classes of a task.
-        fewest_ways: where above 0, half of the tasks have any number of classes from this one to `ways`, D_train and
-            D_test still as large as with all, so that classes have unequal numbers of instances (k-shot).
-        within: share of the tasks whose classes come from one group: an alphabet, a directory of a `folder`. Groups of
-            fewer than `ways` classes are left out of these.
-        shots: K, labelled instances of each class in D_train (k-shot).
-        queries: instances of each class in D_test (k-shot).
-        length: T, steps of an episode (stream).
-        labels: `one-hot` over the ways, or `strings`: five characters from five letters, a new random string for
-            each class of each task (MANN's labels for 15 classes).
-        size: height and width of an image in pixels.
-        prepare: characters are cut out, made as large as the frame and redrawn by a pen of one width (see
-            `metacli.tasks.images.preprocess.prepare`), so that a model can be asked about anybody's drawings.
-        rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes.
-        mirrored_classes: every class seen in a mirror is one more class, and so is every turned one.
-        rotation: each image is turned by up to this many degrees either way.
-        shift: each image is moved by up to this many pixels of `size` either way, across and down.
-        stretch: each image is made up to this factor wider or narrower, and likewise higher or lower; 1 for neither.
-        slant: each image leans by up to this many degrees either way.
-        augment: the splits that turned and mirrored classes, rotation, shift, stretch and slant apply to.
-    """
-
-    protocol: Literal["k-shot", "stream"] = "k-shot"
-    ways: int = Field(5, ge=2, le=1000)
-    fewest_ways: int = Field(0, ge=0, le=1000)
-    within: float = Field(0.0, ge=0, le=1)
-    shots: int = Field(1, ge=1, le=1000)
-    queries: int = Field(5, ge=1, le=1000)
-    length: int = Field(50, ge=1, le=10_000)
-    labels: Literal["one-hot", "strings"] = "one-hot"
-    size: int = Field(28, ge=4, le=512)
-    prepare: bool = False
-    rotated_classes: bool = False
-    mirrored_classes: bool = False
-    rotation: float = Field(0.0, ge=0, le=180)
-    shift: float = Field(0.0, ge=0, le=512)
-    stretch: float = Field(1.0, ge=1, le=4)
-    slant: float = Field(0.0, ge=0, le=60)
-    augment: Literal["train", "all"] = "train"
+    protocol: Literal["k-shot", "stream"] = Field(
+        "k-shot",
+        description=(
+            "`k-shot`: separate support and query sets, each query answered independently. `stream`: as in MANN, an "
+            "image at every step, its label one step later, and every step scored."
+        ),
+    )
+    ways: int = Field(5, ge=2, le=1000, description="N, classes per task.")
+    fewest_ways: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "If above 0, half of the tasks have any number of classes from this one to `ways`. D_train and D_test keep "
+            "the size that they have with all `ways`, so that classes have unequal numbers of images (k-shot)."
+        ),
+    )
+    within: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the tasks whose classes come from one group: an alphabet, or a directory of a `folder`. These "
+            "tasks skip groups of fewer than `ways` classes."
+        ),
+    )
+    shots: int = Field(1, ge=1, le=1000, description="K, support examples per class (k-shot).")
+    queries: int = Field(5, ge=1, le=1000, description="Queries per class (k-shot).")
+    length: int = Field(50, ge=1, le=10_000, description="T, number of steps of a task (stream).")
+    labels: Literal["one-hot", "strings"] = Field(
+        "one-hot",
+        description=(
+            "`one-hot`: a vector over the ways. `strings`: five characters out of five letters, a new random string "
+            "for each class of each task (MANN's labels for 15 classes)."
+        ),
+    )
+    size: int = Field(28, ge=4, le=512, description="Height and width of an image in pixels.")
+    prepare: bool = Field(
+        False,
+        description=(
+            "Crop characters, scale them to the frame and redraw them with a pen of uniform width, so that a model "
+            "accepts anybody's drawings (see `metacli.tasks.images.preprocess`)."
+        ),
+    )
+    rotated_classes: bool = Field(
+        False, description="Add three classes per class: its images rotated by 90, 180 and 270 degrees."
+    )
+    mirrored_classes: bool = Field(
+        False, description="Add one class per class, rotated ones included: its mirror image."
+    )
+    rotation: float = Field(
+        0.0, ge=0, le=180, description="Rotate each image by up to this many degrees in either direction."
+    )
+    shift: float = Field(
+        0.0,
+        ge=0,
+        le=512,
+        description="Shift each image horizontally and vertically by up to this many pixels of `size`.",
+    )
+    stretch: float = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description="Scale width and height independently by up to this factor, up or down. 1 disables this.",
+    )
+    slant: float = Field(
+        0.0, ge=0, le=60, description="Slant each image by up to this many degrees in either direction."
+    )
+    augment: Literal["train", "all"] = Field(
+        "train", description="Splits to which rotated and mirrored classes, rotation, shift, stretch and slant apply."
+    )
 
     @model_validator(mode="after")
     def _fewest(self) -> ImageConfig:

@@ -40,24 +40,35 @@ class Folder(Images):
     """
 
     class Config(ImageConfig):
-        """The keys of `folder`, beside those of all image tasks.
+        """Keys of `folder`, beside those of every image task."""
 
-        Attributes:
-            root: the folder, from the working directory; kept as its whole path, so that a run finds it from anywhere.
-            channels: 1 for grey, 3 for colour.
-            invert: turn dark on light into light on dark, as the other tasks have it.
-            val_fraction: about this share of the classes for val; unused where there is a directory val.
-            test_fraction: about this share of the classes for test; unused where there is a directory test.
-            split_seed: which random division of the classes, whatever the seed of the run.
-        """
-
-        name: Literal["folder"] = "folder"
-        root: PathText = Field(min_length=1)
-        channels: Literal[1, 3] = 1
-        invert: bool = False
-        val_fraction: float = Field(0.15, gt=0, lt=1)
-        test_fraction: float = Field(0.15, gt=0, lt=1)
-        split_seed: int = Field(0, ge=0)
+        name: Literal["folder"] = Field("folder", description="Registered name of the task distribution.")
+        root: PathText = Field(
+            min_length=1,
+            description=(
+                "Folder of the images, relative to the working directory. It is stored as an absolute path, so that a "
+                "run finds it from anywhere."
+            ),
+        )
+        channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour.")
+        invert: bool = Field(False, description="Turn dark on light into light on dark, as in the other image tasks.")
+        val_fraction: float = Field(
+            0.15,
+            gt=0,
+            lt=1,
+            description=(
+                "Approximate share of the classes for the validation split. Unused if there is a directory `val`."
+            ),
+        )
+        test_fraction: float = Field(
+            0.15,
+            gt=0,
+            lt=1,
+            description="Approximate share of the classes for the test split. Unused if there is a directory `test`.",
+        )
+        split_seed: int = Field(
+            0, ge=0, description="Seed of the random division of the classes, independent of the run's seed."
+        )
 
         @field_validator("root")
         @classmethod

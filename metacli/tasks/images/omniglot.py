@@ -30,25 +30,38 @@ class Omniglot(Images):
     """
 
     class Config(ImageConfig):
-        """The keys of `omniglot`, beside those of all image tasks.
+        """Keys of `omniglot`, beside those of every image task."""
 
-        Attributes:
-            split: the division of the classes: `random`, `vinyals` or `lake`.
-            split_seed: which random division, whatever the seed of the run (random, lake).
-            val_classes: classes of val, taken from the training classes; with `lake`, alphabets in random order are
-                taken until they have so many (random, lake).
-            split_dir: folder of train.txt, val.txt and test.txt with lines ALPHABET/CHARACTER/rotDDD; empty for
-                `vinyals_split` in the folder METACLI_DATA (vinyals).
-            rotated_classes: every class turned by 90, 180 and 270 degrees is three more classes; on here, as in the
-                papers.
-        """
-
-        name: Literal["omniglot"] = "omniglot"
-        split: Literal["random", "vinyals", "lake"] = "random"
-        split_seed: int = Field(0, ge=0)
-        val_classes: int = Field(100, ge=1, le=1000)
-        split_dir: str = ""
-        rotated_classes: bool = True
+        name: Literal["omniglot"] = Field("omniglot", description="Registered name of the task distribution.")
+        split: Literal["random", "vinyals", "lake"] = Field(
+            "random", description="How the classes are divided into splits."
+        )
+        split_seed: int = Field(
+            0, ge=0, description="Seed of the random division, independent of the run's seed (random, lake)."
+        )
+        val_classes: int = Field(
+            100,
+            ge=1,
+            le=1000,
+            description=(
+                "Number of classes of the validation split, taken from the training classes. `lake` takes whole "
+                "alphabets in random order until they have this many classes (random, lake)."
+            ),
+        )
+        split_dir: str = Field(
+            "",
+            description=(
+                "Folder of train.txt, val.txt and test.txt with lines ALPHABET/CHARACTER/rotDDD. Empty for "
+                "`vinyals_split` in the folder METACLI_DATA (vinyals)."
+            ),
+        )
+        rotated_classes: bool = Field(
+            True,
+            description=(
+                "Add three classes per class: its images rotated by 90, 180 and 270 degrees. Enabled by default, as in "
+                "the papers."
+            ),
+        )
 
     def load(self) -> ImageSet:
         """See `Images.load`; see `metacli.tasks.images.omniglot_archive.omniglot` for where it comes from."""

@@ -37,22 +37,20 @@ class Strokes(Images):
     """
 
     class Config(ImageConfig):
-        """The keys of `strokes`, beside those of all image tasks.
+        """Keys of `strokes`, beside those of every image task."""
 
-        Attributes:
-            classes: training classes; 25 make an alphabet.
-            val_classes: classes of the split val, of other alphabets.
-            test_classes: classes of the split test, of others again.
-            instances: drawings of each class.
-            data_seed: which family of characters, whatever the seed of the run.
-        """
-
-        name: Literal["strokes"] = "strokes"
-        classes: int = Field(1000, ge=2, le=20_000)
-        val_classes: int = Field(100, ge=2, le=20_000)
-        test_classes: int = Field(200, ge=2, le=20_000)
-        instances: int = Field(20, ge=2, le=200)
-        data_seed: int = Field(0, ge=0, lt=2**32)
+        name: Literal["strokes"] = Field("strokes", description="Registered name of the task distribution.")
+        classes: int = Field(
+            1000, ge=2, le=20_000, description="Number of training classes. 25 classes make an alphabet."
+        )
+        val_classes: int = Field(
+            100, ge=2, le=20_000, description="Number of classes of the validation split, from other alphabets."
+        )
+        test_classes: int = Field(
+            200, ge=2, le=20_000, description="Number of classes of the test split, from yet other alphabets."
+        )
+        instances: int = Field(20, ge=2, le=200, description="Images per class.")
+        data_seed: int = Field(0, ge=0, lt=2**32, description="Seed of the characters, independent of the run's seed.")
 
     def load(self) -> ImageSet:
         """See `Images.load`: drawn once, then read from the cache."""

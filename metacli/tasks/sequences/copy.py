@@ -20,22 +20,23 @@ class Copy(Algorithmic):
     """Random bit vectors, then a delimiter on its own channel; the answer is the vectors in order."""
 
     class Config(BaseConfig):
-        """Keys of copy.
+        """Keys of `copy`."""
 
-        Attributes:
-            width: bits of a vector.
-            min_length: shortest sequence, in vectors.
-            max_length: longest sequence.
-            length: fixes the length, within the range or beyond it; 0 draws from the range.
-            curriculum: training episodes over which the longest length grows from min to max; 0 for none.
-        """
-
-        name: Literal["copy"] = "copy"
-        width: int = Field(8, ge=1, le=256)
-        min_length: int = Field(1, ge=1, le=10_000)
-        max_length: int = Field(20, ge=1, le=10_000)
-        length: int = Field(0, ge=0, le=10_000)
-        curriculum: int = Field(0, ge=0)
+        name: Literal["copy"] = Field("copy", description="Registered name of the task distribution.")
+        width: int = Field(8, ge=1, le=256, description="Bits per vector.")
+        min_length: int = Field(1, ge=1, le=10_000, description="Shortest sequence, in vectors.")
+        max_length: int = Field(20, ge=1, le=10_000, description="Longest sequence, in vectors.")
+        length: int = Field(
+            0, ge=0, le=10_000, description="Fixed length, inside or outside the range. 0 draws from the range."
+        )
+        curriculum: int = Field(
+            0,
+            ge=0,
+            description=(
+                "Training episodes over which the longest length grows from `min_length` to `max_length`. 0 disables "
+                "the curriculum."
+            ),
+        )
 
         @model_validator(mode="after")
         def _ordered(self) -> Copy.Config:
@@ -74,28 +75,26 @@ class RepeatCopy(Algorithmic):
     """
 
     class Config(BaseConfig):
-        """Keys of repeat copy.
+        """Keys of `repeat-copy`."""
 
-        Attributes:
-            width: bits of a vector.
-            min_length: shortest sequence, in vectors.
-            max_length: longest sequence.
-            length: fixes the length, within the range or beyond it; 0 draws from the range.
-            min_repeats: fewest repeats.
-            max_repeats: most repeats.
-            repeats: fixes the repeats; 0 draws from the range.
-            curriculum: training episodes over which both ranges grow from min to max; 0 for none.
-        """
-
-        name: Literal["repeat-copy"] = "repeat-copy"
-        width: int = Field(8, ge=1, le=256)
-        min_length: int = Field(1, ge=1, le=1000)
-        max_length: int = Field(10, ge=1, le=1000)
-        length: int = Field(0, ge=0, le=1000)
-        min_repeats: int = Field(1, ge=1, le=1000)
-        max_repeats: int = Field(10, ge=1, le=1000)
-        repeats: int = Field(0, ge=0, le=1000)
-        curriculum: int = Field(0, ge=0)
+        name: Literal["repeat-copy"] = Field("repeat-copy", description="Registered name of the task distribution.")
+        width: int = Field(8, ge=1, le=256, description="Bits per vector.")
+        min_length: int = Field(1, ge=1, le=1000, description="Shortest sequence, in vectors.")
+        max_length: int = Field(10, ge=1, le=1000, description="Longest sequence, in vectors.")
+        length: int = Field(
+            0, ge=0, le=1000, description="Fixed length, inside or outside the range. 0 draws from the range."
+        )
+        min_repeats: int = Field(1, ge=1, le=1000, description="Smallest number of repeats.")
+        max_repeats: int = Field(10, ge=1, le=1000, description="Largest number of repeats.")
+        repeats: int = Field(0, ge=0, le=1000, description="Fixed number of repeats. 0 draws from the range.")
+        curriculum: int = Field(
+            0,
+            ge=0,
+            description=(
+                "Training episodes over which both ranges grow from their minimum to their maximum. 0 disables the "
+                "curriculum."
+            ),
+        )
 
         @model_validator(mode="after")
         def _ordered(self) -> RepeatCopy.Config:

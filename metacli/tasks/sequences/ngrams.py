@@ -27,16 +27,15 @@ class DynamicNgrams(Algorithmic):
     """
 
     class Config(BaseConfig):
-        """Keys of dynamic N-grams.
+        """Keys of `dynamic-ngrams`."""
 
-        Attributes:
-            order: N, the bits of an N-gram: a context of N - 1 bits and the next one.
-            length: bits of a stream.
-        """
-
-        name: Literal["dynamic-ngrams"] = "dynamic-ngrams"
-        order: int = Field(6, ge=2, le=10)
-        length: int = Field(200, ge=1, le=10_000)
+        name: Literal["dynamic-ngrams"] = Field(
+            "dynamic-ngrams", description="Registered name of the task distribution."
+        )
+        order: int = Field(
+            6, ge=2, le=10, description="N, bits of an N-gram: a context of N - 1 bits and the next bit."
+        )
+        length: int = Field(200, ge=1, le=10_000, description="Bits per stream.")
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:

@@ -23,24 +23,26 @@ class AssociativeRecall(Algorithmic):
     """
 
     class Config(BaseConfig):
-        """Keys of associative recall.
+        """Keys of `associative-recall`."""
 
-        Attributes:
-            width: bits of a vector.
-            item_length: vectors of an item.
-            min_items: fewest items.
-            max_items: most items.
-            items: fixes the number of items, within the range or beyond it; 0 draws from the range.
-            curriculum: training episodes over which the most items grow from min to max; 0 for none.
-        """
-
-        name: Literal["associative-recall"] = "associative-recall"
-        width: int = Field(6, ge=1, le=256)
-        item_length: int = Field(3, ge=1, le=100)
-        min_items: int = Field(2, ge=2, le=1000)
-        max_items: int = Field(6, ge=2, le=1000)
-        items: int = Field(0, ge=0, le=1000)
-        curriculum: int = Field(0, ge=0)
+        name: Literal["associative-recall"] = Field(
+            "associative-recall", description="Registered name of the task distribution."
+        )
+        width: int = Field(6, ge=1, le=256, description="Bits per vector.")
+        item_length: int = Field(3, ge=1, le=100, description="Vectors per item.")
+        min_items: int = Field(2, ge=2, le=1000, description="Smallest number of items.")
+        max_items: int = Field(6, ge=2, le=1000, description="Largest number of items.")
+        items: int = Field(
+            0, ge=0, le=1000, description="Fixed number of items, inside or outside the range. 0 draws from the range."
+        )
+        curriculum: int = Field(
+            0,
+            ge=0,
+            description=(
+                "Training episodes over which the largest number of items grows from `min_items` to `max_items`. 0 "
+                "disables the curriculum."
+            ),
+        )
 
         @model_validator(mode="after")
         def _possible(self) -> AssociativeRecall.Config:

@@ -21,18 +21,12 @@ class PrioritySort(Algorithmic):
     """
 
     class Config(BaseConfig):
-        """Keys of priority sort.
+        """Keys of `priority-sort`."""
 
-        Attributes:
-            width: bits of a vector.
-            items: vectors shown.
-            answers: how many of the highest to give back.
-        """
-
-        name: Literal["priority-sort"] = "priority-sort"
-        width: int = Field(8, ge=1, le=256)
-        items: int = Field(20, ge=1, le=10_000)
-        answers: int = Field(16, ge=1, le=10_000)
+        name: Literal["priority-sort"] = Field("priority-sort", description="Registered name of the task distribution.")
+        width: int = Field(8, ge=1, le=256, description="Bits per vector.")
+        items: int = Field(20, ge=1, le=10_000, description="Number of vectors to sort.")
+        answers: int = Field(16, ge=1, le=10_000, description="Number of vectors to return, those of highest priority.")
 
         @model_validator(mode="after")
         def _enough(self) -> PrioritySort.Config:
