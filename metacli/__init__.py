@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from metacli.models.base import MetaLearner as MetaLearner
     from metacli.models.encoder import EncoderConfig as EncoderConfig
     from metacli.models.recurrent import Recurrent as Recurrent
-    from metacli.plugins import load as load_plugin  # noqa: F401
+    from metacli.plugins import load_plugin as load_plugin
     from metacli.registration import register as register
     from metacli.tasks.answers import Bits as Bits
     from metacli.tasks.answers import Reals as Reals
@@ -64,7 +64,7 @@ _HOME = {
     "list_recipes": "metacli.api:list_recipes",
     "load": "metacli.classifier.learner:load",
     "load_model": "metacli.api:load_model",
-    "load_plugin": "metacli.plugins:load",
+    "load_plugin": "metacli.plugins:load_plugin",
     "load_recipe": "metacli.api:load_recipe",
     "register": "metacli.registration:register",
     "trace": "metacli.api:trace",

@@ -51,7 +51,7 @@ def load_recipe(source: AnyRecipe, *overrides: str) -> Recipe:
     """
     if isinstance(source, Recipe):
         source = source.as_dict()
-    return recipes.load(source if isinstance(source, dict) else str(source), list(overrides))
+    return recipes.load_recipe(source if isinstance(source, dict) else str(source), list(overrides))
 
 
 def list_recipes(*words: str) -> list[catalogue.Entry]:
@@ -60,7 +60,7 @@ def list_recipes(*words: str) -> list[catalogue.Entry]:
     Raises:
         MetacliError: there is none.
     """
-    return catalogue.entries(list(words))
+    return catalogue.list_recipes(list(words))
 
 
 def build_tasks(recipe: AnyRecipe, *overrides: str) -> Tasks:

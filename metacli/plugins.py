@@ -1,7 +1,7 @@
-"""Plugins: a person's own code, imported so that it registers its classes by name (see `metacli.register`).
+"""Plugins: user code that registers classes by name when it is imported (see `metacli.register`).
 
-It is a file or a module that the person names, or an entry point of an installed package. Nothing is ever imported
-because a recipe or a checkpoint names it.
+A plugin is a file or a module that the user names, or an entry point of an installed package. No plugin is ever
+imported because a recipe or a checkpoint names it.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from pathlib import Path
 from metacli.errors import UsageError
 from metacli.system import terminal
 
-GROUP = "metacli.plugins"  # of entry points, each a module that registers
-SESSION = "a Python session"
+ENTRY_POINT_GROUP = "metacli.plugins"
+PYTHON_SESSION = "a Python session"  # the origin of a class that is defined in one
 
-_importing: list[str] = []  # the plugins that are being imported, the innermost last
-_looked = False  # whether the entry points have been imported
+_importing: list[str] = []  # names of the plugins being imported, innermost last
+_entry_points_loaded = False
 
 
-def load(source: str | Path) -> None:
-    """Import a plugin, once.
+def load_plugin(source: str | Path) -> None:
+    """Imports a plugin. A second call with the same plugin does nothing.
 
     Args:
-        source: a Python file, whose folder is then also searched for modules, after all others; or the name of a
-            module, as `import` takes it.
+        source: a Python file, whose folder is then appended to the module search path, or the name of a module.
 
     Raises:
-        UsageError: there is none, or its import fails; names the line.
+        UsageError: there is no such plugin, or its import fails. The message names the line.
     """
     name, path = str(source), Path(os.path.expanduser(source))
     if path.suffix == ".py" or path.name != name:
         _load_file(name, path)
         return
-    with importing(name), explained(name):
+    with _registering(name), _import_errors_explained(name):
         importlib.import_module(name)
 
 
@@ -48,52 +47,52 @@ def _load_file(name: str, path: Path) -> None:
     if not os.path.isfile(path):
         raise UsageError(f"plugin {name!r}: no such file", "a Python file, or the name of a module")
     path = path.resolve()
-    called = f"metacli_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-    spec = spec_from_file_location(called, path)
+    module_name = f"metacli_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+    spec = spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"plugin {name!r}: not a Python file", "a file that ends in .py, or the name of a module")
-    if called in sys.modules:
+    if module_name in sys.modules:
         return
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    module = sys.modules[called] = module_from_spec(spec)
+    module = sys.modules[module_name] = module_from_spec(spec)
     try:
-        with importing(name), explained(name, path):
+        with _registering(name), _import_errors_explained(name, path):
             spec.loader.exec_module(module)
     except UsageError:
-        del sys.modules[called]
+        del sys.modules[module_name]
         raise
 
 
-def load_installed() -> None:
-    """Import the entry points of installed packages, once; one that fails is told on stderr and left out."""
-    global _looked
-    if _looked:
+def load_installed_plugins() -> None:
+    """Imports the plugins of installed packages, once. Prints a note on stderr for each plugin that fails."""
+    global _entry_points_loaded
+    if _entry_points_loaded:
         return
-    _looked = True  # first: what they register asks for names again
+    _entry_points_loaded = True  # set first, since registering a class looks up names and calls this again
     from importlib.metadata import entry_points
 
-    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: (p.name, p.value)):
         try:
-            with importing(point.module), explained(point.module):
+            with _registering(point.module), _import_errors_explained(point.module):
                 point.load()
         except UsageError as error:
             terminal.say(f"note: left out the installed {error.message}")
 
 
-def origin(cls: type) -> str:
-    """What registers a class: the plugin as it was named, else the module or script in which the class stands."""
+def find_origin(cls: type) -> str:
+    """Returns the plugin that is registering a class, or else the module or script that defines the class."""
     if _importing:
         return _importing[-1]
     if cls.__module__ != "__main__":
         return cls.__module__
     file = getattr(sys.modules["__main__"], "__file__", None)
-    return Path(file).name if file else SESSION
+    return Path(file).name if file else PYTHON_SESSION
 
 
 @contextmanager
-def importing(name: str) -> Iterator[None]:
-    """What is registered meanwhile comes from the plugin of this name."""
+def _registering(name: str) -> Iterator[None]:
+    """Makes this plugin the origin of all classes that are registered in the block."""
     _importing.append(name)
     try:
         yield
@@ -102,16 +101,16 @@ def importing(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def explained(name: str, file: Path | None = None) -> Iterator[None]:
-    """What an import raises becomes a UsageError that names the plugin and, where it has one, the line."""
+def _import_errors_explained(name: str, file: Path | None = None) -> Iterator[None]:
+    """Turns errors of an import into a UsageError that names the plugin and, if it is a file, the line."""
     try:
         yield
-    except (Exception, SystemExit) as error:  # SystemExit: a script that runs when it is imported
+    except (Exception, SystemExit) as error:  # a script may exit when it is imported
         if file is None and isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             hint = "a Python file by its path, as in ./mine.py, or a module that is installed"
             raise UsageError(f"plugin {name!r}: no such module", hint) from None
         frames = [f for f in traceback.extract_tb(error.__traceback__) if file is None or f.filename == str(file)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames and file else None
-        place = f", line {line}" if line else ""
-        said = getattr(error, "message", "") or str(error)
-        raise UsageError(f"plugin {name!r}{place}: {type(error).__name__}: {said}") from error
+        location = f", line {line}" if line else ""
+        message = getattr(error, "message", "") or str(error)
+        raise UsageError(f"plugin {name!r}{location}: {type(error).__name__}: {message}") from error

@@ -1,4 +1,4 @@
-"""`register`: a task, a model or an encoder of one's own becomes known by a name."""
+"""`register`: makes a user's own task, model or encoder known by a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from metacli.config.base import BaseConfig
 from metacli.models.base import MetaLearner
 from metacli.models.encoder import EncoderConfig
-from metacli.registry import ENCODERS, MODELS, TASKS, Registry, add
+from metacli.registry import ENCODERS, MODELS, TASKS, Registry, add_class
 from metacli.tasks.base import Tasks
 
 C = TypeVar("C", bound=type)
@@ -23,37 +23,38 @@ def register(name: str) -> Callable[[C], C]: ...
 @overload
 def register(name: str, cls: C) -> C: ...
 def register(name: str, cls: Any = None) -> Any:
-    """Make a class of one's own known by a name to recipes, to the command line and to all else.
+    """Registers a class under a name for recipes, the command line and the Python interface.
 
-    As a decorator, `@metacli.register("mine")`, or as a call, `metacli.register("mine", Mine)`. The class is
+    Use it as a decorator, `@metacli.register("mine")`, or as a call, `metacli.register("mine", Mine)`. The class is
 
-    - a task: extends `metacli.Tasks`, with the keys of the recipe's section `task` in a nested `Config`;
-    - a model: extends `metacli.MetaLearner` (or `metacli.Recurrent`), its keys in a nested `Config` with the key
-      `encoder: metacli.EncoderConfig = metacli.EncoderConfig()`;
-    - an encoder, any other `torch.nn.Module`, for every model by `model.encoder.kind`: built as `cls(config, x_shape)`,
-      it maps items (M, *x_shape) to features (M, ...). A nested `Config(metacli.EncoderConfig)` adds keys.
+    - a task: extends `metacli.Tasks`. A nested `Config` holds the keys of the recipe's section `task`.
+    - a model: extends `metacli.MetaLearner` or `metacli.Recurrent`. A nested `Config` holds its keys, among them
+      `encoder: metacli.EncoderConfig = metacli.EncoderConfig()`.
+    - an encoder: any other `torch.nn.Module`, available to every model as `model.encoder.kind`. It is built as
+      `cls(config, x_shape)` and maps items (M, *x_shape) to features (M, ...). A nested
+      `Config(metacli.EncoderConfig)` adds keys.
 
-    A checkpoint records the plugin that a name came from: the file or module by which it was given, see
-    `metacli.plugins`.
+    A checkpoint records the plugin that registered a name: the file or module as it was given (see
+    `metacli.plugins`).
 
     Args:
-        name: letters, digits, - and _; becomes the value of `name` (`kind` of an encoder) in the Config.
-        cls: None for a decorator.
+        name: letters, digits, - and _. It becomes the value of `name` (for an encoder: `kind`) in the Config.
+        cls: the class; None if used as a decorator.
 
     Returns:
         The class.
 
     Raises:
-        ValueError: the name is taken. Only the same class, defined again, takes the place of what it was.
-        TypeError: a class of another kind, without what it needs.
+        ValueError: the name is taken. Defining and registering the same class again replaces it.
+        TypeError: the class is of another kind or lacks a required part.
     """
     if not isinstance(name, str):
         raise TypeError(f'a name comes first, as in @metacli.register("mine"), not {name!r}')
-    return _register(name, cls) if cls is not None else lambda given: _register(name, given)
+    return _register(name, cls) if cls is not None else lambda decorated: _register(name, decorated)
 
 
 def _register(name: str, cls: Any) -> Any:
-    registry, key, base = _kind(cls)
+    registry, key, base = _classify(cls)
     if inspect.isabstract(cls):
         raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
     config = getattr(cls, "Config", EncoderConfig if registry is ENCODERS else None)
@@ -63,14 +64,14 @@ def _register(name: str, cls: Any) -> Any:
         )
     if registry is MODELS and "encoder" not in config.model_fields:
         raise TypeError(f"{cls.__name__}.Config needs encoder: metacli.EncoderConfig = metacli.EncoderConfig()")
-    add(registry, name, cls)
+    add_class(registry, name, cls)
     fields: Any = {key: (Literal[name], Field(name, description="Registered name."))}
     cls.Config = create_model(config.__name__, __base__=config, __module__=cls.__module__, **fields)
     return cls
 
 
-def _kind(cls: Any) -> tuple[Registry, str, type[BaseConfig]]:
-    """The registry of a class, the key of its Config that holds the name, and what the Config extends."""
+def _classify(cls: Any) -> tuple[Registry, str, type[BaseConfig]]:
+    """Returns the registry of a class, the key of its Config that holds the name, and the base of the Config."""
     if not isinstance(cls, type):
         raise TypeError(f"{cls!r} is no class")
     if issubclass(cls, Tasks):

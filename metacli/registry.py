@@ -1,7 +1,7 @@
-"""The names of all models, tasks and encoders. A new one of the package is one file and one line here.
+"""The registered names of all models, tasks and encoders. A new one in the package is one file and one line here.
 
-A class is imported when it is built, so that listing names stays free of torch. Classes of one's own are added by
-`metacli.register`, here by `add`; installed plugins are imported where a name is none of the others.
+A class is imported only when it is needed, so that names are listed without importing torch. `metacli.register` adds
+user classes through `add_class`. Installed plugins are imported when a name is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from metacli import plugins
 from metacli.errors import UsageError
 
-Registry = dict[str, str | type[Any]]  # name to "module:Class", or to a class that was added
+Registry = dict[str, str | type[Any]]  # name -> "module:Class", or a class added by a user
 
 MODELS: Registry = {
     "lstm": "metacli.models.lstm:LSTM",
@@ -39,77 +39,82 @@ TASKS: Registry = {
     "priority-sort": "metacli.tasks.sequences.sort:PrioritySort",
 }
 
-ENCODERS: Registry = {}  # values of `encoder.kind` beside those of EncoderConfig
+ENCODERS: Registry = {}  # further values of `encoder.kind`, beside those of EncoderConfig
 
-ORIGINS: dict[str, str] = {}  # of every added name, the plugin that it comes from
+ORIGINS: dict[str, str] = {}  # added name -> plugin that registered it
 _RESERVED = ("train", "flat", "conv")
-_LONGEST = 100  # characters of a word that may be meant for a known one
+_LONGEST_SUGGESTED = 100  # characters of a word that gets a suggestion
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
-def add(registry: Registry, name: str, cls: type[Any]) -> None:
-    """Add a class by a name that no model, task or encoder has.
+def add_class(registry: Registry, name: str, cls: type[Any]) -> None:
+    """Adds a class under a name that no model, task or encoder has.
 
-    A class that is defined again, as by a notebook's cell that is run twice, takes the place of what it was.
+    A class that is defined again, as when a notebook cell is run twice, replaces its earlier definition.
 
     Raises:
-        ValueError: the class has another name already; the name is taken, or is none: letters, digits, - and _, a
-            letter first, 64 at most.
+        ValueError: the class already has another name, the name is taken, or the name is not valid. A valid name has
+            letters, digits, - and _, begins with a letter and has at most 64 characters.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: letters, digits, - and _, a letter first, 64 at most")
     for table in (MODELS, TASKS, ENCODERS):
         for taken, holder in table.items():
-            again = table is registry and not isinstance(holder, str) and _home(holder) == _home(cls)
-            if taken == name and not again:
-                raise ValueError(f"the name {name!r} is taken by {_home(holder)}")
-            if taken != name and (holder is cls or holder == _home(cls)):
-                raise ValueError(f"{_home(cls)} has the name {taken!r} already: extend it, and register that")
+            redefined = table is registry and not isinstance(holder, str) and _path_of(holder) == _path_of(cls)
+            if taken == name and not redefined:
+                raise ValueError(f"the name {name!r} is taken by {_path_of(holder)}")
+            if taken != name and (holder is cls or holder == _path_of(cls)):
+                raise ValueError(f"{_path_of(cls)} has the name {taken!r} already: extend it, and register that")
     if name in _RESERVED:
         raise ValueError(f"the name {name!r} is taken by metacli itself")
-    registry[name], ORIGINS[name] = cls, plugins.origin(cls)
+    registry[name], ORIGINS[name] = cls, plugins.find_origin(cls)
 
 
-def known(registry: Registry, name: str) -> bool:
-    """Whether a class has this name; installed plugins are imported where it is none of the others."""
+def is_known(registry: Registry, name: str) -> bool:
+    """Returns whether a class has this name. Imports the installed plugins if no other class has it."""
     if name not in registry:
-        plugins.load_installed()
+        plugins.load_installed_plugins()
     return name in registry
 
 
-def origins(names: Iterable[str]) -> dict[str, str]:
-    """Of these names, those that are not the package's own, and the plugin that each comes from."""
+def find_origins(names: Iterable[str]) -> dict[str, str]:
+    """Returns the plugin that registered each name. Names of metacli's own classes are left out."""
     return {name: ORIGINS[name] for name in names if name in ORIGINS}
 
 
 def resolve(registry: Registry, name: str, kind: str) -> Any:
-    """The class registered as `name`.
+    """Returns the class registered as `name`.
+
+    Args:
+        registry: the registry to search.
+        name: the registered name.
+        kind: what the class is, such as `model`, for the message.
 
     Raises:
-        UsageError: the name is unknown; the message lists the known ones.
+        UsageError: the name is unknown. The message lists the known names.
     """
-    if not known(registry, name):
-        near = did_you_mean(name, registry)
-        raise UsageError(f"unknown {kind} {name!r}{near}", f"known: {', '.join(registry)}")
-    home = registry[name]
-    if not isinstance(home, str):
-        return home
-    module, _, cls = home.partition(":")
+    if not is_known(registry, name):
+        suggestion = did_you_mean(name, registry)
+        raise UsageError(f"unknown {kind} {name!r}{suggestion}", f"known: {', '.join(registry)}")
+    path = registry[name]
+    if not isinstance(path, str):
+        return path
+    module, _, cls = path.partition(":")
     return getattr(importlib.import_module(module), cls)
 
 
 def build(registry: Registry, config: Any, *args: Any) -> Any:
-    """An instance of the class that `config.name` names, from its config and what else it takes."""
+    """Returns a new instance of the class registered as `config.name`, built as `cls(config, *args)`."""
     return resolve(registry, config.name, "name")(config, *args)
 
 
-def did_you_mean(word: Any, known: Any) -> str:
-    """', did you mean X?' where a known word is near, else the empty string."""
-    if not isinstance(word, str) or len(word) > _LONGEST:
+def did_you_mean(word: Any, known_words: Iterable[Any]) -> str:
+    """Returns ', did you mean X?' if a known word is similar, else an empty string."""
+    if not isinstance(word, str) or len(word) > _LONGEST_SUGGESTED:
         return ""
-    near = get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
-    return f", did you mean {near[0]!r}?" if near else ""
+    similar = get_close_matches(word, [str(known) for known in known_words], n=1, cutoff=0.6)
+    return f", did you mean {similar[0]!r}?" if similar else ""
 
 
-def _home(cls: str | type[Any]) -> str:
+def _path_of(cls: str | type[Any]) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}:{cls.__qualname__}"

@@ -47,9 +47,9 @@ def registries():
 
     tables = registry.MODELS, registry.TASKS, registry.ENCODERS, registry.ORIGINS
     before, modules, path = [dict(table) for table in tables], set(sys.modules), list(sys.path)
-    plugins._looked = False
+    plugins._entry_points_loaded = False
     yield
-    plugins._looked = False
+    plugins._entry_points_loaded = False
     for table, old in zip(tables, before, strict=True):
         table.clear()
         table.update(old)
@@ -68,9 +68,9 @@ def tiny_tree() -> dict:
 @pytest.fixture
 def tiny(tiny_tree):
     """The same as a `Recipe`."""
-    from metacli.config.recipe import from_dict
+    from metacli.config.recipe import recipe_from_dict
 
-    return from_dict({"name": "tiny", **tiny_tree}, "tiny")
+    return recipe_from_dict({"name": "tiny", **tiny_tree}, "tiny")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import nn
 
 import metacli
 from metacli.compute import processes
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.evaluation.evaluate import evaluate
 from metacli.training import data_parallel
 from metacli.training.loop import train_step
@@ -59,7 +59,7 @@ def compare(name: str, everyone: processes.Processes) -> None:
     task, model, train, tolerance = CASES[name]
     train = {"steps": 9, "batch": 7, "optimizer": "rmsprop-graves", "scan": "plain"} | train
     train = {k: v for k, v in train.items() if k != "scan" or model["name"] == "mann"}
-    recipe = from_dict({"name": "x", "seed": 2, "task": task, "model": model, "train": train}, name)
+    recipe = recipe_from_dict({"name": "x", "seed": 2, "task": task, "model": model, "train": train}, name)
     alone = TrainState.build(recipe, CPU, threads=1)
     together = TrainState.build(recipe, CPU, everyone, threads=1)
     own = everyone.share(7)
@@ -92,7 +92,7 @@ def compare(name: str, everyone: processes.Processes) -> None:
 
 def broadcast(everyone: processes.Processes, layer: nn.Module) -> None:
     """Broadcast the state of a layer alone."""
-    state = TrainState.build(from_dict({"task": BITS, "model": LSTM}, "x"), CPU, everyone, threads=1)
+    state = TrainState.build(recipe_from_dict({"task": BITS, "model": LSTM}, "x"), CPU, everyone, threads=1)
     replace(state, model=layer, optimizer=torch.optim.Adam(layer.parameters())).broadcast_from_first()
 
 

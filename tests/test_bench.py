@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.episode import Episode, Spec
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
@@ -54,7 +54,7 @@ PAIRS = {
 def pair(name: str) -> tuple[Tasks, torch.nn.Module, torch.nn.Module, Episode]:
     """Tasks, ours, the plain reference, both in float64 and evaluation mode, and an episode of three tasks."""
     task, model = PAIRS[name]
-    recipe = from_dict({"name": name, "task": task, "model": model}, name)
+    recipe = recipe_from_dict({"name": name, "task": task, "model": model}, name)
     torch.manual_seed(0)
     tasks = build(TASKS, recipe.task, 0)
     ours = build(MODELS, recipe.model, tasks.spec)
@@ -104,7 +104,7 @@ def test_a_plain_reference_refuses_padding():
 
 
 def test_plain_sampling_draws_the_same_kind_of_episode():
-    config = from_dict({"task": {**STROKES, "rotation": 10, "shift": 1}, "model": {"name": "lstm"}}, "x").task
+    config = recipe_from_dict({"task": {**STROKES, "rotation": 10, "shift": 1}, "model": {"name": "lstm"}}, "x").task
     tasks = build(TASKS, config, 0)
     x_train, y_train, x_test, y_test = sample(tasks, np.random.default_rng(0))
     ours = tasks.batch("train", 0, 1)
@@ -201,5 +201,5 @@ def test_a_pattern_that_matches_nothing_names_the_cases(capsys):
 
 def test_specs_of_the_tests_serve_every_mode():
     """The pairs above cover each way of being asked."""
-    modes = {build(TASKS, from_dict({"task": t, "model": m}, "x").task, 0).spec for t, m in PAIRS.values()}
+    modes = {build(TASKS, recipe_from_dict({"task": t, "model": m}, "x").task, 0).spec for t, m in PAIRS.values()}
     assert {spec.mode for spec in modes if isinstance(spec, Spec)} == {"independent", "sequence", "stream"}

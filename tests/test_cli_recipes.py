@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 
 from metacli.config import catalogue, yaml_file
-from metacli.config.recipe import folder, load
+from metacli.config.recipe import load_recipe, recipes_folder
 from metacli.registry import MODELS, TASKS
 
-NAMES = {path.stem for path in folder().glob("*.yaml")}
+NAMES = {path.stem for path in recipes_folder().glob("*.yaml")}
 
 
 def test_the_list_has_a_heading_for_each_task_and_a_line_for_each_recipe(cli):
@@ -23,7 +23,7 @@ def test_the_list_has_a_heading_for_each_task_and_a_line_for_each_recipe(cli):
     assert sorted(listed) == sorted(NAMES)
     headings = [line for line in lines if not line.startswith(" ")]
     assert len(headings) == len(set(headings)) < 20
-    assert {h.split()[1].rstrip(":") for h in headings} == {load(name).task.name for name in NAMES}
+    assert {h.split()[1].rstrip(":") for h in headings} == {load_recipe(name).task.name for name in NAMES}
     assert all(line.split(maxsplit=1)[1] for line in lines), "every recipe says who learns"
 
 
@@ -33,7 +33,7 @@ def test_words_filter_by_name_task_model_and_purpose(cli):
         assert found
         assert found.keys() < NAMES
         for name, purpose in found.items():
-            recipe = load(name)
+            recipe = load_recipe(name)
             text = f"{name} {recipe.task.name} {recipe.model.name} {purpose}".lower()
             assert all(word.lower() in text for word in words)
     assert json.loads(cli("recipes", "--json").stdout).keys() == NAMES
@@ -46,7 +46,7 @@ def test_a_name_is_explained_key_by_key(cli):
     assert "…" not in found.stdout
     assert "Measured" in found.stdout
     plain = json.loads(cli("recipes", "copy_snail", "--json").stdout)
-    assert plain["recipe"] == load("copy_snail").as_dict()
+    assert plain["recipe"] == load_recipe("copy_snail").as_dict()
     for row in plain["keys"]:
         assert row["meaning"]
         node = plain["recipe"]
@@ -54,7 +54,7 @@ def test_a_name_is_explained_key_by_key(cli):
             node = node[word]
         assert row["value"] == (None if row["type"] == "keys" else node)
         assert row["name"].split(".")[-1] in found.stdout
-    assert plain["header"][0] == catalogue.purpose((folder() / "copy_snail.yaml").read_text())
+    assert plain["header"][0] == catalogue.extract_purpose((recipes_folder() / "copy_snail.yaml").read_text())
 
 
 @pytest.mark.parametrize("part", ["train", "folder", "transformer"])
@@ -70,7 +70,7 @@ def test_keys_of_a_part(cli, part):
 def test_a_copy_starts_ones_own_and_nothing_is_overwritten(cli, tmp_path):
     made = cli("recipes", "smoke", "--copy", "mine.yaml")
     assert made.returncode == 0, made.stderr
-    assert (tmp_path / "mine.yaml").read_bytes() == (folder() / "smoke.yaml").read_bytes()
+    assert (tmp_path / "mine.yaml").read_bytes() == (recipes_folder() / "smoke.yaml").read_bytes()
     assert cli("recipes", "mine.yaml").stdout.startswith("A few seconds")
     (tmp_path / "mine.yaml").write_text("mine")
     again = cli("recipes", "smoke", "--copy", "mine.yaml")
@@ -100,10 +100,10 @@ def test_wrong_usage(cli, tmp_path, args, words):
 
 
 def test_every_registered_name_that_a_recipe_uses_is_in_the_list():
-    found = catalogue.entries()
+    found = catalogue.list_recipes()
     assert {e.model for e in found} == set(MODELS)
     assert {e.task for e in found} <= set(TASKS)
     assert all(e.setting and e.learner for e in found)
     for e in found:
-        tree = yaml_file.parse((folder() / f"{e.name}.yaml").read_text(), e.name)
+        tree = yaml_file.parse((recipes_folder() / f"{e.name}.yaml").read_text(), e.name)
         assert (tree["task"]["name"], tree["model"]["name"]) == (e.task, e.model)

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from metacli.config.recipe import load
+from metacli.config.recipe import load_recipe
 from metacli.registry import MODELS, TASKS, build
 from metacli.runs.directory import RunDir
 from metacli.training.loop import train
@@ -22,7 +22,7 @@ RECIPES = ["strokes_lstm", "strokes_ntm", "strokes_mann", "strokes_snail", "stro
 
 
 def made(name, *keys):
-    recipe = load(name, ["train.batch=8", "model.encoder.precision=float32", *keys])
+    recipe = load_recipe(name, ["train.batch=8", "model.encoder.precision=float32", *keys])
     torch.manual_seed(0)
     tasks = build(TASKS, recipe.task, 0)
     return recipe, tasks, build(MODELS, recipe.model, tasks.spec)
@@ -69,6 +69,6 @@ def test_a_training_step_does_not_wait_for_the_gpu(name):
 
 
 def test_a_run_on_the_gpu(tmp_path):
-    recipe = load("smoke", ["train.steps=20", "train.eval_every=10"])
+    recipe = load_recipe("smoke", ["train.steps=20", "train.eval_every=10"])
     train(recipe, RunPlan(tmp_path / "run"), GPU, Progress(quiet=True))
     assert RunDir(tmp_path / "run").metrics()[-1]["step"] == 20

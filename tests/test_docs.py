@@ -14,7 +14,7 @@ import torch
 
 from metacli.checkpoints import bundled, checkpoint
 from metacli.checkpoints.provenance import NO_CLASSES
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.registry import MODELS, TASKS, build, resolve
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
@@ -45,7 +45,7 @@ def stand_in(folder: Path) -> Path:
     if not path.exists():
         task = {"name": "strokes", "ways": 20, "prepare": True, "instances": 12}
         model = {"name": "transformer", "width": 256, "layers": 1, "positions": "none", "init": "content"}
-        recipe = from_dict({"name": "stand-in", "task": task, "model": model}, "stand-in")
+        recipe = recipe_from_dict({"name": "stand-in", "task": task, "model": model}, "stand-in")
         torch.manual_seed(0)
         spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
         checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), NO_CLASSES)

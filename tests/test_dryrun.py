@@ -11,7 +11,7 @@ from conftest import tiny_keys
 from rich.console import Console
 
 from metacli.config import yaml_file
-from metacli.config.recipe import from_dict, load
+from metacli.config.recipe import load_recipe, recipe_from_dict
 from metacli.registry import MODELS, TASKS, build
 from metacli.show.dry_run import format_size, print_dry_run
 from metacli.system import peak_memory
@@ -24,7 +24,7 @@ LINUX = peak_memory.clear()
 
 @pytest.mark.parametrize("name", MODELS)
 def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
-    recipe = from_dict(tiny_tree | {"task": {"name": "clusters"}, "model": tiny_keys(name)}, "x")
+    recipe = recipe_from_dict(tiny_tree | {"task": {"name": "clusters"}, "model": tiny_keys(name)}, "x")
     found = dry_run(recipe, None, CPU, Progress(quiet=True), 1)
     tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)
@@ -49,7 +49,7 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
     """So that a curriculum's long sequences count."""
     tiny_tree["task"] |= {"max_length": 40, "curriculum": 10_000}
     tiny_tree["train"] |= {"steps": 10_000, "batch": 4}
-    found = dry_run(from_dict(tiny_tree, "x"), None, CPU, Progress(quiet=True), 1)
+    found = dry_run(recipe_from_dict(tiny_tree, "x"), None, CPU, Progress(quiet=True), 1)
     assert found["episode"]["x_test"][1] > 20
 
 
@@ -57,7 +57,7 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
 def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
     tree = tiny_tree | {"task": {"name": "clusters", "ways": 20}, "model": {"name": "lstm", "hidden": 256}}
     tree["train"] = tree["train"] | {"batch": 64}
-    recipe = from_dict(tree, "x")
+    recipe = recipe_from_dict(tree, "x")
     tasks = build(TASKS, recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec).train()
     episode, kept = tasks.batch("train", 0, recipe.train.batch), {}
@@ -107,13 +107,13 @@ def test_nothing_is_written_and_what_is_printed_is_a_recipe(cli, tiny_file, tmp_
     found = cli("train", tiny_file, "train.lr=1e-2", "--dry-run")
     assert found.returncode == 0, found.stderr
     assert sorted(tmp_path.iterdir()) == before
-    recipe = load(str(tiny_file), ["train.lr=1e-2"])
+    recipe = load_recipe(str(tiny_file), ["train.lr=1e-2"])
     assert yaml_file.parse(found.stdout, "stdout") == recipe.as_dict()
     assert max(map(len, [*found.stdout.splitlines(), *found.stderr.splitlines()])) <= 80
     for words in ("parameters", "x_test", "activations", "per second", "an estimate", "measured", "counted"):
         assert words in found.stdout
     (tmp_path / "again.yaml").write_text(found.stdout)
-    assert load(str(tmp_path / "again.yaml")).as_dict() == recipe.as_dict()
+    assert load_recipe(str(tmp_path / "again.yaml")).as_dict() == recipe.as_dict()
 
 
 def test_as_json_alone(cli, tiny_file):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metacli.checkpoints import checkpoint
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
 from metacli.runs.directory import RunDir
 from metacli.runs.extend import with_new_schedule
@@ -83,7 +83,7 @@ def test_an_unfinished_run_can_be_shortened_to_what_is_done(tmp_path, tiny):
 
 
 def test_what_cannot_change_is_named(tiny_tree):
-    recipe = from_dict({"name": "t", **tiny_tree}, "t")
+    recipe = recipe_from_dict({"name": "t", **tiny_tree}, "t")
     free = ["train.steps=7", "train.eval_every=2", "train.checkpoint_every=9", "train.log_every=2", "train.patience=3"]
     assert with_new_schedule(recipe, free, "r").train.patience == 3
     with pytest.raises(UsageError) as e:

@@ -23,7 +23,7 @@ from metacli.checkpoints import checkpoint
 from metacli.checkpoints.archive import seal
 from metacli.checkpoints.provenance import Provenance
 from metacli.cli import main as command_line
-from metacli.config.recipe import from_dict, load
+from metacli.config.recipe import load_recipe, recipe_from_dict
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build
 from metacli.training.optimizer import make_optimizer
@@ -294,11 +294,11 @@ _VALUES = st.sampled_from([*_PLAIN, *_ODD])
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_recipe_of_any_value_is_read_or_refused(data):
-    tree: Any = load("smoke").as_dict()
+    tree: Any = load_recipe("smoke").as_dict()
     for _ in range(data.draw(st.integers(1, 2))):
         tree = _changed(tree, data)
     with contextlib.suppress(MetacliError):
-        from_dict(tree, "x")
+        recipe_from_dict(tree, "x")
 
 
 def _changed(tree: Any, data: st.DataObject) -> Any:

@@ -14,7 +14,7 @@ from PIL import Image
 from metacli import api
 from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import Provenance
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import tasks_for
 from metacli.runs.directory import RunDir
@@ -39,7 +39,7 @@ def rehearsed(recipe, path):
 
 def strokes(tiny_tree, **keys):
     task = {"name": "strokes", "classes": 12, "val_classes": 6, "test_classes": 6, "size": 14, "ways": 3, "queries": 2}
-    return from_dict(tiny_tree | {"task": task | keys, "model": tiny_keys("lstm")}, "x")
+    return recipe_from_dict(tiny_tree | {"task": task | keys, "model": tiny_keys("lstm")}, "x")
 
 
 def pictures(root, classes):
@@ -60,7 +60,7 @@ def divided(root):
 
 def of_folder(tiny_tree, root):
     task = {"name": "folder", "root": str(root), "size": 14, "ways": 2, "queries": 1}
-    return from_dict(tiny_tree | {"task": task, "model": tiny_keys("lstm")}, "x")
+    return recipe_from_dict(tiny_tree | {"task": task, "model": tiny_keys("lstm")}, "x")
 
 
 def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
@@ -109,12 +109,12 @@ def test_the_run_goes_on_without_that_file(tmp_path, tiny):
 
 def test_another_model_is_refused_key_by_key(tmp_path, tiny_tree, tiny):
     run(tiny, tmp_path / "first")
-    other = from_dict(tiny_tree | {"model": {"name": "lstm", "hidden": 9, "layers": 2}}, "x")
+    other = recipe_from_dict(tiny_tree | {"model": {"name": "lstm", "hidden": 9, "layers": 2}}, "x")
     with pytest.raises(UsageError) as e:
         run(other, tmp_path / "second", init=tmp_path / "first")
     lines = e.value.message.splitlines()[1:]
     assert lines == ["model.hidden: 8 there, 9 in the recipe", "model.layers: 1 there, 2 in the recipe"]
-    wider = from_dict(tiny_tree | {"task": {"name": "copy", "width": 5, "max_length": 3}}, "x")
+    wider = recipe_from_dict(tiny_tree | {"task": {"name": "copy", "width": 5, "max_length": 3}}, "x")
     with pytest.raises(UsageError, match=r"do not fit[^\n]*\nx_shape: \(4,\) there, \(6,\) here\nout_size: 3 there"):
         run(wider, tmp_path / "second", init=tmp_path / "first")
     with pytest.raises(UsageError, match="no checkpoint 'nothing'"):
@@ -125,10 +125,10 @@ def test_another_model_is_refused_key_by_key(tmp_path, tiny_tree, tiny):
 def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     conv = {"kind": "conv", "channels": [2, 3, 4, 4], "size": 6, "normalise": True}
     tree = strokes(tiny_tree).as_dict() | {"model": tiny_keys("lstm") | {"encoder": conv}}
-    run(from_dict(tree, "x"), tmp_path / "first")
+    run(recipe_from_dict(tree, "x"), tmp_path / "first")
     tree["model"] = tiny_keys("mann") | {"encoder": conv}
     tree["train"]["encoder_from"] = str(tmp_path / "first")
-    second = from_dict(tree, "x")
+    second = recipe_from_dict(tree, "x")
     run(second, tmp_path / "second")
     told = json.loads((tmp_path / "second" / "env.json").read_text())["init"]
     assert told["part"] == "encoder"
@@ -152,7 +152,7 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
         with pytest.raises(
             UsageError, match=f"holds another encoder.*\nmodel.encoder.{key}: {conv[key]} there, {value} in"
         ):
-            run(from_dict(tree, "x"), tmp_path / "third")
+            run(recipe_from_dict(tree, "x"), tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
 
@@ -161,14 +161,14 @@ def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
     """With 0 not at all: not one number of it changes, and running it on leaves the same weights."""
     conv = {"kind": "conv", "channels": 3, "size": 6, "normalise": True, "dropout": 0.1}
     tree = strokes(tiny_tree).as_dict() | {"model": tiny_keys("mann") | {"encoder": conv}}
-    run(from_dict(tree, "x"), tmp_path / "first")
+    run(recipe_from_dict(tree, "x"), tmp_path / "first")
     tree["train"] |= {"encoder_from": str(tmp_path / "first"), "encoder_rate": rate, "steps": 4, "checkpoint_every": 2}
     tree["model"]["encoder"] = conv | {"dropout": 0.0}  # no weight of it depends on that
-    second = from_dict(tree, "x")
+    second = recipe_from_dict(tree, "x")
     run(second, tmp_path / "second")
     assert not frozen_encoder_warning(second, WarmStart.from_recipe(second))
     tree["train"]["encoder_from"] = None
-    assert len(frozen_encoder_warning(from_dict(tree, "x"), None)) == (rate == 0)
+    assert len(frozen_encoder_warning(recipe_from_dict(tree, "x"), None)) == (rate == 0)
     first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.pt"))
     kept = {key: torch.equal(first[key], last[key]) for key in last if key.startswith("encoder.")}
     trained = {key for key in kept if not key.endswith("num_batches_tracked")}
@@ -196,10 +196,10 @@ def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
         tree["train"]["encoder_from"] = str(tmp_path / "first")
         for begin in (run, rehearsed):
             with pytest.raises(UsageError, match=f"1 classes of this {split} split were") as e:
-                begin(from_dict(tree, "x"), tmp_path / "second")
+                begin(recipe_from_dict(tree, "x"), tmp_path / "second")
             assert "train.encoder_from= (nothing)" in e.value.hint
         tree["train"]["encoder_from"] = None
-        assert from_dict(tree, "x") == recipe
+        assert recipe_from_dict(tree, "x") == recipe
         assert not (tmp_path / "second").exists()
 
 

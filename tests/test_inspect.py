@@ -21,7 +21,7 @@ from test_trace import hand_made
 
 from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import NO_CLASSES
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.inspect import analysis, figure, highlights, inspection
 from metacli.inspect.page import page_data
@@ -358,7 +358,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
 
 def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     tree = {"task": {"name": "copy", "max_length": 4}, "model": tiny_keys("ntm")}
-    recipe = from_dict({"name": "x", "seed": 0, **tree}, "x")
+    recipe = recipe_from_dict({"name": "x", "seed": 0, **tree}, "x")
     checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)), NO_CLASSES)
     options = ["--task", 4, "--out", "o", "--format", "npz,html", "--json"]
     done = cli("inspect-memory", "-c", "m.pt", "task.length=3", *options)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from metacli.config.base import BaseConfig
-from metacli.config.keys import flat, keys_of, section_of, seed_key
+from metacli.config.keys import SEED_KEY, find_section, flatten, list_keys
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS
 
@@ -22,9 +22,9 @@ UNCLEAR = (  # wording that has a plain or standard term
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_key_has_a_meaning_a_type_and_a_range_where_it_has_one(name):
-    section, config = section_of(name)
+    section, config = find_section(name)
     assert section == ("train" if name == "train" else "task" if name in TASKS else "model")
-    keys = {key.name: key for key in keys_of(config)}
+    keys = {key.name: key for key in list_keys(config)}
     for key in keys.values():
         assert key.meaning, key.name
         assert key.type, key.name
@@ -39,7 +39,7 @@ def test_every_key_has_a_meaning_a_type_and_a_range_where_it_has_one(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_descriptions_are_short_plain_sentences(name):
-    for key in [seed_key(), *keys_of(section_of(name)[1])]:
+    for key in [SEED_KEY, *list_keys(find_section(name)[1])]:
         limit = 600 if key.name == "init" else 300
         assert 10 <= len(key.meaning) <= limit, (key.name, len(key.meaning))
         assert key.meaning.endswith("."), key.meaning
@@ -49,12 +49,12 @@ def test_descriptions_are_short_plain_sentences(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_defaults_are_those_of_the_config(name):
-    config = section_of(name)[1]
-    given = {key.name: "/x" for key in keys_of(config) if key.required}
-    values = flat(config.model_validate(given).model_dump())
-    told = {key.name: key.default for key in keys_of(config) if key.type != "keys" and not key.required}
+    config = find_section(name)[1]
+    given = {key.name: "/x" for key in list_keys(config) if key.required}
+    values = flatten(config.model_validate(given).model_dump())
+    told = {key.name: key.default for key in list_keys(config) if key.type != "keys" and not key.required}
     assert told | given == values
-    assert keys_of(config)[0].name == ("name" if name != "train" else "steps")
+    assert list_keys(config)[0].name == ("name" if name != "train" else "steps")
 
 
 def test_ranges_are_what_validation_enforces():
@@ -66,11 +66,12 @@ def test_ranges_are_what_validation_enforces():
         rate: float = Field(0.5, gt=0, lt=1)
         kind: Literal["a", "b"] = "a"
         widths: list[Annotated[int, Field(ge=2, le=5)]] = Field([2], min_length=1, max_length=3, description="Sizes.")
+        either: Annotated[int, Field(ge=1)] | list[int] = 1
         maybe: int | None = None
         root: str = Field(min_length=1)
 
-    keys = {key.name: key for key in keys_of(Config)}
-    assert list(keys) == ["inner", "inner.size", "rate", "kind", "widths", "maybe", "root"]
+    keys = {key.name: key for key in list_keys(Config)}
+    assert list(keys) == ["inner", "inner.size", "rate", "kind", "widths", "either", "maybe", "root"]
     assert keys["inner.size"].range == "1 to 9,000"
     assert keys["inner.size"].default == 4
     assert keys["inner.size"].meaning == "A nested key."
@@ -78,6 +79,7 @@ def test_ranges_are_what_validation_enforces():
     assert keys["kind"].type == "one of a, b"
     assert (keys["widths"].type, keys["widths"].range) == ("list of whole numbers", "1 to 3 of them, each 2 to 5")
     assert keys["widths"].meaning == "Sizes."
+    assert keys["either"].type == "whole number or list of whole numbers"
     assert keys["maybe"].type == "whole number or none"
     assert (keys["root"].required, keys["root"].range, keys["root"].meaning) == (True, "not empty", "")
     for wrong in ({"rate": 0.0}, {"rate": 1.0}, {"widths": []}, {"widths": [1]}, {"inner": {"size": 9001}}):
@@ -86,12 +88,11 @@ def test_ranges_are_what_validation_enforces():
 
 
 def test_the_seed_stands_beside_the_sections():
-    key = seed_key()
-    assert key.range == "0 to 2,147,483,647"
-    assert "every episode" in key.meaning
+    assert SEED_KEY.range == "0 to 2,147,483,647"
+    assert "every episode" in SEED_KEY.meaning
 
 
 def test_an_unknown_part_suggests_a_near_one():
     with pytest.raises(UsageError, match="did you mean 'transformer'") as caught:
-        section_of("transfomer")
+        find_section("transfomer")
     assert "priority-sort" in caught.value.hint

@@ -16,7 +16,7 @@ from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import Provenance
 from metacli.classifier.ensemble import FittedContext, trained
 from metacli.classifier.learner import Learner, NotFittedError
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.registry import MODELS, TASKS, build, resolve
 
@@ -29,7 +29,7 @@ def saved(path, name: str, task: dict, **keys):
     """A checkpoint of a model that was never trained."""
     torch.manual_seed(0)
     tree = {"name": "tiny", "task": task, "model": {**tiny_keys(name), **keys}, "train": {"steps": 1}}
-    recipe = from_dict(tree, "tiny")
+    recipe = recipe_from_dict(tree, "tiny")
     spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
     checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), Provenance({}, ""))
     return path

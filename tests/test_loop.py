@@ -13,8 +13,8 @@ import torch
 from conftest import tiny_keys
 
 from metacli.checkpoints import checkpoint
-from metacli.config.keys import flat
-from metacli.config.recipe import from_dict
+from metacli.config.keys import flatten
+from metacli.config.recipe import recipe_from_dict
 from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
@@ -48,7 +48,7 @@ def image_tree(tiny_tree, model):
 def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree, model, optimizer):
     tree = image_tree(tiny_tree, model)
     tree["train"] = tree["train"] | {"optimizer": optimizer, "schedule": "cosine", "warmup": 2}
-    recipe = from_dict(tree, "x")
+    recipe = recipe_from_dict(tree, "x")
     run(recipe, tmp_path / "whole")
     stop_at(4, recipe, tmp_path / "cut")
     RunDir(tmp_path / "cut").log({"step": 5, "loss": 0.0})  # as a crash after the checkpoint would leave
@@ -117,7 +117,7 @@ def test_a_second_signal_says_what_is_lost(tmp_path, tiny, monkeypatch, capsys, 
 
 
 def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):
-    recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
+    recipe = recipe_from_dict(image_tree(tiny_tree, "lstm"), "x")
     run(recipe, tmp_path / "inline")
     monkeypatch.setattr("metacli.compute.cpu.cores", lambda: (2, "cores"))
     run(recipe, tmp_path / "beside")
@@ -156,7 +156,7 @@ def test_files_of_a_run(tmp_path, tiny):
 def test_training_lowers_the_loss(tmp_path, tiny_tree):
     tree = tiny_tree | {"task": {"name": "copy", "width": 2, "max_length": 1}}
     tree["train"] = tree["train"] | {"steps": 150, "lr": 1e-2, "batch": 16, "eval_every": 0, "checkpoint_every": 0}
-    run(from_dict(tree, "x"), tmp_path / "r")
+    run(recipe_from_dict(tree, "x"), tmp_path / "r")
     losses = [r["loss"] for r in RunDir(tmp_path / "r").metrics()]
     assert np.mean(losses[:5]) > 0.65
     assert np.mean(losses[-5:]) < 0.4
@@ -228,7 +228,7 @@ def test_eval_refuses_what_the_model_cannot_answer(tmp_path, tiny, overrides, wo
 
 
 def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
-    recipe = from_dict(image_tree(tiny_tree, "lstm"), "x")
+    recipe = recipe_from_dict(image_tree(tiny_tree, "lstm"), "x")
     run(recipe, tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
     _, tasks = tasks_for(saved, ["task.ways=2", "task.shots=3"])
@@ -244,7 +244,7 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
 def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny_tree):
     """Whether or not anything is overridden: what counts is what the checkpoint recorded."""
     tree = image_tree(tiny_tree, "lstm")
-    run(from_dict(tree, "x"), tmp_path / "r")
+    run(recipe_from_dict(tree, "x"), tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
     tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
     seen = saved.provenance.classes["train"]
@@ -300,4 +300,4 @@ def test_the_interval_holds_the_mean_as_often_as_it_says():
 
 
 def test_flat(tiny):
-    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from metacli.config.recipe import load
+from metacli.config.recipe import load_recipe
 from metacli.episode import Spec
 from metacli.errors import UsageError
 from metacli.models.snail import SNAIL
@@ -70,10 +70,10 @@ def test_every_weight_still_learns(name):
 
 def test_labels_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match="init: content needs labels of 1 to 31 numbers"):
-        load("glyphs_transformer", ["task.ways=32"])
+        load_recipe("glyphs_transformer", ["task.ways=32"])
     with pytest.raises(UsageError, match="init: content"):
-        load("copy_transformer", ["model.init=content"])
+        load_recipe("copy_transformer", ["model.init=content"])
     with pytest.raises(UsageError, match=r"labels of 1 to values\[0\], 4, numbers; these tasks have independent ones"):
-        load("strokes_snail", ["model.init=content", "model.values=[4, 8, 8]"])
+        load_recipe("strokes_snail", ["model.init=content", "model.values=[4, 8, 8]"])
     with pytest.raises(UsageError, match="these tasks have stream ones"):
-        load("omniglot_stream_snail", ["model.init=content"])
+        load_recipe("omniglot_stream_snail", ["model.init=content"])

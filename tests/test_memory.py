@@ -14,7 +14,7 @@ from metacli.checkpoints import checkpoint
 from metacli.cli import main
 from metacli.compute import jit
 from metacli.config import recipe as recipes
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.registry import TASKS, build, resolve
@@ -176,9 +176,9 @@ def test_no_recipe_that_ships_is_refused_where_there_are_two_gigabytes(monkeypat
     refuse, found = memory.refuse, []
     monkeypatch.setattr(memory, "available", lambda: 2 * GIB)
     monkeypatch.setattr(memory, "refuse", lambda n, *rest: found.append(n) or refuse(n, *rest))
-    paths = sorted(recipes.folder().glob("*.yaml"))
+    paths = sorted(recipes.recipes_folder().glob("*.yaml"))
     for path in paths:
-        plan = recipes.load(str(path))
+        plan = recipes.load_recipe(str(path))
         memory_forecast.check_training(plan, tasks_without_data(plan), CPU, plan.train.batch)
     assert len(found) == len(paths)
     assert 0 < min(found) < max(found) < 2 * GIB
@@ -193,7 +193,7 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
         "model": {**tiny_keys(name), **larger},
         "train": {"steps": 2, "batch": 32, "eval_tasks": 2, "scan": scan},
     }
-    recipe = from_dict(tree, "x")
+    recipe = recipe_from_dict(tree, "x")
     parts = TrainState.build(recipe, CPU)
     episode = parts.tasks.batch("train", 0, 32)
     one, all_of_them = (align_batch(parts, e) for e in (parts.tasks.batch("train", 0, 1), episode))

@@ -17,12 +17,12 @@ from torch import nn
 
 import metacli
 from metacli import plugins
-from metacli.config.keys import keys_of, section_of
-from metacli.config.recipe import from_dict
+from metacli.config.keys import find_section, list_keys
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.models.encoder import EncoderConfig
 from metacli.models.lstm import LSTM
-from metacli.registry import ENCODERS, MODELS, TASKS, origins, resolve
+from metacli.registry import ENCODERS, MODELS, TASKS, find_origins, resolve
 from metacli.tasks.clusters import Clusters
 
 FILE = Path(__file__).parent / "plugin_file.py"
@@ -36,15 +36,15 @@ pytestmark = pytest.mark.usefixtures("registries")
 
 
 def test_a_file_is_imported_once_and_its_names_are_known():
-    plugins.load(FILE)
+    plugins.load_plugin(FILE)
     first = TASKS["blobs"]
-    plugins.load(str(FILE))
+    plugins.load_plugin(str(FILE))
     assert TASKS["blobs"] is first
-    assert origins(["blobs", "rows", "copy"]) == {"blobs": str(FILE), "rows": str(FILE)}
+    assert find_origins(["blobs", "rows", "copy"]) == {"blobs": str(FILE), "rows": str(FILE)}
     recipe = metacli.load_recipe(TREE, "task.spread=4", "model.encoder.size=3")
     assert (recipe.task.spread, recipe.task.name, recipe.model.encoder.hidden) == (4, "blobs", 6)
     assert recipe.as_dict()["plugins"] == {"blobs": str(FILE), "rows": str(FILE)}
-    assert from_dict(recipe.as_dict(), "again") == recipe
+    assert recipe_from_dict(recipe.as_dict(), "again") == recipe
     assert metacli.build_model(recipe).encoder.size == 3
     assert "plugins" not in metacli.load_recipe("smoke").as_dict()
 
@@ -52,7 +52,7 @@ def test_a_file_is_imported_once_and_its_names_are_known():
 @pytest.mark.parametrize("name", sorted(MODELS))
 @pytest.mark.parametrize("shape", [(4,), (1, 8, 6)])
 def test_an_encoder_serves_every_model(name, shape):
-    plugins.load(FILE)
+    plugins.load_plugin(FILE)
     cls = resolve(MODELS, name, "model")
     encoder = {"kind": "rows", "hidden": 7, "normalise": True}
     config = cls.Config.model_validate({**tiny_keys(name), "encoder": encoder})
@@ -67,17 +67,17 @@ def test_an_encoder_serves_every_model(name, shape):
 
 
 def test_keys_are_explained():
-    plugins.load(FILE)
-    section, config = section_of("rows")
+    plugins.load_plugin(FILE)
+    section, config = find_section("rows")
     assert section == "model.encoder"
-    keys = {key.name: key for key in keys_of(config)}
+    keys = {key.name: key for key in list_keys(config)}
     assert (keys["hidden"].default, keys["hidden"].range, keys["kind"].type) == (5, "1 to 99", "always rows")
     assert keys["hidden"].meaning == "Numbers that an item becomes."
     model = metacli.load_recipe(TREE).model
-    listed = [key.name for key in keys_of(type(model), given=model)]
+    listed = [key.name for key in list_keys(type(model), values=model)]
     assert "encoder.hidden" in listed
-    assert "encoder.hidden" not in [key.name for key in keys_of(type(model))]
-    keys = {key.name: key for key in keys_of(section_of("blobs")[1])}
+    assert "encoder.hidden" not in [key.name for key in list_keys(type(model))]
+    keys = {key.name: key for key in list_keys(find_section("blobs")[1])}
     assert keys["name"].default == "blobs"
     assert (keys["unexplained"].type, keys["unexplained"].meaning) == ("true or false", "")
 
@@ -94,7 +94,7 @@ def test_keys_are_explained():
     ],
 )
 def test_wrong_keys_are_told_as_those_of_the_package(change, says):
-    plugins.load(FILE)
+    plugins.load_plugin(FILE)
     with pytest.raises(UsageError, match=says):
         metacli.load_recipe(TREE, change)
 
@@ -204,7 +204,7 @@ def test_a_plugin_that_fails_is_told_with_its_line(tmp_path, text, says):
     (tmp_path / "bad.py").write_text(text)
     for _ in range(2):  # it is not left half imported
         with pytest.raises(UsageError, match=says) as caught:
-            plugins.load(tmp_path / "bad.py")
+            plugins.load_plugin(tmp_path / "bad.py")
         assert "bad.py" in caught.value.message
 
 
@@ -216,7 +216,7 @@ def test_no_such_plugin(tmp_path):
         ("nonesuch.x", "no such module"),
     ):
         with pytest.raises(UsageError, match=says):
-            plugins.load(source)
+            plugins.load_plugin(source)
 
 
 def test_a_file_may_import_its_neighbours_and_a_module_is_known_by_its_name(tmp_path, monkeypatch):
@@ -224,14 +224,14 @@ def test_a_file_may_import_its_neighbours_and_a_module_is_known_by_its_name(tmp_
     (tmp_path / "own" / "beside_it.py").write_text("NAME = 'near'")
     text = "import metacli, beside_it\nfrom metacli.tasks.clusters import Clusters\n"
     (tmp_path / "own" / "with_it.py").write_text(text + "metacli.register(beside_it.NAME, type('C', (Clusters,), {}))")
-    plugins.load(tmp_path / "own" / "with_it.py")
+    plugins.load_plugin(tmp_path / "own" / "with_it.py")
     assert "near" in TASKS
     (tmp_path / "as_module.py").write_text(
         text.replace(", beside_it", "") + "metacli.register('far', type('C', (Clusters,), {}))"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    plugins.load("as_module")
-    assert origins(["far"]) == {"far": "as_module"}
+    plugins.load_plugin("as_module")
+    assert find_origins(["far"]) == {"far": "as_module"}
     del sys.modules["as_module"]
 
 
@@ -317,16 +317,16 @@ def test_the_whole_way_through_the_command_line(cli, tmp_path, monkeypatch, caps
 def test_what_a_file_says_of_plugins_is_told_safely_and_held_to_its_form(tiny_tree):
     said = {"evil": "\x1b[31m../../evil.py"}
     with pytest.raises(UsageError) as caught:
-        from_dict({**tiny_tree, "task": {"name": "evil"}, "plugins": said}, "file")
+        recipe_from_dict({**tiny_tree, "task": {"name": "evil"}, "plugins": said}, "file")
     assert "\x1b" not in caught.value.message
-    from_dict({**tiny_tree, "plugins": said}, "file")  # of a name that is not used
+    recipe_from_dict({**tiny_tree, "plugins": said}, "file")  # of a name that is not used
     for wrong in ([], "x", {"a": 1}, {1: "a"}):
         with pytest.raises(UsageError, match="plugins: names"):
-            from_dict({**tiny_tree, "plugins": wrong}, "file")
+            recipe_from_dict({**tiny_tree, "plugins": wrong}, "file")
 
 
 def test_a_learner_is_taught_by_tasks_of_ones_own(tmp_path):
-    plugins.load(FILE)
+    plugins.load_plugin(FILE)
     tree = {**TREE, "model": {"name": "transformer", "width": 64, "init": "content"}}
     outcome = metacli.train(tree, "task.width=6", run_dir=tmp_path / "r", quiet=True, threads=1)
     x = np.random.default_rng(0).uniform(-1, 1, (3, 6))
@@ -334,9 +334,9 @@ def test_a_learner_is_taught_by_tasks_of_ones_own(tmp_path):
 
 
 def test_encoder_configs_validate_in_python_too():
-    plugins.load(FILE)
+    plugins.load_plugin(FILE)
     own = resolve(ENCODERS, "rows", "encoder").Config
     assert issubclass(own, EncoderConfig)
     config = LSTM.Config(encoder=own(hidden=9))
-    assert config.plain()["encoder"]["hidden"] == 9
+    assert config.as_dict()["encoder"]["hidden"] == 9
     assert LSTM.Config.model_validate({"encoder": {"kind": "rows", "hidden": 9}}) == config

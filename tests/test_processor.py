@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from metacli.compute import cpu
-from metacli.config.recipe import folder, load
+from metacli.config.recipe import load_recipe, recipes_folder
 from metacli.errors import UsageError
 from metacli.models.encoder import Encoder, EncoderConfig
 
@@ -66,8 +66,8 @@ def test_auto_computes_as_the_precision_that_it_stands_for(pretend):
 
 
 def test_no_recipe_fixes_a_precision():
-    for path in folder().glob("*.yaml"):
-        assert load(str(path)).model.encoder.precision == "auto", path.name
+    for path in recipes_folder().glob("*.yaml"):
+        assert load_recipe(str(path)).model.encoder.precision == "auto", path.name
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_training_with_the_newer_instructions_hidden(cli, tmp_path):
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(UsageError, match=r"model.encoder.precision: should be 'auto', 'float32' or 'bfloat16'"):
-        load("strokes_ntm", ["model.encoder.precision=float16"])
+        load_recipe("strokes_ntm", ["model.encoder.precision=float16"])

@@ -16,7 +16,8 @@ from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import Provenance
 from metacli.config import yaml_file
 from metacli.config.migrations import FORMAT, STEPS, migrated
-from metacli.config.recipe import from_dict, load, override
+from metacli.config.overrides import apply_overrides
+from metacli.config.recipe import load_recipe, recipe_from_dict
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
 
@@ -147,7 +148,7 @@ model: {name: ntm, start: successor}
 
 def test_old_spellings_are_read_and_told(cli, tmp_path, capsys):
     (tmp_path / "old.yaml").write_text(OLD)
-    recipe = load(str(tmp_path / "old.yaml"), ["model.start=associative"])
+    recipe = load_recipe(str(tmp_path / "old.yaml"), ["model.start=associative"])
     assert (recipe.task.rotated_classes, recipe.task.instances, recipe.model.init) == (True, 6, "content")
     told = capsys.readouterr().err.splitlines()
     assert "note: task.quarter_turns is now task.rotated_classes" in told
@@ -166,7 +167,7 @@ def test_both_spellings_and_newer_formats_are_errors(tmp_path):
             migrated({"format": wrong}, "x")
     newest = {"format": FORMAT, "task": {"name": "strokes", "quarter_turns": True}, "model": {"name": "lstm"}}
     with pytest.raises(UsageError, match="unknown key"):  # what says that it is of today is held to it
-        from_dict(newest, "x")
+        recipe_from_dict(newest, "x")
 
 
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(), st.dictionaries(st.text(), st.none()))))
@@ -178,7 +179,9 @@ def test_what_is_not_old_is_left_alone(tree):
 
 def test_an_override_in_an_old_spelling_changes_the_new_key(capsys):
     tree = {"task": {"name": "strokes", "rotated_classes": True}}
-    assert override(tree, ["task.quarter_turns=false"]) == {"task": {"name": "strokes", "rotated_classes": False}}
+    assert apply_overrides(tree, ["task.quarter_turns=false"]) == {
+        "task": {"name": "strokes", "rotated_classes": False}
+    }
     assert tree["task"]["rotated_classes"]
     assert "task.quarter_turns is now task.rotated_classes" in capsys.readouterr().err
     assert STEPS[-1].format == FORMAT

@@ -20,7 +20,7 @@ from metacli.checkpoints import checkpoint
 from metacli.compute import cpu, torchrun
 from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostError
 from metacli.config import yaml_file
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
 from metacli.evaluation.evaluate import evaluate, tasks_for
 from metacli.registry import TASKS, build
@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("ranks")
     tree = RECIPE | {"task": RECIPE["task"] | {"name": "accidents"}}
     (path / "r.yaml").write_text(yaml_file.dump(tree), encoding="utf-8")
-    train(from_dict({"name": "r", **RECIPE}, "r"), RunPlan(path / "one"), CPU, Progress(quiet=True), 1)
+    train(recipe_from_dict({"name": "r", **RECIPE}, "r"), RunPlan(path / "one"), CPU, Progress(quiet=True), 1)
     done = run_torchrun(path, 2, "train", "r.yaml", "--run-dir", "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["run two", "step 8"], "one process speaks, once"

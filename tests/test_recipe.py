@@ -5,24 +5,24 @@ import re
 import pytest
 
 from metacli.config import yaml_file
-from metacli.config.catalogue import purpose
-from metacli.config.recipe import find, folder, from_dict, load
+from metacli.config.catalogue import extract_purpose
+from metacli.config.recipe import find_recipe, load_recipe, recipe_from_dict, recipes_folder
 from metacli.errors import UsageError
 
-SHIPPED = sorted(folder().glob("*.yaml"))
+SHIPPED = sorted(recipes_folder().glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_every_shipped_recipe_is_valid_and_says_what_it_is_for(path):
-    recipe = load(str(path))
+    recipe = load_recipe(str(path))
     assert recipe.name == path.stem
-    assert len(purpose(path.read_text())) > 20
+    assert len(extract_purpose(path.read_text())) > 20
     assert re.search(r"^# +metacli train ", path.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_names_say_what_is_inside(path):
-    recipe = load(str(path))
+    recipe = load_recipe(str(path))
     words = path.stem.split("_")
     if path.stem == "smoke":
         return
@@ -43,23 +43,23 @@ def test_names_say_what_is_inside(path):
 
 
 def test_bare_name_and_path_are_the_same():
-    found = {find(name).resolve() for name in ("copy_ntm", "recipes/copy_ntm.yaml", "copy_ntm.yaml")}
+    found = {find_recipe(name).resolve() for name in ("copy_ntm", "recipes/copy_ntm.yaml", "copy_ntm.yaml")}
     assert len(found) == 1
 
 
 def test_unknown_recipe_is_met_with_a_suggestion():
     with pytest.raises(UsageError, match="did you mean 'copy_ntm'"):
-        load("copy_ntn")
+        load_recipe("copy_ntn")
 
 
 def test_overrides_follow_the_rules_of_the_file(tiny_file):
-    recipe = load(str(tiny_file), ["train.lr=3e-4", "model.encoder.kind=flat", "seed=9"])
+    recipe = load_recipe(str(tiny_file), ["train.lr=3e-4", "model.encoder.kind=flat", "seed=9"])
     assert recipe.train.lr == 3e-4
     assert recipe.seed == 9
 
 
 def test_round_trip(tiny):
-    assert from_dict(yaml_file.parse(yaml_file.dump(tiny.as_dict()), "x"), "x") == tiny
+    assert recipe_from_dict(yaml_file.parse(yaml_file.dump(tiny.as_dict()), "x"), "x") == tiny
 
 
 def test_all_errors_at_once_each_with_its_key(tiny_tree):
@@ -68,7 +68,7 @@ def test_all_errors_at_once_each_with_its_key(tiny_tree):
     tiny_tree["sed"] = 1
     tiny_tree["task"]["width"] = 3.5
     with pytest.raises(UsageError) as e:
-        from_dict(tiny_tree, "r.yaml")
+        recipe_from_dict(tiny_tree, "r.yaml")
     lines = e.value.message.splitlines()
     for start in ("sed", "task.width", "model.hiden", "train.step", "train.batch", "train.lr"):
         assert any(line.startswith(f"r.yaml: {start}:") for line in lines), start
@@ -94,7 +94,7 @@ def test_all_errors_at_once_each_with_its_key(tiny_tree):
 )
 def test_bad_recipes(tiny_tree, change, words):
     with pytest.raises(UsageError) as e:
-        from_dict(tiny_tree | change, "r")
+        recipe_from_dict(tiny_tree | change, "r")
     assert words in e.value.message
 
 
@@ -103,18 +103,18 @@ def test_a_recipe_is_a_mapping(tmp_path, text):
     path = tmp_path / "r.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match="mapping"):
-        load(str(path))
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize("bad", ["train.lr", "=3", "..=3"])
 def test_an_override_has_a_key_and_a_value(tiny_file, bad):
     with pytest.raises(UsageError, match="not KEY=VALUE"):
-        load(str(tiny_file), [bad])
+        load_recipe(str(tiny_file), [bad])
 
 
 def test_binary_file_and_folder(tmp_path):
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot read"):
-        load(str(tmp_path / "r.yaml"))
+        load_recipe(str(tmp_path / "r.yaml"))
     with pytest.raises(UsageError, match="is a folder"):
-        load(str(tmp_path))
+        load_recipe(str(tmp_path))

@@ -112,9 +112,9 @@ def test_convolutions_of_vectors_are_refused(cli, tmp_path) -> None:
 
 
 def test_every_model_has_a_recipe_of_each_kind_of_answer() -> None:
-    from metacli.config.recipe import folder, load
+    from metacli.config.recipe import load_recipe, recipes_folder
 
-    recipes = [load(str(p)) for p in folder().glob("*.yaml")]
+    recipes = [load_recipe(str(p)) for p in recipes_folder().glob("*.yaml")]
     for model in MODELS:
         tasks = {r.task.name for r in recipes if r.model.name == model}
         assert "sinusoid" in tasks, f"no recipe sinusoid_{model}.yaml"

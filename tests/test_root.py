@@ -71,4 +71,4 @@ def test_only_the_split_that_is_asked_for_must_be_large_enough(home):
 def test_recipes_that_ship_name_no_folder():
     from metacli.config import recipe
 
-    assert not [path.name for path in recipe.folder().glob("*.yaml") if "root:" in path.read_text()]
+    assert not [path.name for path in recipe.recipes_folder().glob("*.yaml") if "root:" in path.read_text()]

@@ -12,7 +12,7 @@ from PIL import Image
 import metacli
 from metacli.checkpoints import bundled, checkpoint
 from metacli.checkpoints.reference_scores import FIRST, shipped
-from metacli.config.recipe import load as load_recipe
+from metacli.config.recipe import load_recipe
 from metacli.errors import UsageError
 from metacli.tasks.images.synthetic.pen import inked, written
 from metacli.tasks.images.synthetic.script import characters

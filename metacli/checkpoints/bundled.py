@@ -65,4 +65,4 @@ def fitting(classes: int) -> str:
 @lru_cache
 def task_of(name: str) -> Any:
     """The task that a shipped model was trained on: that of the recipe of its name, which is read in no time."""
-    return recipes.load(name).task
+    return recipes.load_recipe(name).task

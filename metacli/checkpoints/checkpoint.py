@@ -17,7 +17,7 @@ from metacli.checkpoints import plain, restore
 from metacli.checkpoints.archive import Archive, RefusedError, seal
 from metacli.checkpoints.provenance import Provenance
 from metacli.checkpoints.schema import FORMAT, RandomStates, checked
-from metacli.config.recipe import Recipe, from_dict
+from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build, resolve
 from metacli.system import files
@@ -148,7 +148,7 @@ def load(path: str | Path) -> Checkpoint:
             provenance = None if packed is None else Provenance.unpacked(packed)
     except OSError as e:
         raise MetacliError(f"cannot read {file}: {e.strerror}") from None
-    recipe = from_dict(content.recipe, str(file))
+    recipe = recipe_from_dict(content.recipe, str(file))
     kept = {
         name: getattr(content, name)
         for name in ("step", "best", "model", "optimizer", "random", "environment", "meter")

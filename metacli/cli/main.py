@@ -82,7 +82,7 @@ def sample_tasks(
     from metacli.show.samples import draw_samples
     from metacli.tasks import sample
 
-    plan = recipes.load(recipe, overrides)
+    plan = recipes.load_recipe(recipe, overrides)
     samples = sample.collect(build(TASKS, plan.task, plan.seed), part, count)
     print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
     if png:

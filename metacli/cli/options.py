@@ -37,7 +37,7 @@ def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] 
         from metacli import plugins
 
         for source in sources or []:
-            plugins.load(source)
+            plugins.load_plugin(source)
     return sources
 
 

@@ -59,9 +59,9 @@ def train(
     elif resume:
         from metacli.runs.resume import next_recipe
 
-        plan = next_recipe(resume, recipes.load(recipe, overrides) if recipe else None, overrides or [])
+        plan = next_recipe(resume, recipes.load_recipe(recipe, overrides) if recipe else None, overrides or [])
     elif recipe:
-        plan = recipes.load(recipe, overrides)
+        plan = recipes.load_recipe(recipe, overrides)
 
     from metacli.compute import processes
     from metacli.compute.device import choose_device
@@ -86,7 +86,7 @@ def train(
     progress = Progress(quiet or not everyone.first)
     progress.tell("device", reason)
     tree = everyone.broadcast(plan.as_dict() if plan else {})
-    planned = plan or recipes.from_dict(tree, "recipe")
+    planned = plan or recipes.recipe_from_dict(tree, "recipe")
     start = None if init is None else everyone.run_on_first(lambda: WarmStart.from_checkpoint(init, planned))
     outcome = run_training(planned, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, everyone)
     everyone.leave()
@@ -123,7 +123,7 @@ def train_seeds(
     from metacli.show.seeds import print_seeds
     from metacli.training.progress import Progress
 
-    plan = recipes.load(recipe, overrides)
+    plan = recipes.load_recipe(recipe, overrides)
     say = Progress().say
     folder = run_dir or Path("runs") / plan.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seeds"
     given = [word for name, values in options.items() for value in values for word in (f"--{name}", value)]

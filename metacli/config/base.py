@@ -1,4 +1,4 @@
-"""BaseConfig: the base of every typed part of a recipe, declared beside the class that it configures."""
+"""BaseConfig: the base class of every section of a recipe. A Config is declared beside the class that it configures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pydantic import BaseModel, ConfigDict, WrapValidator
 from metacli.system.terminal import carries
 
 
-def _path_text(value: Any, check: Callable[[Any], str]) -> str:
-    return value if isinstance(value, str) and not carries("utf-8", value) else check(value)
+def _validate_path_text(value: Any, validate: Callable[[Any], str]) -> str:
+    return value if isinstance(value, str) and not carries("utf-8", value) else validate(value)
 
 
-# A file name, whose bytes need not be UTF-8: pydantic itself takes no string with the surrogates that stand for them.
-PathText = Annotated[str, WrapValidator(_path_text)]
+# A file name whose bytes may not be UTF-8. Python stands surrogates for them, which pydantic itself does not accept.
+PathText = Annotated[str, WrapValidator(_validate_path_text)]
 
 
 class BaseConfig(BaseModel):
-    """A part of a recipe: unknown keys are errors, values are not coerced across types, instances do not change.
+    """A section of a recipe. Unknown keys are errors, values keep their types, and instances are immutable.
 
     Each key is a field with a description, which `metacli recipes` prints. The Config of a model or a task also has
     the key `name`, a Literal.
@@ -28,10 +28,10 @@ class BaseConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
-    def variant(cls, values: Any) -> type[BaseConfig]:
-        """The Config that `values` are of: this one, or one that extends it by keys of its own."""
+    def select_variant(cls, values: Any) -> type[BaseConfig]:
+        """Returns the Config that validates `values`: this class, or one that extends it with keys of its own."""
         return cls
 
-    def plain(self) -> dict[str, Any]:
-        """Every key with its value, as plain values; those within a key with all that its Config has."""
+    def as_dict(self) -> dict[str, Any]:
+        """Returns every key with its value, as plain values. Nested keys include those of their variant."""
         return self.model_dump(serialize_as_any=True)

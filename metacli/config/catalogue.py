@@ -1,4 +1,4 @@
-"""The recipes that ship, as a list to choose from: found by name or by words, copied to start one's own."""
+"""The bundled recipes: search them by words, read their headers, copy one as a start for your own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metacli.config import yaml_file
-from metacli.config.recipe import folder
+from metacli.config.recipe import recipes_folder
 from metacli.errors import UsageError
 from metacli.registry import TASKS, did_you_mean
 from metacli.system import files
@@ -14,12 +14,12 @@ from metacli.system import files
 
 @dataclass(frozen=True)
 class Entry:
-    """A recipe that ships.
+    """A bundled recipe.
 
     Attributes:
-        name: what it is called by.
-        task: the name of its p(T).
-        model: the name of its model.
+        name: the name of the recipe.
+        task: the registered name of its task distribution p(T).
+        model: the registered name of its model.
         purpose: the first line of its header.
     """
 
@@ -30,43 +30,44 @@ class Entry:
 
     @property
     def setting(self) -> str:
-        """What is to be learnt: the purpose up to its colon."""
+        """What is learned: the purpose up to its colon."""
         return self.purpose.partition(": ")[0]
 
     @property
     def learner(self) -> str:
-        """Who learns it: the purpose from its colon on, without its full stop."""
+        """Which model learns it, and how: the purpose after its colon, without the full stop."""
         return self.purpose.partition(": ")[2].removesuffix(".")
 
 
-def entries(words: list[str] | None = None) -> list[Entry]:
-    """The recipes that have every one of the words in their name, task, model or purpose, whatever the case.
+def list_recipes(words: list[str] | None = None) -> list[Entry]:
+    """Returns the recipes that have every word in their name, task, model or purpose. Case is ignored.
 
     Returns:
-        In the order of the registered tasks, those of one setting together, short ones first.
+        The recipes in the order of the registered tasks, grouped by setting, short settings first.
 
     Raises:
-        UsageError: there is none; suggests a near name, task or model.
+        UsageError: no recipe matches. The message suggests a similar name, task or model.
     """
     wanted = [word.lower() for word in words or []]
-    found, known = [], []
-    for path in sorted(folder().glob("*.yaml")):
+    entries, known_words = [], []
+    for path in sorted(recipes_folder().glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         tree = yaml_file.parse(text, path.name)
-        entry = Entry(path.stem, tree["task"]["name"], tree["model"]["name"], purpose(text))
-        known += [entry.name, entry.task, entry.model]
-        whole = f"{entry.name} {entry.task} {entry.model} {entry.purpose}".lower()
-        if all(word in whole for word in wanted):
-            found.append(entry)
-    if not found:
-        asked = " ".join(words or [])
-        raise UsageError(f"no recipe has {asked!r}{did_you_mean(asked, known)}", "`metacli recipes` lists them all")
+        entry = Entry(path.stem, tree["task"]["name"], tree["model"]["name"], extract_purpose(text))
+        known_words += [entry.name, entry.task, entry.model]
+        searched = f"{entry.name} {entry.task} {entry.model} {entry.purpose}".lower()
+        if all(word in searched for word in wanted):
+            entries.append(entry)
+    if not entries:
+        query = " ".join(words or [])
+        suggestion = did_you_mean(query, known_words)
+        raise UsageError(f"no recipe has {query!r}{suggestion}", "`metacli recipes` lists them all")
     order = list(TASKS)
-    return sorted(found, key=lambda e: (order.index(e.task), len(e.setting), e.setting))
+    return sorted(entries, key=lambda e: (order.index(e.task), len(e.setting), e.setting))
 
 
-def header(text: str) -> list[str]:
-    """The lines of a recipe's header comment, without their marks."""
+def extract_header(text: str) -> list[str]:
+    """Returns the lines of a recipe's header comment, without the comment marks."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -75,17 +76,17 @@ def header(text: str) -> list[str]:
     return lines
 
 
-def purpose(text: str) -> str:
-    """The first line of a recipe's header comment; empty without one."""
-    return (header(text) or [""])[0].strip()
+def extract_purpose(text: str) -> str:
+    """Returns the first line of a recipe's header comment. Empty if there is no header."""
+    return (extract_header(text) or [""])[0].strip()
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a recipe to a file that is not there yet.
+def copy_recipe(source: Path, target: Path) -> None:
+    """Copies a recipe to a new file.
 
     Raises:
-        UsageError: something is there.
-        MetacliError: it cannot be written.
+        UsageError: the target exists.
+        MetacliError: the target cannot be written.
     """
     try:
         files.write(target, source.read_bytes(), new=True)

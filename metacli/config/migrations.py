@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metacli.config.display import shown, shown_key
+from metacli.config.display import shorten_key, shorten_value
 from metacli.errors import UsageError
 
 FORMAT = 2  # of the recipes that this metacli writes
@@ -40,7 +40,7 @@ def migrated(tree: dict[str, Any], source: str) -> tuple[dict[str, Any], list[st
     given = tree.get("format", 1)
     if type(given) is not int or not 1 <= given <= FORMAT:
         newer = "written by a newer metacli" if type(given) is int and given > FORMAT else "no format of a recipe"
-        raise UsageError(f"{source}: format {shown(given)}: {newer}; this one reads 1 to {FORMAT}")
+        raise UsageError(f"{source}: format {shorten_value(given)}: {newer}; this one reads 1 to {FORMAT}")
     tree = {key: dict(part) if isinstance(part, dict) else part for key, part in tree.items() if key != "format"}
     notes: list[str] = []
     try:
@@ -68,7 +68,7 @@ def renamed(
         raise ValueError(f"{old} is the old name of {new}: one of the two")
     value = part.pop(key)
     part[last] = (values or {}).get(value, value) if isinstance(value, str) else value
-    return [f"{old}={shown_key(value)} is now {new}={part[last]}" if values else f"{old} is now {new}"]
+    return [f"{old}={shorten_key(value)} is now {new}={part[last]}" if values else f"{old} is now {new}"]
 
 
 def _field_names(tree: dict[str, Any]) -> list[str]:

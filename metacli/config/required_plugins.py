@@ -1,31 +1,31 @@
-"""What a recipe says of the plugins that its names come from: told where one is missing, and never imported."""
+"""Checks that the plugins that a recipe needs are loaded. A plugin is never imported because a recipe names it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from metacli.config.display import shown
+from metacli.config.display import shorten_value
 from metacli.errors import UsageError
-from metacli.registry import ENCODERS, MODELS, TASKS, known
+from metacli.registry import ENCODERS, MODELS, TASKS, is_known
 
 
-def check_plugins(tree: dict[str, Any], source: str) -> None:
-    """Raise a UsageError where a recipe uses a name that is not here and that, as it says itself, a plugin registers.
+def check_required_plugins(tree: dict[str, Any], source: str) -> None:
+    """Raises a UsageError if a recipe uses a name of a plugin that is not loaded.
 
     Args:
-        tree: a recipe; its key `plugins` maps such names to the plugins.
-        source: for messages.
+        tree: a recipe as plain values. Its key `plugins` maps names to the plugins that register them.
+        source: where the recipe comes from, for messages.
     """
-    said = tree.get("plugins", {})
-    if not isinstance(said, dict) or not all(isinstance(word, str) for item in said.items() for word in item):
-        raise UsageError(f"{source}: plugins: names and the plugin that registers each, not {shown(said)}")
+    plugins = tree.get("plugins", {})
+    if not isinstance(plugins, dict) or not all(isinstance(word, str) for item in plugins.items() for word in item):
+        raise UsageError(f"{source}: plugins: names and the plugin that registers each, not {shorten_value(plugins)}")
     task, model = (part if isinstance(part, dict) else {} for part in (tree.get("task"), tree.get("model")))
     encoder = model.get("encoder")
     kind = encoder.get("kind") if isinstance(encoder, dict) else None
-    used = (TASKS, task.get("name")), (MODELS, model.get("name")), (ENCODERS, kind)
-    for registry, name in used:
-        if isinstance(name, str) and name in said and not known(registry, name):
+    names = (TASKS, task.get("name")), (MODELS, model.get("name")), (ENCODERS, kind)
+    for registry, name in names:
+        if isinstance(name, str) and name in plugins and not is_known(registry, name):
             raise UsageError(
-                f"{source}: needs {name!r} of the plugin {said[name]!r}, which has not been given",
+                f"{source}: needs {name!r} of the plugin {plugins[name]!r}, which has not been given",
                 "give the file or module that registers it: --plugin FILE_OR_MODULE; in Python, import it first",
             )

@@ -86,12 +86,15 @@ class TrainConfig(BaseConfig):
 
     @field_validator("encoder_from", mode="before")
     @classmethod
-    def _nothing(cls, value: Any) -> Any:
-        """`encoder_from:` with nothing behind it."""
+    def _read_null_as_empty(cls, value: Any) -> Any:
+        """Accepts the key without a value, `encoder_from:`."""
         return "" if value is None else value
 
     def learning_rate(self, step: int) -> float:
-        """The rate of update `step` (from 0): a linear rise over `warmup`, then constant or half a cosine to 1 %."""
+        """Returns the learning rate of update `step`, counted from 0.
+
+        It rises linearly over `warmup` steps, then stays constant or follows half a cosine down to 1 % of `lr`.
+        """
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         if self.schedule == "constant":

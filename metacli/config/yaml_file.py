@@ -1,7 +1,7 @@
-"""YAML as people mean it, read safely: the parser behind recipes and KEY=VALUE overrides.
+"""Reads and writes the YAML of recipes and of KEY=VALUE overrides.
 
-YAML 1.2 scalars (`1e-4` is a number; `on`, `yes` and `12:30` are strings), a duplicate key is an error with its
-line, and there are no anchors, no tags and no documents that nest without end.
+Scalars follow YAML 1.2: `1e-4` is a number, while `on`, `yes` and `12:30` are strings. A duplicate key is an error
+with its line. Anchors, tags and deep nesting are refused.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SCALARS = {
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
-    # as in PyYAML, and the surrogates by which Python knows the bytes of a file name that are no UTF-8
-    _REFUSED = "[^\t\n\r -~\x85\xa0-\ud7ff\udc80-\udcff\ue000-\ufffd\U00010000-\U0010ffff]"
-    NON_PRINTABLE = re.compile(_REFUSED)  # type: ignore[misc]
+    # PyYAML's characters, and the surrogates that Python uses for bytes of file names that are not UTF-8
+    _NOT_PRINTABLE = "[^\t\n\r -~\x85\xa0-\ud7ff\udc80-\udcff\ue000-\ufffd\U00010000-\U0010ffff]"
+    NON_PRINTABLE = re.compile(_NOT_PRINTABLE)  # type: ignore[misc]
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node, as in PyYAML; no anchors or aliases, at most MAX_DEPTH levels deep."""
+        """Composes a node as PyYAML does. Refuses aliases and more than MAX_DEPTH levels."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
                 None, None, "anchors and aliases are not used here", self.peek_event().start_mark
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, as in PyYAML; its keys are words, and none comes twice."""
+        """Constructs a mapping as PyYAML does. Refuses duplicate keys and keys that are not words."""
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -63,7 +63,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_number(self, node: Any) -> int | float:
-        """A number by its tag: 1_000 and 0x10 are integers, 1e-4 and .inf are not."""
+        """Constructs a number by its tag: 1_000 and 0x10 are integers, 1e-4 and .inf are floats."""
         text = node.value.replace("_", "")
         if node.tag.endswith(":int"):
             return int(text, 16 if text.startswith("0x") else 10)
@@ -78,30 +78,31 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
-def parse(text: str, where: str) -> Any:
-    """The value that `text` holds.
+def parse(text: str, source: str) -> Any:
+    """Returns the value of a YAML text.
 
     Args:
-        text: at most 100 kB of YAML.
-        where: the file or override, for messages.
+        text: YAML of at most MAX_BYTES characters.
+        source: the file or override, for messages.
 
     Raises:
-        UsageError: not YAML, too large, nested too deep, a duplicate key, an anchor or a tag; names the line.
+        UsageError: the text is not YAML, is too long or too deeply nested, or has a duplicate key, an anchor or a
+            tag. The message names the line.
     """
     if len(text) > MAX_BYTES:
-        raise UsageError(f"{where}: {len(text):,} characters; a recipe has at most {MAX_BYTES:,}")
+        raise UsageError(f"{source}: {len(text):,} characters; a recipe has at most {MAX_BYTES:,}")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{where}{line}: {e.problem or e.context or 'not YAML'}") from None
+        raise UsageError(f"{source}{line}: {e.problem or e.context or 'not YAML'}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise UsageError(f"{where}: not YAML: {str(e).splitlines()[0]}") from None
+        raise UsageError(f"{source}: not YAML: {str(e).splitlines()[0]}") from None
 
 
 def dump(value: Any) -> str:
-    """`value` as YAML that `parse` reads back to the same value, keys in their given order."""
+    """Returns a value as YAML that `parse` reads back to the same value. The order of keys is kept."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110)
 
 
@@ -109,5 +110,5 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Always: a value that comes twice is written twice."""
+        """Returns True: a value that occurs twice is written twice."""
         return True

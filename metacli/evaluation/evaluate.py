@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance, check_held_out
 from metacli.compute.processes import SINGLE_PROCESS, Processes
-from metacli.config.recipe import Recipe, from_dict, override
+from metacli.config.overrides import apply_overrides
+from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.evaluation.confidence import mean_ci95
@@ -132,7 +133,7 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     if renamed:
         keys = resolve(TASKS, renamed[-1], "task").Config.model_fields
         tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
-    recipe = from_dict(override(tree, overrides), "eval")
+    recipe = recipe_from_dict(apply_overrides(tree, overrides), "eval")
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     check_answerable(checkpoint, tasks, split)
     if checkpoint.provenance and not overrides:

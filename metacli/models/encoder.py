@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from metacli.compute.cpu import training_precision
 from metacli.config.base import BaseConfig
-from metacli.config.display import shown
+from metacli.config.display import shorten_value
 from metacli.errors import MetacliError
 from metacli.models.layers.conv_block import conv_block
 from metacli.models.layers.dropout import Dropout
-from metacli.registry import ENCODERS, did_you_mean, known, resolve
+from metacli.registry import ENCODERS, did_you_mean, is_known, resolve
 
 KINDS = ("flat", "conv")  # the package's own
 BLOCKS = 4
@@ -80,21 +80,27 @@ class EncoderConfig(BaseConfig):
     )
 
     @classmethod
-    def variant(cls, values: Any) -> type[BaseConfig]:
-        """The Config of the registered encoder that `values` name, or this one; raises a ValueError for no encoder."""
+    def select_variant(cls, values: Any) -> type[BaseConfig]:
+        """Returns the Config of the registered encoder that `values` name, or this class.
+
+        Raises:
+            ValueError: there is no encoder of this kind.
+        """
         kind = values.get("kind") if isinstance(values, dict) else None
         if cls is not EncoderConfig or not isinstance(kind, str) or kind in KINDS:
             return cls
-        if not known(ENCODERS, kind):
+        if not is_known(ENCODERS, kind):
             kinds = (*KINDS, *ENCODERS)
-            raise ValueError(f"unknown kind {shown(kind)}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})")
+            raise ValueError(
+                f"unknown kind {shorten_value(kind)}{did_you_mean(kind, kinds)} (known: {', '.join(kinds)})"
+            )
         return resolve(ENCODERS, kind, "encoder").Config
 
     @model_validator(mode="wrap")
     @classmethod
-    def _of_its_kind(cls, values: Any, handler: ModelWrapValidatorHandler[EncoderConfig]) -> Any:
-        found = cls.variant(values)
-        return handler(values) if found is cls else found.model_validate(values)
+    def _validate_variant(cls, values: Any, handler: ModelWrapValidatorHandler[EncoderConfig]) -> Any:
+        variant = cls.select_variant(values)
+        return handler(values) if variant is cls else variant.model_validate(values)
 
 
 class Flatten(Dropout):

@@ -81,7 +81,10 @@ class SNAIL(MetaLearner):
             description="Key width of each attention block. A TC block stands between two attention blocks.",
         )
         values: list[Width] = Field(
-            [32, 128, 256], min_length=1, max_length=16, description="Value width of each attention block."
+            [32, 128, 256],
+            min_length=1,
+            max_length=16,
+            description="Value width of each attention block.",
         )
         first_dilation: Literal[1, 2] = Field(
             1,
@@ -99,7 +102,7 @@ class SNAIL(MetaLearner):
         )
 
         @model_validator(mode="after")
-        def _one_of_each(self) -> SNAIL.Config:
+        def _check_lengths(self) -> SNAIL.Config:
             if len(self.keys) != len(self.values):
                 raise ValueError(f"keys has {len(self.keys)} numbers, values {len(self.values)}: one each per block")
             return self

@@ -139,7 +139,7 @@ class Transformer(MetaLearner):
         )
 
         @model_validator(mode="after")
-        def _heads_fit(self) -> Transformer.Config:
+        def _check_heads(self) -> Transformer.Config:
             if self.width % (2 * self.heads):
                 raise ValueError(f"width {self.width} is no even number for each of {self.heads} heads")
             return self

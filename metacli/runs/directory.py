@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metacli.config import yaml_file
-from metacli.config.recipe import Recipe, from_dict
+from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.runs import metrics_log
 from metacli.system import files, regular_files
@@ -89,7 +89,7 @@ class RunDir:
             tree = yaml_file.parse(text, str(file))
             if not isinstance(tree, dict):
                 raise UsageError(f"{file}: {'empty' if tree is None else 'damaged: not a mapping of keys'}")
-            return cls(path), from_dict(tree, str(file))
+            return cls(path), recipe_from_dict(tree, str(file))
         except UsageError as e:
             raise UsageError(e.message, e.hint or hint) from None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from metacli.config.keys import flat
-from metacli.config.recipe import Recipe, from_dict, override
+from metacli.config.keys import flatten
+from metacli.config.overrides import apply_overrides
+from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import UsageError
 from metacli.runs.directory import RunDir
 
@@ -23,7 +24,7 @@ def with_new_schedule(recipe: Recipe, overrides: list[str], run: str) -> Recipe:
     Raises:
         UsageError: a key that cannot change any more, all of them in one message; or a wrong value.
     """
-    after = from_dict(override(recipe.as_dict(), overrides), run)
+    after = recipe_from_dict(apply_overrides(recipe.as_dict(), overrides), run)
     if fixed := [line for key, line in changes(recipe, after).items() if key not in FREE]:
         raise UsageError(
             [f"{run} goes on by its own recipe, in which these keys stay", *fixed],
@@ -34,7 +35,7 @@ def with_new_schedule(recipe: Recipe, overrides: list[str], run: str) -> Recipe:
 
 def changes(before: Recipe, after: Recipe, here: str = "in the run", there: str = "now") -> dict[str, str]:
     """The keys in which two recipes differ, each with a line that says how."""
-    old, new = flat(before.as_dict()), flat(after.as_dict())
+    old, new = flatten(before.as_dict()), flatten(after.as_dict())
     names = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     return {key: f"{key}: {old.get(key)} {here}, {new.get(key)} {there}" for key in names}
 
@@ -56,7 +57,7 @@ def extend(rundir: RunDir, recipe: Recipe, step: int, say: Callable[[str, str], 
     changed = changes(before, recipe)
     if not changed:
         return
-    old, new = flat(before.as_dict()), flat(recipe.as_dict())
+    old, new = flatten(before.as_dict()), flatten(recipe.as_dict())
     rates = [r.train.learning_rate(step) for r in (before, recipe)]
     told: dict[str, Any] = {"step": step, "keys": {key: [old[key], new[key]] for key in changed}, "lr": rates}
     rundir.change(recipe, told)

@@ -14,7 +14,7 @@ from metacli.system import files
 
 def print_models(console: Console, models: list[Shipped]) -> None:
     """Each with what it can do, what it is held to, and the command that shows it."""
-    purposes = {entry.name: entry.purpose for entry in catalogue.entries()}
+    purposes = {entry.name: entry.purpose for entry in catalogue.list_recipes()}
     for model in models:
         task = bundled.task_of(model.name)
         answer = resolve(TASKS, task.name, "task").answer_of(task)

@@ -66,18 +66,18 @@ def answer(words: list[str], part: str | None, copy: Path | None) -> Answer:
     if copy and not one:
         raise UsageError("--copy needs the name of one recipe", f"as in: metacli recipes copy_ntm --copy {copy}")
     if one and copy:
-        catalogue.copy(one, copy)
+        catalogue.copy_recipe(one, copy)
         return Answer({"copied": str(copy), "from": one.stem}, partial(_print_copied, copy))
     if part:
-        section, config = keys.section_of(part)
-        listed = keys.keys_of(config)
+        section, config = keys.find_section(part)
+        listed = keys.list_keys(config)
         plain = {"section": section, "name": part, "keys": [asdict(key) for key in listed]}
         title = section if section == part else f"{section} {part}"
         table = _table([Part(title, listed, {key.name: key.default for key in listed})], "default")
         return Answer(plain, lambda console: console.print(table))
     if one:
         return _explained(one)
-    found = catalogue.entries(words)
+    found = catalogue.list_recipes(words)
     return Answer({e.name: e.purpose for e in sorted(found, key=lambda e: e.name)}, partial(_print_list, found))
 
 
@@ -87,15 +87,15 @@ def single(words: list[str]) -> Path | None:
         return None
     word = Path(words[0])
     named = word.suffix in (".yaml", ".yml") or word.name != words[0]
-    return recipe.find(words[0]) if named or (recipe.folder() / f"{word}.yaml").is_file() else None
+    return recipe.find_recipe(words[0]) if named or (recipe.recipes_folder() / f"{word}.yaml").is_file() else None
 
 
 def _explained(path: Path) -> Answer:
-    plan = recipe.load(str(path))
-    header = catalogue.header(path.read_text(encoding="utf-8"))
-    parts = [Part("", [keys.seed_key()], {"seed": plan.seed})]
+    plan = recipe.load_recipe(str(path))
+    header = catalogue.extract_header(path.read_text(encoding="utf-8"))
+    parts = [Part("", [keys.SEED_KEY], {"seed": plan.seed})]
     for section, config in {"task": plan.task, "model": plan.model, "train": plan.train}.items():
-        parts.append(Part(section, keys.keys_of(type(config), given=config), keys.flat(config.plain())))
+        parts.append(Part(section, keys.list_keys(type(config), values=config), keys.flatten(config.as_dict())))
     rows = [
         asdict(key) | {"name": f"{title}.{key.name}".lstrip("."), "value": values.get(key.name)}
         for title, listed, values in parts

@@ -12,7 +12,7 @@ from torch import nn
 from metacli.checkpoints import bundled, checkpoint, restore
 from metacli.checkpoints.archive import RefusedError
 from metacli.checkpoints.provenance import Provenance, check_held_out
-from metacli.config.keys import flat
+from metacli.config.keys import flatten
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import trained_classes
@@ -50,7 +50,7 @@ class WarmStart:
         saved = checkpoint.load(bundled.find(source))
         models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
         old, new = (
-            flat({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
+            flatten({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
         )
         names = sorted(old | new)
         other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metacli.compute.device import prepare
-from metacli.config.recipe import Recipe, load
+from metacli.config.recipe import Recipe, load_recipe
 from metacli.config.train import TrainConfig
 from metacli.episode import Episode
 from metacli.registry import MODELS, TASKS, build
@@ -92,7 +92,7 @@ def tasks_of(config: Any, seed: int) -> Tasks:
 
 def learner(name: str, *overrides: str) -> Learner:
     """A shipped recipe with KEY=VALUE overrides, built; the same weights and episode whenever it is called."""
-    recipe = load(name, list(overrides))
+    recipe = load_recipe(name, list(overrides))
     prepare(recipe.seed)
     tasks = tasks_of(recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metacli.config.recipe import load
+from metacli.config.recipe import load_recipe
 from tests.bench.build import Learner, learner, ours, steps, tasks_of
 from tests.bench.case import OURS, Case, Side, Target, Unit, Work
 from tests.bench.packages import dnc_step, easyfsl_sampler
@@ -78,7 +78,7 @@ def snail(ways: int, shots: int, queries: int, batch: int) -> Work:
 
 def episodes(batch: int, *keys: str) -> Work:
     """Sampling alone, 5-way 1-shot with 15 questions of each class, 28 x 28 pixels."""
-    recipe = load(SNAIL[0], [*SNAIL[1:], "task.queries=15", *keys])
+    recipe = load_recipe(SNAIL[0], [*SNAIL[1:], "task.queries=15", *keys])
     tasks = tasks_of(recipe.task, recipe.seed)
     numbers, rng = iter(range(10**9)), np.random.default_rng(0)
     sides = {

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from metacli.compute import processes
-from metacli.config.recipe import load
+from metacli.config.recipe import load_recipe
 from metacli.training.data_parallel import align_batch
 from metacli.training.loop import train_step
 from metacli.training.state import TrainState
@@ -37,9 +37,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(name: str, everyone: processes.Processes) -> None:
-    recipe = load(name)
+    recipe = load_recipe(name)
     if recipe.model.encoder.kind == "conv":
-        recipe = load(name, SMALL)
+        recipe = load_recipe(name, SMALL)
     alone, together = (TrainState.build(recipe, CPU, p, 1) for p in (processes.SINGLE_PROCESS, everyone))
     together.broadcast_from_first()
     times: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from metacli.checkpoints import checkpoint
-from metacli.config.recipe import from_dict
+from metacli.config.recipe import recipe_from_dict
 from metacli.registry import MODELS
 from metacli.training.loop import train
 from metacli.training.progress import Progress
@@ -42,7 +42,7 @@ def main() -> None:
             "task": {"name": "clusters"},
             "model": {"name": name, "encoder": FLAT, **SMALLEST.get(name, MEMORY)},
         }
-        recipe = from_dict({"name": f"golden_{name}", **tree, "train": steps}, "golden")
+        recipe = recipe_from_dict({"name": f"golden_{name}", **tree, "train": steps}, "golden")
         with tempfile.TemporaryDirectory() as folder:
             run = train(recipe, RunPlan(Path(folder) / "run"), torch.device("cpu"), Progress(quiet=True), 1).run
             path.write_bytes((run / "best.pt").read_bytes())

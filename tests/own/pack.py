@@ -16,7 +16,7 @@ from metacli import api
 from metacli.checkpoints import checkpoint
 from metacli.checkpoints.bundled import FOLDER
 from metacli.checkpoints.reference_scores import FIGURES, FIRST
-from metacli.config.recipe import load as load_recipe
+from metacli.config.recipe import load_recipe
 from metacli.system import files
 
 DATA = {

@@ -56,9 +56,9 @@ def _override(draw: Draw, keys: dict[str, Any]) -> str:
 def _keys(recipe: str) -> dict[str, Any]:
     """Every key of a shipped recipe with its value, defaults included."""
     from metacli.config import recipe as recipes
-    from metacli.config.keys import flat
+    from metacli.config.keys import flatten
 
-    return flat(recipes.load(recipe).as_dict())
+    return flatten(recipes.load_recipe(recipe).as_dict())
 
 
 def main(times: int, seed: int) -> str:

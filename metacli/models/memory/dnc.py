@@ -212,7 +212,7 @@ class DNC(MemoryNetwork):
         )
 
         @model_validator(mode="after")
-        def _an_lstm_holds_the_item(self) -> DNC.Config:
+        def _check_init(self) -> DNC.Config:
             if self.init == "previous-label" and (self.controller != "lstm" or self.layers > 1):
                 raise ValueError(
                     "init previous-label holds an item for a step in an LSTM of one layer: set controller to lstm and "

@@ -240,7 +240,7 @@ class MANN(MemoryNetwork):
         )
 
         @model_validator(mode="after")
-        def _a_location_for_each_head(self) -> MANN.Config:
+        def _check_locations(self) -> MANN.Config:
             if self.locations < self.read_heads:
                 raise ValueError(
                     f"locations is {self.locations}, fewer than the {self.read_heads} read_heads: each head needs a "

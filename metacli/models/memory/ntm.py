@@ -178,7 +178,7 @@ class NTM(MemoryNetwork):
         )
 
         @model_validator(mode="after")
-        def _offsets_fit(self) -> NTM.Config:
+        def _check_shift_range(self) -> NTM.Config:
             if 2 * self.shift_range + 1 > self.locations:
                 raise ValueError(
                     f"shift_range {self.shift_range} means {2 * self.shift_range + 1} offsets, but there are "

@@ -145,7 +145,7 @@ class ImageConfig(BaseConfig):
     )
 
     @model_validator(mode="after")
-    def _fewest(self) -> ImageConfig:
+    def _check_fewest_ways(self) -> ImageConfig:
         if self.fewest_ways > self.ways:
             raise ValueError(f"fewest_ways {self.fewest_ways} is more than ways {self.ways}")
         return self

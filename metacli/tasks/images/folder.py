@@ -72,11 +72,11 @@ class Folder(Images):
 
         @field_validator("root")
         @classmethod
-        def _whole_path(cls, root: str) -> str:
+        def _make_absolute(cls, root: str) -> str:
             return os.path.abspath(operating_system.at_home(root))
 
         @model_validator(mode="after")
-        def _prepared(self) -> Folder.Config:
+        def _check_prepare(self) -> Folder.Config:
             if self.prepare and (self.channels != 1 or self.invert):
                 raise ValueError(
                     "prepare makes grey images, light ink on dark, by itself: leave channels and invert out"

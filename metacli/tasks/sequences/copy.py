@@ -39,7 +39,7 @@ class Copy(Algorithmic):
         )
 
         @model_validator(mode="after")
-        def _ordered(self) -> Copy.Config:
+        def _check_length_range(self) -> Copy.Config:
             check_range("length", self.min_length, self.max_length)
             return self
 
@@ -97,7 +97,7 @@ class RepeatCopy(Algorithmic):
         )
 
         @model_validator(mode="after")
-        def _ordered(self) -> RepeatCopy.Config:
+        def _check_ranges(self) -> RepeatCopy.Config:
             check_range("length", self.min_length, self.max_length)
             check_range("repeats", self.min_repeats, self.max_repeats)
             return self

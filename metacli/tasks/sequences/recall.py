@@ -45,7 +45,7 @@ class AssociativeRecall(Algorithmic):
         )
 
         @model_validator(mode="after")
-        def _possible(self) -> AssociativeRecall.Config:
+        def _check_items(self) -> AssociativeRecall.Config:
             check_range("items", self.min_items, self.max_items)
             if self.items == 1:
                 raise ValueError("items 1 leaves no item to follow the query: at least 2, or 0 for the range")

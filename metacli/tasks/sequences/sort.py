@@ -29,7 +29,7 @@ class PrioritySort(Algorithmic):
         answers: int = Field(16, ge=1, le=10_000, description="Number of vectors to return, those of highest priority.")
 
         @model_validator(mode="after")
-        def _enough(self) -> PrioritySort.Config:
+        def _check_answers(self) -> PrioritySort.Config:
             if self.answers > self.items:
                 raise ValueError(f"answers {self.answers} is above items {self.items}: no more are shown")
             return self
