@@ -1,6 +1,7 @@
-"""The verbs of the command line as functions, and what they work on: recipes, tasks, models.
+"""The Python interface: functions for the verbs of the command line, and for recipes, tasks and models.
 
-Each is a name on `metacli` itself. Expected failures are a MetacliError, with a message and a hint.
+Each function is also available as a name of the package `metacli`. Expected failures raise a MetacliError with a
+message and a hint.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ from metacli.training.run import RunPlan
 from metacli.training.stopping import Deadline
 from metacli.training.warm_start import WarmStart
 
-AnyRecipe = Recipe | str | PathLike[str] | dict[str, Any]
-AnyModel = MetaLearner | str | PathLike[str]
+RecipeSource = Recipe | str | PathLike[str] | dict[str, Any]
+ModelSource = MetaLearner | str | PathLike[str]
 
 
-def load_recipe(source: AnyRecipe, *overrides: str) -> Recipe:
-    """A recipe: a YAML file, one that ships, or one's own as a dictionary; then its keys as overrides change them.
+def load_recipe(source: RecipeSource, *overrides: str) -> Recipe:
+    """Loads a recipe and applies overrides to its keys.
 
     Args:
-        source: a path, a name such as `strokes_ntm`, a dictionary with the sections `task`, `model` and `train`, or
-            a Recipe.
+        source: the path of a YAML file, the name of a bundled recipe such as `strokes_ntm`, a dictionary with the
+            sections `task`, `model` and `train`, or a Recipe.
         overrides: KEY=VALUE as on the command line, such as `train.steps=200`.
 
     Raises:
-        MetacliError: there is none, or keys or values are wrong, all of them in one message.
+        MetacliError: there is no such recipe, or keys or values are wrong. One message has all errors.
     """
     if isinstance(source, Recipe):
         source = source.as_dict()
@@ -55,48 +56,51 @@ def load_recipe(source: AnyRecipe, *overrides: str) -> Recipe:
 
 
 def list_recipes(*words: str) -> list[catalogue.Entry]:
-    """The recipes that ship and have every one of the words in their name, task, model or purpose.
+    """Returns the bundled recipes that have every word in their name, task, model or purpose.
 
     Raises:
-        MetacliError: there is none.
+        MetacliError: no recipe matches.
     """
     return catalogue.list_recipes(list(words))
 
 
-def build_tasks(recipe: AnyRecipe, *overrides: str) -> Tasks:
-    """The tasks p(T) of a recipe: `episodes` goes through them, `batch` makes any of them by number.
+def build_tasks(recipe: RecipeSource, *overrides: str) -> Tasks:
+    """Builds the task distribution p(T) of a recipe. Its `episodes` iterates over tasks, its `batch` makes any of them.
 
     Args:
-        recipe: see `load_recipe`; so are the overrides and the errors.
+        recipe: see `load_recipe`, also for the overrides and the errors.
     """
-    plan = load_recipe(recipe, *overrides)
-    return build(TASKS, plan.task, plan.seed)
+    resolved = load_recipe(recipe, *overrides)
+    return build(TASKS, resolved.task, resolved.seed)
 
 
-def build_model(recipe: AnyRecipe, *overrides: str) -> MetaLearner:
-    """The untrained model f_theta of a recipe for its tasks, on the CPU; the same weights for the same seed.
+def build_model(recipe: RecipeSource, *overrides: str) -> MetaLearner:
+    """Builds the untrained model f_theta of a recipe, on the CPU. The same seed gives the same weights.
 
     Args:
-        recipe: see `load_recipe`; so are the overrides and the errors.
+        recipe: see `load_recipe`, also for the overrides and the errors.
     """
-    plan = load_recipe(recipe, *overrides)
+    resolved = load_recipe(recipe, *overrides)
     with preserved():
-        prepare(plan.seed)
-        return build(MODELS, plan.model, build_tasks(plan).spec)
+        prepare(resolved.seed)
+        return build(MODELS, resolved.model, build_tasks(resolved).spec)
 
 
 def load_model(name: str | PathLike[str]) -> MetaLearner:
-    """The trained model of a checkpoint file, a run directory or a shipped name, on the CPU, in eval mode.
+    """Loads a trained model, on the CPU and in eval mode.
+
+    Args:
+        name: a checkpoint file, a run directory or the name of a bundled model.
 
     Raises:
-        MetacliError: there is none, or it cannot be read.
+        MetacliError: there is no such checkpoint, or it cannot be read.
     """
     model: Any = checkpoint.load(bundled.find(Path(name))).build_model()
     return model
 
 
 def train(
-    recipe: AnyRecipe | None = None,
+    recipe: RecipeSource | None = None,
     *overrides: str,
     run_dir: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -106,26 +110,29 @@ def train(
     threads: int | Literal["auto"] = "auto",
     quiet: bool = False,
 ) -> Outcome:
-    """Train by a recipe, as `metacli train` does; the run directory is `run` of what is returned.
+    """Trains a model by a recipe, as `metacli train` does.
 
-    Seeds, threads and the treatment of denormals are put back at the end.
+    Random state, number of threads and the treatment of denormals are restored at the end.
 
     Args:
-        recipe: see `load_recipe`; None to go on with `resume` by its own.
-        overrides: see `load_recipe`; of `resume` by its own recipe those that may change on the way, `train.steps`
-            for one.
-        run_dir: where to write, a folder that is not there yet; None for runs/<recipe>/<time>-seed<n>.
-        resume: a run directory to go on with.
-        init: a checkpoint file, a run directory or a shipped name, whose weights a new run begins from.
-        time_limit: seconds, or words such as `2h` or `1h30m`, after which the run stops and is saved; what is returned
-            then has `finished` False.
+        recipe: see `load_recipe`. None to resume a run with its own recipe.
+        overrides: see `load_recipe`. A resumed run accepts only keys that may change, such as `train.steps`.
+        run_dir: the run directory to create. None for runs/<recipe>/<time>-seed<n>.
+        resume: a run directory to resume.
+        init: a checkpoint file, a run directory or the name of a bundled model. A new run starts from its weights.
+        time_limit: seconds, or a text such as `2h` or `1h30m`. The run then stops and is saved, and the outcome has
+            `finished` False.
         device: auto, cpu, cuda, cuda:N or mps.
-        threads: how many to compute with; auto for as many as help.
-        quiet: whether nothing is told on stderr.
+        threads: number of CPU threads, or auto to measure and pick the fastest.
+        quiet: whether to print errors only.
+
+    Returns:
+        The outcome. Its `run` is the run directory.
 
     Raises:
-        MetacliError: a wrong recipe, a run directory that is taken, a loss that is not finite, a full disk.
-        KeyboardInterrupt: on Ctrl-C, after the step in hand was finished and saved; SystemExit on SIGTERM, likewise.
+        MetacliError: the recipe is wrong, the run directory exists, the loss is not finite, or the disk is full.
+        KeyboardInterrupt: on Ctrl-C, after the current step is finished and saved.
+        SystemExit: on SIGTERM, likewise.
     """
     if resume is not None and run_dir is not None:
         raise TypeError("resume goes on in its own run directory: leave out run_dir")
@@ -133,19 +140,21 @@ def train(
         raise TypeError("resume goes on from the run's own weights: leave out init")
     deadline = None if time_limit is None else Deadline(str(time_limit))
     if resume is not None:
-        given = None if recipe is None else load_recipe(recipe, *overrides)
-        plan = next_recipe(Path(resume), given, list(overrides))
+        new_recipe = None if recipe is None else load_recipe(recipe, *overrides)
+        resolved = next_recipe(Path(resume), new_recipe, list(overrides))
     elif recipe is not None:
-        plan = load_recipe(recipe, *overrides)
+        resolved = load_recipe(recipe, *overrides)
     else:
         raise TypeError("give a recipe, or a run directory to go on with: resume=...")
-    chosen, reason = choose_device(device)
+    torch_device, reason = choose_device(device)
     progress = Progress(quiet)
     progress.tell("device", reason)
-    folder, before = (None if path is None else Path(path) for path in (run_dir, resume))
+    run_path, resume_path = (None if path is None else Path(path) for path in (run_dir, resume))
     with preserved():
-        start = None if init is None else WarmStart.from_checkpoint(Path(init), plan)
-        outcome = loop.train(plan, RunPlan(folder, before, start), chosen, progress, parse(str(threads)), deadline)
+        warm_start = None if init is None else WarmStart.from_checkpoint(Path(init), resolved)
+        outcome = loop.train(
+            resolved, RunPlan(run_path, resume_path, warm_start), torch_device, progress, parse(str(threads)), deadline
+        )
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")
         raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
@@ -153,62 +162,62 @@ def train(
 
 
 def evaluate(
-    model: AnyModel,
+    model: ModelSource,
     *overrides: str,
     tasks: Tasks | None = None,
     n_tasks: int = 1000,
     split: Split = "test",
     device: str = "auto",
 ) -> Scores:
-    """Score a model on D_test of the first tasks of a split, task by task.
+    """Scores a model on D_test of the first tasks of a split.
 
     Args:
-        model: a checkpoint file, a run directory, a shipped name, or a model.
-        overrides: `task.KEY=VALUE` to change of a checkpoint's own tasks.
-        tasks: None for the checkpoint's own.
-        n_tasks: how many, 1 or more.
+        model: a checkpoint file, a run directory, the name of a bundled model, or a model.
+        overrides: `task.KEY=VALUE` to change the checkpoint's own tasks.
+        tasks: the tasks. None for the checkpoint's own tasks.
+        n_tasks: the number of tasks, at least 1.
         split: train, val or test.
-        device: of a checkpoint, see `train`; a model stays where it is.
+        device: the device of a checkpoint's model, see `train`. A model stays on its device.
 
     Returns:
-        `mean` and `ci95` of the headline score; `values`, every score task by task by its name, (n_tasks,) or curves
-        (n_tasks, k); `classes`, the names of each task's classes.
+        The scores. `mean` and `ci95` are those of the headline metric. `values` has every metric by its name, for each
+        task: (n_tasks,), or (n_tasks, k) for curves. `classes` has the class names of each task.
 
     Raises:
         MetacliError: the model cannot answer these tasks, or was trained on classes of a held-out split.
-        TypeError: a model without tasks, or both tasks and overrides.
-        ValueError: a wrong number of tasks, or no such split.
+        TypeError: a model is given without tasks, or tasks and overrides are both given.
+        ValueError: the number of tasks or the split is wrong.
     """
     if n_tasks < 1:
         raise ValueError(f"n_tasks is {n_tasks}: a whole number from 1 on")
     with ExitStack() as stack:
-        ready, asked = _together(stack, model, overrides, tasks, split, device)
-        return run_evaluation(ready, asked, split, n_tasks, next(ready.parameters()).device)
+        network, distribution = _open_model_and_tasks(stack, model, overrides, tasks, split, device)
+        return run_evaluation(network, distribution, split, n_tasks, next(network.parameters()).device)
 
 
 def trace(
-    model: AnyModel,
+    model: ModelSource,
     *overrides: str,
     tasks: Tasks | None = None,
     index: int = 0,
     split: Split = "test",
     device: str = "auto",
 ) -> MemoryTrace:
-    """What a model did with one task, step by step: weightings, memory and answers as named arrays.
+    """Records what a model does with one task, step by step: weightings, memory and answers as named arrays.
 
     Args:
         index: the number of the task in its split.
-        model: see `evaluate`; so are all others and the errors.
+        model: see `evaluate`, also for the other arguments and the errors.
     """
     with ExitStack() as stack:
-        ready, asked = _together(stack, model, overrides, tasks, split, device)
-        return one_task(ready, asked, split, index, [])
+        network, distribution = _open_model_and_tasks(stack, model, overrides, tasks, split, device)
+        return one_task(network, distribution, split, index, [])
 
 
-def _together(
-    stack: ExitStack, model: AnyModel, overrides: tuple[str, ...], tasks: Tasks | None, split: Split, device: str
+def _open_model_and_tasks(
+    stack: ExitStack, model: ModelSource, overrides: tuple[str, ...], tasks: Tasks | None, split: Split, device: str
 ) -> tuple[Any, Tasks]:
-    """A model in eval mode and tasks that it can answer; `stack` puts back what was changed for it."""
+    """Returns a model in eval mode and tasks that it can answer. Closing `stack` restores the global state."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
     if tasks is not None and overrides:
