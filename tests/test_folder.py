@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder
 from metacli.tasks.images.folder import Folder, pixels
+from metacli.tasks.images.pixel_digests import picture_digest
+from metacli.tasks.images.preprocess import decode
 from metacli.tasks.images.preprocess.decode import read_image
 
 
@@ -110,9 +113,12 @@ def test_a_class_is_known_by_its_pictures_wherever_it_is(tmp_path):
     grow(tmp_path / "two" / "test", [f"other{i:02d}" for i in range(24)])  # the same brightnesses under other names
     grow(tmp_path / "two", [f"free{i}" for i in range(12)], each=7)
     two = tasks(tmp_path / "two", val_fraction=0.5, split_seed=2)
+    for path in (tmp_path / "two" / "test").rglob("*.png"):  # and saved anew
+        Image.open(path).convert("RGB").save(path.with_suffix(".bmp"))
+        path.unlink()
     with pytest.raises(UsageError, match="classes of this test split were in the model's training"):
-        check_held_out(Provenance.of(one).classes["train"], two, "test")
-    check_held_out(Provenance.of(one).classes["train"], one, "test")
+        check_held_out(Provenance.of(one).trained, two, "test")
+    check_held_out(Provenance.of(one).trained, one, "test")
 
 
 @pytest.mark.parametrize("made", [("train", "val", "test"), ("train", "test"), ("test",)])
@@ -171,12 +177,49 @@ def test_transparent_is_white_and_photographs_stand_upright(tmp_path):
     assert pixels(read_image(tmp_path / "photo.jpg", "photo"), 1, 8)[0, 0].max() < 20
 
 
+def digest_of(pixels: np.ndarray) -> str:
+    """The documented form of a digest, of (H, W) or (H, W, 3) uint8."""
+    size = f"{pixels.shape[1]} {pixels.shape[0]} {pixels.shape[2] if pixels.ndim == 3 else 1}\n".encode()
+    return hashlib.sha256(size + pixels.tobytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("band", [1_000_000, 50])
+def test_a_picture_has_one_digest_in_every_mode(band, monkeypatch):
+    monkeypatch.setattr(decode, "BAND", band)
+    random = np.random.default_rng(0)
+    grey, bits = random.integers(0, 256, (20, 30), np.uint8), random.random((20, 30)) > 0.5
+    expected = digest_of(grey)
+    one = Image.fromarray(grey)
+    for mode in ("L", "P", "RGB", "RGBA", "LA", "RGBX"):
+        assert picture_digest(one.convert(mode)) == expected, mode
+    assert picture_digest(Image.fromarray(grey.astype(np.uint16) * 257)) == expected
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        assert picture_digest(Image.fromarray(bits).convert(mode)) == digest_of(bits.astype(np.uint8) * 255), mode
+    colour = random.integers(0, 256, (20, 30, 3), np.uint8)
+    assert picture_digest(Image.fromarray(colour)) == digest_of(colour)
+    clear = np.dstack([colour, np.where(bits, 255, 0).astype(np.uint8)])
+    assert picture_digest(Image.fromarray(clear)) == digest_of(np.where(bits[..., None], colour, 255).astype(np.uint8))
+    colour[:] = grey[..., None]
+    colour[19, 29, 2] ^= 1
+    others = [grey.reshape(30, 20), grey[:19], grey ^ (np.arange(30) == 7).astype(np.uint8), grey.T.copy(), colour]
+    assert len({expected, *(picture_digest(Image.fromarray(other)) for other in others)}) == 1 + len(others)
+
+
+def test_the_digest_is_that_of_the_upright_picture(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter
+    Image.fromarray(np.rot90(grey)).save(tmp_path / "turned.png", exif=exif)
+    assert picture_digest(read_image(tmp_path / "turned.png", "x")) == digest_of(grey)
+
+
 def test_invert_and_colour(tmp_path):
     grow(tmp_path, [f"c{i}" for i in range(8)])
     keys = {"val_fraction": 0.25, "test_fraction": 0.25}
     plain, inverted = tasks(tmp_path, **keys), tasks(tmp_path, invert=True, channels=3, **keys)
     assert inverted.spec.x_shape == (3, 8, 8)
     assert (inverted.image_set.images == 255 - plain.image_set.images).all()
+    assert inverted.class_digests("train") == plain.class_digests("train")
 
 
 def test_ragged_classes_show_no_padding(tmp_path):

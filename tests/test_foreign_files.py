@@ -9,7 +9,6 @@ import random
 import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ WRONG: dict[str, list[Any]] = {
     "best": ["x", [1.0], torch.tensor(1.0), float("nan"), float("inf")],
     "model": [[1], None, {}, {"x": torch.zeros(1)}, {"x": 1}, {1: torch.zeros(1)}],
     "optimizer": [[1], 3, {}, {"state": 3}, {"state": {0: {}}}, {"state": {99: {}}}, {"state": {"a": {"b": 1}}}],
-    "provenance": [3, torch.zeros(3), torch.zeros(3, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), {}],
+    "provenance": [3, [], {}, {"classes": {}}],
     "random": [3, {}, {"cpu": torch.zeros(3), "cuda": []}, {"cpu": torch.zeros(9, dtype=torch.uint8), "cuda": []}],
     "environment": [3, [], {"a": [1]}, {"a": torch.zeros(1)}],
 }
@@ -236,11 +235,6 @@ def test_bombs(tmp_path, resumable):
     huge = b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b"."
     refused("64 bits", repacked(content, lambda n, d: huge if n.endswith(".pkl") else d))
     assert not Path("pwned").exists()
-    text = json.dumps({"classes": {"train": {"a": ["x" * 10**7]}}, "digest": ""})
-    packed = torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
-    checkpoint.write(path, content | {"provenance": packed})
-    with pytest.raises(MetacliError, match="of its classes"):
-        checkpoint.load(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images.augment import move, turns
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.pixel_digests import picture_digest
 
 POOLS = {"train": range(10), "val": range(10, 17), "test": range(17, 24)}
 DRAWINGS = 12
@@ -422,3 +424,15 @@ def test_data_is_loaded_at_the_first_batch_and_once():
     assert "train 10 classes, 120 images" in task.describe()
     assert task.describe().endswith("seed 0")
     assert task.loads == 1
+
+
+def test_images_of_no_file_have_digests_of_their_own():
+    task = tasks()
+    grey = [Image.fromarray(image.numpy()) for image in task.image_set.of(3)[:, 0]]
+    assert task.class_digests("train")["c3"] == sorted(map(picture_digest, grey))
+    colour = torch.arange(96, dtype=torch.uint8).view(2, 3, 4, 4)
+    digests = ImageSet(colour, ["a"], np.array([2])).pixel_digests(0)
+    assert digests == sorted(picture_digest(Image.fromarray(image)) for image in colour.permute(0, 2, 3, 1).numpy())
+    assert len(ImageSet(colour.view(3, 2, 4, 4), ["a"], np.array([3])).pixel_digests(0)) == 3
+    with pytest.raises(ValueError, match="digests of 2 images"):
+        ImageSet(colour, ["a"], np.array([2]), np.array([b"x"]))

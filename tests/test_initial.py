@@ -13,7 +13,7 @@ from PIL import Image
 
 from metacli import api
 from metacli.checkpoints import checkpoint
-from metacli.checkpoints.provenance import Provenance
+from metacli.checkpoints.provenance import Provenance, TrainingClasses, tensors_digest
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import tasks_for
@@ -144,7 +144,7 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
         encoders += key.startswith("encoder.")
         assert torch.equal(value, saved.model[key] if key.startswith("encoder.") else untrained[key]), key
     assert encoders > 0
-    assert not known.before  # the same training classes as its own
+    assert not known.initialised_from  # the same training classes as its own
 
     for change in ({"size": 5}, {"kind": "flat"}):
         ((key, value),) = change.items()
@@ -209,7 +209,7 @@ def test_what_the_weights_know_is_remembered_over_several_runs(tmp_path, tiny_tr
     run(strokes(tiny_tree, ways=2), tmp_path / "second", init=tmp_path / "first")
     run(strokes(tiny_tree, ways=2), tmp_path / "third", init=tmp_path / "second")
     third = checkpoint.load(tmp_path / "third")
-    assert third.provenance.before == (("folder", known),)
+    assert third.provenance.initialised_from == (TrainingClasses("folder", known),)
     seen = pictures(tmp_path / "b", {i: f"test/c{i}" for i in range(12) if i % 4 < 2})
     keys = ["task.name=folder", f"task.root={seen}", "task.val_fraction=0.2"]
     with pytest.raises(UsageError, match=f"{len(known)} classes of this test split were in the model's training"):
@@ -228,16 +228,28 @@ def test_the_same_past_is_kept_once(tmp_path, tiny_tree):
     run(recipe, tmp_path / "r0")
     for i in range(3):
         run(recipe, tmp_path / f"r{i + 1}", init=tmp_path / f"r{i}")
-    assert checkpoint.load(tmp_path / "r3").provenance.before == ()  # it says so itself
+    assert checkpoint.load(tmp_path / "r3").provenance.initialised_from == ()  # it says so itself
     other = strokes(tiny_tree, data_seed=5)
     run(other, tmp_path / "r4", init=tmp_path / "r3")
     run(other, tmp_path / "r5", init=tmp_path / "r4")
-    assert len(checkpoint.load(tmp_path / "r5").provenance.before) == 1
+    assert len(checkpoint.load(tmp_path / "r5").provenance.initialised_from) == 1
 
 
-def test_an_older_file_has_no_past():
-    provenance = Provenance({"train": {"a": ["m"]}, "val": {}, "test": {}}, "d", (("folder", {"b": ["n"]}),))
-    assert Provenance.unpacked(provenance.packed()) == provenance
+@pytest.mark.parametrize("part", ["encoder", "model"])
+def test_the_encoders_that_a_run_began_from_are_recorded_in_order(tmp_path, tiny_tree, part):
+    conv = {"kind": "conv", "channels": 3, "size": 6}
+    tree = strokes(tiny_tree).as_dict() | {"model": tiny_keys("lstm") | {"encoder": conv}}
+    digests: list[str] = []
+    for name, source in (("a", None), ("b", tmp_path / "a"), ("c", tmp_path / "b")):
+        tree["train"]["encoder_from"] = str(source) if source and part == "encoder" else None
+        run(recipe_from_dict(tree, "x"), tmp_path / name, init=source if part == "model" else None)
+        saved = checkpoint.load(tmp_path / name)
+        assert saved.provenance.initial_encoders == tuple(digests)
+        weights = {k.removeprefix("encoder."): v for k, v in saved.model.items() if k.startswith("encoder.")}
+        digests.append(tensors_digest(weights))
+    assert len(set(digests)) == 3
+    resumed = run(recipe_from_dict(tree, "x"), tmp_path / "c", resume=True)
+    assert checkpoint.load(resumed.run / "last.pt").provenance.initial_encoders == tuple(digests[:2])
 
 
 def test_in_python(tmp_path, tiny):

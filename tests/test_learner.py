@@ -13,7 +13,7 @@ from PIL import Image
 
 import metacli
 from metacli.checkpoints import checkpoint
-from metacli.checkpoints.provenance import Provenance
+from metacli.checkpoints.provenance import NO_CLASSES
 from metacli.classifier.ensemble import FittedContext, trained
 from metacli.classifier.learner import Learner, NotFittedError
 from metacli.config.recipe import recipe_from_dict
@@ -31,7 +31,7 @@ def saved(path, name: str, task: dict, **keys):
     tree = {"name": "tiny", "task": task, "model": {**tiny_keys(name), **keys}, "train": {"steps": 1}}
     recipe = recipe_from_dict(tree, "tiny")
     spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
-    checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), Provenance({}, ""))
+    checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), NO_CLASSES)
     return path
 
 

@@ -252,7 +252,7 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
     cls = resolve(TASKS, "strokes", "task")
     for overrides in ([], ["task.shots=2"]):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cls, "class_marks", lambda self, split: dict(list(seen.items())[:3]))
+            patch.setattr(cls, "class_digests", lambda self, split: dict(list(seen.items())[:3]))
             with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
                 tasks_for(saved, overrides)
             tasks_for(saved, overrides, "train")  # asked for by name

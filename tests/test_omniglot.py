@@ -14,6 +14,7 @@ from PIL import Image
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import omniglot_archive
+from metacli.tasks.images.folder import Folder
 from metacli.tasks.images.omniglot import Omniglot
 
 BACKGROUND = 964
@@ -27,7 +28,8 @@ def stand_in(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
     """1,623 classes in 30 + 20 alphabets of different sizes, blank images."""
     names = [f"A{i % 30:02d}/character{i // 30:02d}" for i in range(BACKGROUND)]
     names = sorted(names) + sorted(f"E{i % 20:02d}/character{i // 20:02d}" for i in range(659))
-    return {"images": np.zeros((1623, 20, size, size), np.uint8), "names": np.array(names)}
+    digests = np.array([f"{i:016x}" for i in range(1623 * 20)], "S16").reshape(1623, 20)
+    return {"images": np.zeros((1623, 20, size, size), np.uint8), "digests": digests, "names": np.array(names)}
 
 
 @pytest.fixture
@@ -80,6 +82,13 @@ def test_training_classes_are_turned_unless_asked_not_to(blank):
     assert [len(tasks().pools[split]) for split in SPLITS] == [4400, 100, 423]
     assert [len(tasks(augment="all").pools[split]) for split in SPLITS] == [4400, 400, 1692]
     assert "omniglot, random split 0: train 4,400 classes, 88,000 images; val 100 classes" in tasks().describe()
+
+
+def test_a_turned_class_counts_as_the_one_that_it_was_turned_from(blank):
+    turned, plain = tasks(augment="all"), tasks(rotated_classes=False)
+    for split in SPLITS:
+        assert turned.class_digests(split) == plain.class_digests(split)
+        assert all(len(digests) == 20 for digests in plain.class_digests(split).values())
 
 
 def test_val_may_not_eat_up_the_training_classes(blank):
@@ -149,6 +158,20 @@ def test_the_real_data_is_whole(real):
     blank_drawings = images.flatten(1).amax(1) < 128
     assert not blank_drawings.any(), "every drawing has ink"
     assert 0.03 < images.float().mean() / 255 < 0.15, "ink is bright and rare"
+
+
+@needs_data
+def test_real_drawings_that_were_saved_anew_are_recognised(real, tmp_path):
+    names = sorted(real.class_digests("test"))[:2]
+    with zipfile.ZipFile(REAL / "images_background.zip") as a, zipfile.ZipFile(REAL / "images_evaluation.zip") as b:
+        for source in (a, b):
+            for file in (f for f in source.namelist() if f.endswith(".png") and "/".join(f.split("/")[1:3]) in names):
+                copy = tmp_path / f"{'-'.join(file.split('/')[1:3])}" / Path(file).with_suffix(".bmp").name
+                copy.parent.mkdir(exist_ok=True)
+                with Image.open(source.open(file)) as drawing:
+                    drawing.convert("RGB").save(copy)
+    read = Folder(Folder.Config(root=str(tmp_path), size=9), 0).image_set
+    assert [read.pixel_digests(c) for c in range(2)] == [real.class_digests("test")[name] for name in names]
 
 
 @needs_data

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from metacli.checkpoints import checkpoint
-from metacli.checkpoints.provenance import Provenance
+from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.provenance import Provenance, TrainingClasses, tensors_digest
 from metacli.config import yaml_file
 from metacli.config.migrations import FORMAT, STEPS, migrated
 from metacli.config.overrides import apply_overrides
@@ -77,11 +78,62 @@ def test_resume_refuses_data_that_changed(cli, tmp_path, trained):
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
 
 
-def test_a_provenance_survives_its_file():
-    classes = {"train": {"ä/1": ["m1", "m2"], "b": ["m3"]}, "val": {}, "test": {"c": ["m4"]}}
-    one = Provenance(classes, "digest")
-    assert Provenance.unpacked(one.packed()) == one
-    assert one.changes(one) == []
+ONE, TWO, SHA = "0" * 15 + "1", "0" * 15 + "2", "ab" * 32
+CLASSES = {"train": {"ä/\udc801": [ONE, TWO], "b": []}, "val": {}, "test": {"c": [TWO]}}
+WHOLE = Provenance(CLASSES, SHA, "folder", (TrainingClasses("strokes 3", {"x": [ONE]}),), (SHA, SHA))
+
+
+def test_a_provenance_survives_as_json():
+    text = json.dumps(WHOLE.as_dict(), sort_keys=True)
+    again = Provenance.from_dict(json.loads(text))
+    assert again == WHOLE
+    assert json.dumps(again.as_dict(), sort_keys=True) == text
+    assert WHOLE.changes(again) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"more": 1},
+        {"classes": None},
+        {"classes": {"train": {}, "val": {}}},
+        {"classes": {**CLASSES, "other": {}}},
+        {"classes": {**CLASSES, "val": []}},
+        *({"classes": {**CLASSES, "val": {"a": wrong}}} for wrong in ("x", [1], ["x"], [ONE[:-1]], [TWO, ONE])),
+        *({"classes": {**CLASSES, "val": {"a": wrong}}} for wrong in ([ONE, ONE], [f"{i:016x}" for i in range(5)])),
+        {"classes": {**CLASSES, "val": {"x" * 40_000: []}}},
+        {"data_identity": 3},
+        {"digest": SHA.upper()},
+        {"digest": SHA + "\n"},
+        {"initial_encoders": "x"},
+        {"initial_encoders": ["x"]},
+        {"initial_encoders": [SHA] * 10_001},
+        {"initialised_from": [{}]},
+        {"initialised_from": [{"classes": {"a": 1}, "data_identity": "x"}]},
+        {"initialised_from": [{"classes": {}, "data_identity": "x", "more": 1}]},
+    ],
+)
+def test_what_metacli_does_not_write_is_no_provenance(change):
+    with pytest.raises(RefusedError, match="provenance"):
+        Provenance.from_dict(WHOLE.as_dict() | change)
+
+
+def test_a_value_without_a_part_is_no_provenance():
+    parts = WHOLE.as_dict()
+    for wrong in (None, [], "x", 3, {}, *({k: v for k, v in parts.items() if k != left_out} for left_out in parts)):
+        with pytest.raises(RefusedError, match="provenance"):
+            Provenance.from_dict(wrong)
+
+
+def test_a_digest_of_tensors_covers_names_kinds_shapes_and_bytes():
+    one = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor(3), "c": torch.zeros(0), "d": torch.ones(2).bfloat16()}
+    known = tensors_digest(one)
+    assert tensors_digest(dict(sorted(one.items()))) == known
+    assert tensors_digest(one | {"b": torch.arange(6.0).view(3, 2).t().reshape(2, 3).contiguous()}) != known
+    assert tensors_digest(one | {"b": torch.arange(6.0).view(2, 3).t().contiguous().t()}) == known
+    others = [one["b"].view(3, 2), one["b"].half(), one["b"].double(), one["b"].view(torch.int32), one["b"] + 1e-6]
+    digests = {tensors_digest(one | {"b": other}) for other in others} | {tensors_digest({"x": one["b"]})}
+    assert len(digests | {known}) == len(others) + 2
 
 
 def test_a_checkpoint_of_format_1_says_nothing_and_is_warned_of(cli, tmp_path, trained):

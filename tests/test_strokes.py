@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from metacli.tasks.images import strokes
+from metacli.tasks.images.pixel_digests import picture_digest
 from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
 from metacli.tasks.images.synthetic.pen import MARGIN, PIXELS, inked, waves, written
 from metacli.tasks.images.synthetic.script import LETTERS, characters
@@ -31,7 +32,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def pages() -> np.ndarray:
     """(200, 4, PIXELS, PIXELS): eight alphabets."""
-    return draw(0, np.arange(8 * LETTERS), 4, PIXELS)
+    return draw(0, np.arange(8 * LETTERS), 4, PIXELS)["images"]
 
 
 def tasks(**config) -> Strokes:
@@ -43,11 +44,11 @@ def tasks(**config) -> Strokes:
 
 def test_a_drawing_is_the_same_whatever_else_is_drawn(monkeypatch):
     numbers = np.array([0, 1, LETTERS, LETTERS + 3, 2 * ROOM + 7])
-    many = draw(5, numbers, 4, PIXELS)
-    assert np.array_equal(draw(5, numbers, 4, PIXELS), many)
-    assert np.array_equal(draw(5, numbers[2:4], 2, PIXELS), many[2:4, :2])
+    many = draw(5, numbers, 4, PIXELS)["images"]
+    assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
+    assert np.array_equal(draw(5, numbers[2:4], 2, PIXELS)["images"], many[2:4, :2])
     monkeypatch.setattr(strokes, "AT_ONCE", 2)
-    assert np.array_equal(draw(5, numbers, 4, PIXELS), many)
+    assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
 
 
 def drawings(t, classes):
@@ -64,7 +65,7 @@ def test_more_training_classes_leave_all_others_as_they_are():
 
 def test_families_differ():
     numbers = np.arange(10)
-    assert (draw(1, numbers, 1, 28) != draw(2, numbers, 1, 28)).any((1, 2, 3)).all()
+    assert (draw(1, numbers, 1, 28)["images"] != draw(2, numbers, 1, 28)["images"]).any((1, 2, 3)).all()
     assert not set(names(1, numbers)) & set(names(2, numbers))
 
 
@@ -113,6 +114,17 @@ def test_the_second_time_the_cache_answers(cache, monkeypatch):
         again = tasks().image_set
     assert (first.images == again.images).all()
     assert first.names == again.names
+
+
+def test_a_drawing_has_the_digest_of_a_picture_of_it_whatever_the_size(cache):
+    numbers = np.array([0, ROOM + 3])
+    pages = draw(0, numbers, 3, PIXELS)
+    assert np.array_equal(draw(0, numbers, 3, 20)["digests"], pages["digests"])
+    pictures = [Image.fromarray(255 - page) for page in pages["images"].reshape(-1, PIXELS, PIXELS)]
+    assert pages["digests"].astype(str).ravel().tolist() == [picture_digest(picture) for picture in pictures]
+    small, large = tasks(), tasks(size=30, prepare=True)
+    assert small.class_digests("val") == large.class_digests("val")
+    assert [len(digests) for digests in small.class_digests("val").values()] == [6] * 5
 
 
 @pytest.mark.parametrize("key", ["classes", "val_classes", "test_classes", "instances", "size", "data_seed"])

@@ -109,7 +109,7 @@ def save(
         "step": step,
         "best": best,
         "model": model.state_dict(),
-        "provenance": provenance.packed(),
+        "provenance": provenance.as_dict(),
         "optimizer": optimizer.state_dict() if optimizer else None,
         "random": restore.random_states() if optimizer else None,
         "environment": environment,
@@ -144,8 +144,7 @@ def load(path: str | Path) -> Checkpoint:
         with told_of(file), open(file, "rb") as opened:
             archive = Archive(opened)
             content = checked(plain.read(archive), archive.sealed)
-            packed = content.provenance
-            provenance = None if packed is None else Provenance.unpacked(packed)
+            provenance = None if content.provenance is None else Provenance.from_dict(content.provenance)
     except OSError as e:
         raise MetacliError(f"cannot read {file}: {e.strerror}") from None
     recipe = recipe_from_dict(content.recipe, str(file))

@@ -1,16 +1,16 @@
-"""Which classes a model was trained on: recorded in its checkpoints, so that no later evaluation can mistake them.
+"""Provenance: which classes and which other weights a model was trained on, recorded in its checkpoints.
 
-A class is known by its marks, wherever its data lie: for a data set with names of its own, its name; for a folder of
-pictures, digests of the pictures' contents.
+No later evaluation can then mistake a training class for a new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,34 +21,75 @@ from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS, Split, Tasks
 
 DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
-SMALLEST_ROOM, MOST_PACKED = 1_000_000, 50  # bytes unpacked, and those of each packed one: a bound for hostile files
+KEPT = 4  # pixel digests of a class, the smallest: when a class gains a few pictures, most of these stay
+MAX_CLASSES = 2_000_000  # of a split
+MAX_WARM_STARTS = 10_000  # that led to a run
+MAX_NAME = 33_000  # characters; a class of a folder is named by its path
+_PIXEL_DIGEST, _SHA256 = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{64}")
 _HINT = "an accuracy on them would not be that on new classes; train on the split that you evaluate on"
-KEPT = 4  # marks of a class, the smallest: a few pictures more leave most of them in place
+
+PixelDigests = dict[str, list[str]]  # by the name of a class, digests of up to KEPT of its pictures, sorted
+
+
+@dataclass(frozen=True)
+class TrainingClasses:
+    """The training classes of one run.
+
+    Attributes:
+        data_identity: the name of the data set, see `Tasks.data_identity`.
+        classes: the classes with their pixel digests.
+    """
+
+    data_identity: str
+    classes: PixelDigests
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The classes of each split, and a digest of all that they are recognised by.
+    """The classes of each split, and what the weights had been trained on before the run.
 
     Attributes:
-        classes: by split, then by name, the marks of each class; empty for tasks without classes.
-        digest: SHA-256, hexadecimal; changes with any class, mark or pixel.
-        before: what the weights had been trained on when the run began from those of another one, and that one from
-            others: names of tasks, each with its training classes by name.
+        classes: by split, the classes with their pixel digests; empty for tasks without classes.
+        digest: SHA-256, hexadecimal; changes with any class, picture or pixel.
+        data_identity: the name of the data set, see `Tasks.data_identity`.
+        initialised_from: what the initial weights had been trained on, over any number of warm starts; the most recent
+            run first, each different set of classes once.
+        initial_encoders: digests (see `tensors_digest`) of the encoders that this run and the runs before it began
+            from, the earliest first.
     """
 
-    classes: dict[str, dict[str, list[str]]]
+    classes: dict[str, PixelDigests]
     digest: str
-    before: tuple[tuple[str, dict[str, list[str]]], ...] = ()
+    data_identity: str = ""
+    initialised_from: tuple[TrainingClasses, ...] = ()
+    initial_encoders: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tasks: Tasks) -> Provenance:
         """That of tasks; loads their data."""
-        full: dict[str, dict[str, list[str]]]
-        full = {split: dict(sorted(tasks.class_marks(split).items())) for split in SPLITS}
-        kept = {split: {name: marks[:KEPT] for name, marks in classes.items()} for split, classes in full.items()}
-        digest = hashlib.sha256(json.dumps(full).encode() + tasks.data_digest())
-        return cls(kept, digest.hexdigest())
+        every = {str(split): dict(sorted(tasks.class_digests(split).items())) for split in SPLITS}
+        identity = tasks.data_identity()
+        digest = hashlib.sha256(json.dumps([identity, every]).encode() + tasks.data_digest())
+        classes = {split: {name: d[:KEPT] for name, d in found.items()} for split, found in every.items()}
+        return cls(classes, digest.hexdigest(), identity)
+
+    @property
+    def trained(self) -> TrainingClasses:
+        """The classes that the run itself trains on."""
+        return TrainingClasses(self.data_identity, self.classes["train"])
+
+    def with_history(self, trained: Iterable[TrainingClasses], encoders: Iterable[str]) -> Provenance:
+        """The same for a run that began from other weights.
+
+        Args:
+            trained: all that those weights were trained on.
+            encoders: see `initial_encoders`.
+        """
+        earlier: list[TrainingClasses] = []
+        for run in trained:
+            if run.classes and run not in (*earlier, self.trained):
+                earlier.append(run)
+        return replace(self, initialised_from=tuple(earlier), initial_encoders=tuple(encoders))
 
     def changes(self, now: Provenance) -> list[str]:
         """What differs in `now`, split by split, in words; empty if nothing does."""
@@ -63,73 +104,132 @@ class Provenance:
                     lines.append(f"{split}: {len(names)} classes {word}: {some}")
         return lines or ["the classes are the same, their contents are not"]
 
-    def packed(self) -> Tensor:
-        """(n,) uint8: compressed JSON."""
-        text = json.dumps({"classes": self.classes, "digest": self.digest, "before": self.before})
-        return torch.frombuffer(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON. Names of classes may hold lone surrogates: encode with `ensure_ascii`."""
+        return {
+            "classes": self.classes,
+            "data_identity": self.data_identity,
+            "digest": self.digest,
+            "initial_encoders": list(self.initial_encoders),
+            "initialised_from": [
+                {"classes": run.classes, "data_identity": run.data_identity} for run in self.initialised_from
+            ],
+        }
 
     @classmethod
-    def unpacked(cls, packed: Tensor) -> Provenance:
-        """The same back from `packed`.
+    def from_dict(cls, value: object) -> Provenance:
+        """The provenance that `as_dict` made a value of.
 
         Raises:
-            RefusedError: it is not what `packed` makes, or far larger than it may be.
+            RefusedError: it made no such value.
         """
-        if packed.dtype != torch.uint8 or packed.dim() != 1:
-            raise _no_provenance()
-        most = SMALLEST_ROOM + MOST_PACKED * len(packed)
-        try:
-            text = zlib.decompressobj().decompress(packed.numpy().tobytes(), most)
-            found: Any = json.loads(text) if len(text) < most else None
-        except (zlib.error, ValueError, RecursionError):
-            raise _no_provenance() from None
-        match found:
-            case {"classes": dict(classes), "digest": str(digest)} if classes.keys() <= set(SPLITS):
-                before = found.get("before", [])
-                if all(map(_are_classes, classes.values())) and isinstance(before, list) and all(map(_is_run, before)):
-                    return cls(classes, digest, tuple((task, marks) for task, marks in before))
-        raise _no_provenance()
+        match value:
+            case {
+                "classes": dict(classes),
+                "data_identity": identity,
+                "digest": digest,
+                "initial_encoders": list(encoders),
+                "initialised_from": list(earlier),
+                **others,
+            } if not others:
+                valid = (
+                    classes.keys() == set(SPLITS)
+                    and all(map(_are_classes, classes.values()))
+                    and _is_name(identity)
+                    and _matches(digest, _SHA256)
+                    and max(len(encoders), len(earlier)) <= MAX_WARM_STARTS
+                    and all(_matches(encoder, _SHA256) for encoder in encoders)
+                    and all(map(_is_run, earlier))
+                )
+                if valid:
+                    runs = tuple(TrainingClasses(run["data_identity"], run["classes"]) for run in earlier)
+                    return cls(classes, digest, identity, runs, tuple(encoders))
+        raise RefusedError("not a checkpoint of metacli: its provenance is not one that metacli writes")
 
 
-def _are_classes(found: Any) -> bool:
-    """Whether this is marks by the name of a class."""
-    return isinstance(found, dict) and all(
-        isinstance(marks, list) and all(isinstance(mark, str) for mark in marks) for marks in found.values()
-    )
+NO_CLASSES = Provenance({split: {} for split in SPLITS}, "0" * 64)  # of tasks that are generated
 
 
-def _is_run(found: Any) -> bool:
-    """Whether this is the name of a task and the classes that a run was trained on."""
-    return isinstance(found, list) and len(found) == 2 and isinstance(found[0], str) and _are_classes(found[1])
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, hexadecimal, over the tensors in the order of their names: name, dtype, shape and bytes of each."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _no_provenance() -> RefusedError:
-    return RefusedError("not a checkpoint of metacli: what it says of its classes is nothing that metacli writes")
-
-
-NO_CLASSES = Provenance({split: {} for split in SPLITS}, "")  # of tasks that are generated
-
-
-def check_held_out(trained: dict[str, list[str]], tasks: Tasks, split: Split, hint: str = _HINT) -> None:
+def check_held_out(trained: TrainingClasses, tasks: Tasks, split: Split, hint: str = _HINT) -> None:
     """Raise a UsageError where classes of a held-out split are among those that a model was trained on.
 
-    A class is one of those if it has at least half of their marks: one picture that stands in two classes is none.
+    Classes are compared within one data set: by name where names are fixed, otherwise by their pictures.
 
     Args:
-        trained: its training classes by name, each with marks.
+        trained: the training classes.
+        tasks: the tasks with the held-out classes; their data are loaded only if the data set is the same.
+        split: the split to check; any class may be asked for in `train`.
         hint: what to do about it.
     """
-    owners: dict[str, list[str]] = {}
-    for name, marks in trained.items():
-        for mark in set(marks):
-            owners.setdefault(mark, []).append(name)
-
-    def was_trained(marks: list[str]) -> bool:
-        shared = Counter(owner for mark in set(marks) for owner in owners.get(mark, []))
-        return any(2 * count >= len(set(trained[owner])) for owner, count in shared.items())
-
-    seen = [] if split == "train" else [name for name, m in tasks.class_marks(split).items() if was_trained(m)]
+    if split == "train" or trained.data_identity != tasks.data_identity():
+        return
+    by_name, shares_pictures = tasks.has_fixed_class_names, _picture_lookup(trained.classes)
+    seen = [
+        name
+        for name, digests in tasks.class_digests(split).items()
+        if (name in trained.classes if by_name else shares_pictures(digests))
+    ]
     if seen:
         raise UsageError(
             f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one", hint
         )
+
+
+def _picture_lookup(trained: PixelDigests) -> Callable[[list[str]], bool]:
+    """A function that says whether the pictures of a class are those of a training class.
+
+    They are if they have at least half of that class's digests: one picture that stands in two classes is not enough.
+    """
+    owners: dict[str, list[str]] = {}
+    for name, digests in trained.items():
+        for digest in digests:
+            owners.setdefault(digest, []).append(name)
+
+    def shares_pictures(digests: list[str]) -> bool:
+        shared = Counter(owner for digest in set(digests) for owner in owners.get(digest, []))
+        return any(2 * count >= len(trained[owner]) for owner, count in shared.items())
+
+    return shares_pictures
+
+
+def _matches(value: object, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
+
+
+def _are_classes(value: object) -> bool:
+    """Whether a value is classes with their pixel digests."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_CLASSES
+        and all(
+            _is_name(name)
+            and isinstance(digests, list)
+            and len(digests) <= KEPT
+            and all(_matches(digest, _PIXEL_DIGEST) for digest in digests)
+            and digests == sorted(set(digests))
+            for name, digests in value.items()
+        )
+    )
+
+
+def _is_run(value: object) -> bool:
+    """Whether a value is the training classes of one run."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"classes", "data_identity"}
+        and _is_name(value["data_identity"])
+        and _are_classes(value["classes"])
+    )

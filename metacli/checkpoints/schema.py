@@ -32,6 +32,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
+def _without_packed(value: Any) -> Any:
+    """None in place of the compressed provenance that earlier files of this format hold."""
+    return None if isinstance(value, Tensor) else value
+
+
 class RandomStates(_Part):
     """The states of PyTorch's random generators.
 
@@ -49,7 +54,7 @@ class Content(_Part):
 
     Attributes:
         recipe: its plain form, of any format.
-        provenance: packed.
+        provenance: see `Provenance.as_dict`; None in a file that holds it in an older form.
     """
 
     format: int
@@ -58,7 +63,7 @@ class Content(_Part):
     best: Number | None
     model: dict[str, Tensor]
     optimizer: dict[str, Any] | None
-    provenance: Tensor | None = None
+    provenance: Annotated[dict[str, Any] | None, BeforeValidator(_without_packed)] = None
     random: RandomStates | None = None
     environment: dict[str, str | int | Number | None] | None = None
     meter: Annotated[Tensor, AfterValidator(_rows)] | None = None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
-from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance, check_held_out
+from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance, TrainingClasses, check_held_out
 from metacli.compute.processes import SINGLE_PROCESS, Processes
 from metacli.config.overrides import apply_overrides
 from metacli.config.recipe import Recipe, recipe_from_dict
@@ -145,24 +145,22 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
 def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
     """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
     check_compatible(checkpoint.recipe, tasks)
-    for task, classes in trained_classes(checkpoint):
-        if task == tasks.config.name:  # other tasks have other classes, and may not be here at all
-            check_held_out(classes, tasks, split)
+    for classes in trained_classes(checkpoint):
+        check_held_out(classes, tasks, split)
 
 
-def trained_classes(checkpoint: Checkpoint) -> list[tuple[str, dict[str, list[str]]]]:
-    """What a checkpoint's weights were trained on, of this run and of those that it began from: names of tasks, each
-    with its training classes and their marks, as the file says, or else as its recipe divides them.
+def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:
+    """The classes that a checkpoint's weights were trained on, by this run and by those that it began from.
+
+    They are those that the file names, or else those into which its recipe divides the data.
     """
     if checkpoint.provenance:
-        own = (checkpoint.recipe.task.name, checkpoint.provenance.classes["train"])
-        return [own, *checkpoint.provenance.before]
+        return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
         said = "does not say which classes it was trained on: some of these may be among them"
         terminal.say(f"warning: {checkpoint.path} {said}")
         return []
-    before: Tasks = build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)
-    return [(checkpoint.recipe.task.name, before.class_marks("train"))]
+    return [Provenance.of(build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)).trained]
 
 
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,5 +132,6 @@ def restore(
         )
     saved.restore(model, optimizer)
     rundir.rewind(saved.step)
-    before = saved.provenance.before if saved.provenance else ()
-    return Start(replace(provenance, before=before), saved.step, saved.best, saved.meter)
+    if saved.provenance:
+        provenance = provenance.with_history(saved.provenance.initialised_from, saved.provenance.initial_encoders)
+    return Start(provenance, saved.step, saved.best, saved.meter)

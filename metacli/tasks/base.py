@@ -29,11 +29,14 @@ class Tasks(ABC):
         answer: what an answer is.
         view: how a task is drawn: `images`; `channels`, numbers with time across; `curve`, y over x.
         group: the score by which the result of `eval` is also divided, as the length of a sequence; empty for none.
+        has_fixed_class_names: whether a name stands for the same class in all tasks over the same data set. Otherwise
+            a class is recognised by its pictures, see `class_digests`.
     """
 
     Config: ClassVar[type[Any]]
     view: ClassVar[View] = "channels"
     group: ClassVar[str] = ""
+    has_fixed_class_names: ClassVar[bool] = True
 
     def __init__(self, config: Any, seed: int = 0):
         self.config = config
@@ -123,10 +126,14 @@ class Tasks(ABC):
         """(count, P, 2) points x, y of the true function of some tasks, for the view `curve`; else None."""
         return None
 
-    def class_marks(self, split: Split) -> dict[str, list[str]]:
-        """The classes of a split by name; of each, sorted, what it is recognised by in any tasks over the same data.
+    def data_identity(self) -> str:
+        """The name of the data set, which is equal for all tasks over the same data set."""
+        return str(self.config.name)
 
-        Empty for tasks without classes of their own.
+    def class_digests(self, split: Split) -> dict[str, list[str]]:
+        """The classes of a split by name; of each, sorted, the digests of the decoded pixels of all its pictures.
+
+        Empty for tasks without classes of their own. See `metacli.tasks.images.pixel_digests`.
         """
         return {}
 

@@ -63,7 +63,7 @@ def dry_run(
     return {
         "recipe": recipe.as_dict(),
         "tasks": state.tasks.describe(),
-        "classes": {split: sorted(marks) for split in SPLITS if (marks := state.tasks.class_marks(split))},
+        "classes": {split: sorted(found) for split in SPLITS if (found := state.tasks.class_digests(split))},
         "device": str(device),
         "threads": state.threads.count,
         "precision": state.precision[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from metacli.checkpoints import bundled, checkpoint, restore
 from metacli.checkpoints.archive import RefusedError
-from metacli.checkpoints.provenance import Provenance, check_held_out
+from metacli.checkpoints.provenance import Provenance, check_held_out, tensors_digest
 from metacli.config.keys import flatten
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
@@ -79,14 +79,13 @@ class WarmStart:
         """
         trained = trained_classes(self.saved)
         hint = {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
-        for task, classes in trained:
-            if task == tasks.config.name:
-                check_held_out(classes, tasks, "val", **hint)
-                check_held_out(classes, tasks, "test", **hint)
+        for classes in trained:
+            check_held_out(classes, tasks, "val", **hint)
+            check_held_out(classes, tasks, "test", **hint)
+        encoder = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}
         try:
             if self.part == "encoder":
-                own = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}
-                restore.load_weights(model.get_submodule("encoder"), own, "encoder")
+                restore.load_weights(model.get_submodule("encoder"), encoder, "encoder")
             else:
                 restore.load_weights(model, self.saved.model, self.saved.recipe.model.name)
         except RefusedError as e:
@@ -97,11 +96,8 @@ class WarmStart:
                 [f"{self.saved.path}: {e.said[0]}", *e.said[1:], *other],
                 "tasks of the same shape take the same weights; nothing is loaded in part",
             ) from None
-        before: list[tuple[str, dict[str, list[str]]]] = []
-        for part in trained:
-            if part[1] and part not in (*before, (tasks.config.name, provenance.classes["train"])):
-                before.append(part)
-        return replace(provenance, before=tuple(before))
+        encoders = self.saved.provenance.initial_encoders if self.saved.provenance else ()
+        return provenance.with_history(trained, (*encoders, tensors_digest(encoder)) if encoder else encoders)
 
     def __str__(self) -> str:
         """As in `runs/first/best.pt, step 600, trained by strokes_ntm`."""

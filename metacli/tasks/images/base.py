@@ -237,22 +237,15 @@ class Images(Tasks):
         """The data and how its classes are divided, in a few words."""
         return str(self.config.name)
 
-    def class_marks(self, split: Split) -> dict[str, list[str]]:
-        """See `Tasks.class_marks`; a turned class counts as the one that it was turned from."""
-        names = self.image_set.names
-        return {names[c]: self.marks(c) for c in np.unique(self.pools[split] % len(names)).tolist()}
+    def class_digests(self, split: Split) -> dict[str, list[str]]:
+        """See `Tasks.class_digests`; a turned class counts as the one that it was turned from."""
+        every = self.image_set
+        classes = np.unique(self.pools[split] % len(every.names)).tolist()
+        return {every.names[c]: every.pixel_digests(c) for c in classes}
 
     def data_digest(self) -> bytes:
         """See `Tasks.data_digest`: 0.05 s for all of Omniglot."""
         return self.image_set.digest()
-
-    def marks(self, c: int) -> list[str]:
-        """What class number c of those loaded is recognised by: its name, in data sets that have names of their own."""
-        return [f"{self.data_identity()}/{self.image_set.names[c]}"]
-
-    def data_identity(self) -> str:
-        """What tells this data set from others."""
-        return str(self.config.name)
 
     def class_names(self, classes: Tensor) -> list[str]:
         """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one, /mirrored for a mirrored one."""

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from metacli.config.base import BaseConfig
+from metacli.tasks.images.pixel_digests import image_digests
 
 PADDED = 2**32  # bytes, see `ImageSet.digest`
 
@@ -24,19 +25,24 @@ class ImageSet:
         images: (images, channels, height, width) uint8, class after class, intensity 0 to 255: ink 255, paper 0.
         names: the name of each class.
         counts: (classes,) int64, the images of each class.
+        source_digests: (images,) bytes, digests of the pictures that the images were made from, see `pixel_digests`;
+            None where there are no such pictures.
 
     Raises:
-        ValueError: the three do not fit each other.
+        ValueError: they do not fit each other.
     """
 
     images: Tensor
     names: list[str]
     counts: np.ndarray
+    source_digests: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or len(self.images) != self.counts.sum() or len(self.names) != len(self.counts):
             said = f"{tuple(self.images.shape)} of {len(self.names)} names, {self.counts.sum()} in all by class"
             raise ValueError(f"images (images, channels, height, width), class after class, not {said}")
+        if self.source_digests is not None and self.source_digests.shape != (len(self.images),):
+            raise ValueError(f"{self.source_digests.shape} digests of {len(self.images)} images")
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -51,6 +57,16 @@ class ImageSet:
     def of(self, c: int) -> Tensor:
         """The images of class number c, (counts[c], channels, height, width)."""
         return self.images[self.starts[c] :][: self.counts[c]]
+
+    @cached_property
+    def _pixel_digests(self) -> list[str]:
+        """Of each image: the digest of its source picture, or else of the image itself."""
+        digests = image_digests(self.images.numpy()) if self.source_digests is None else self.source_digests
+        return digests.astype(str).tolist()
+
+    def pixel_digests(self, c: int) -> list[str]:
+        """The different digests of the pictures of class number c, sorted."""
+        return sorted(set(self._pixel_digests[self.starts[c] : self.starts[c] + self.counts[c]]))
 
     def digest(self) -> bytes:
         """Changes with any bit of the images and with how they are divided into classes.

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import PIL
@@ -22,10 +22,11 @@ from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.pixel_digests import as_array, picture_digest
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.preprocess.decode import REPLACE, by_bands, eight_bits, file_content, on_white, read_image
+from metacli.tasks.images.preprocess.decode import REPLACE, by_bands, file_content, opaque, read_image
 
-VERSION = 1  # of what is cached: another number where any pixel is made otherwise
+VERSION = 2  # of what is cached: another number where any pixel is made otherwise
 MOST_PICTURES = 2_000_000  # in a folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -38,6 +39,8 @@ class Folder(Images):
     split is about a fraction of the other classes, chosen by a hash of each name and `split_seed`, so that a new class
     moves no other one from split to split; classes are held out whole.
     """
+
+    has_fixed_class_names: ClassVar[bool] = False  # a user's folders can be renamed, moved and copied
 
     class Config(ImageConfig):
         """Keys of `folder`, beside those of every image task."""
@@ -110,17 +113,15 @@ class Folder(Images):
         counts = np.array([len(paths) for paths in classes.values()])
         checks.check_room(int(counts.sum()), self.spec.x_shape, self.config)
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
-        contents = iter(content for _, content in files)
-        self._digests = {name: sorted(next(contents)[:16] for _ in paths) for name, paths in classes.items()}
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
-        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: {"images": decoded(files, c)})
+        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decoded(files, c))
         images = packed["images"]
         if c.invert:
             np.subtract(255, images, out=images)
-        return ImageSet(torch.from_numpy(images), list(classes), counts)
+        return ImageSet(torch.from_numpy(images), list(classes), counts, packed["digests"])
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: by a hash of its name, so that a class stays where it is as others come and go.
@@ -143,10 +144,6 @@ class Folder(Images):
             keep = max(min(int(np.searchsorted(place, 1 - c.val_fraction)), len(rest) - 1), 1)
             splits["val"], rest = np.sort(rest[keep:]), rest[:keep]
         return {**splits, "train": np.sort(rest)}
-
-    def marks(self, c: int) -> list[str]:
-        """See `Images.marks`: digests of the pictures, so that neither another place nor another name hides a class."""
-        return self._digests[self.image_set.names[c]]
 
     def source(self) -> str:
         """See `Images.source`."""
@@ -195,14 +192,23 @@ def digest(path: Path) -> str:
     return hashlib.sha256(file_content(path, str(path))).hexdigest()
 
 
-def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
-    """(files, channels, size, size) uint8 of image files and their digests, ink as dark as in the files.
+def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
+    """The images of some files.
+
+    Args:
+        files: each with the digest of its content.
+        config: what the images are to be.
+
+    Returns:
+        `images` (files, channels, size, size) uint8, ink as dark as in the files; `digests` (files,) bytes, see
+        `pixel_digests`.
 
     Raises:
         MetacliError: one of them is no image, or not what its digest was made of.
     """
     size = config.size
     images = np.empty((len(files), config.channels, size, size), np.uint8)
+    digests = []
     bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
     for image, (path, known) in zip(images, bar, strict=True):
         data = file_content(path, str(path))
@@ -210,7 +216,8 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> np.ndarray:
             raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
         picture = read_image(data, str(path), REPLACE)
         image[:] = prepared(picture, size, path) if config.prepare else pixels(picture, config.channels, size)
-    return images
+        digests.append(picture_digest(picture))
+    return {"images": images, "digests": as_array(digests)}
 
 
 def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
@@ -229,9 +236,6 @@ def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
         channels: 1 for grey, 3 for colour.
         size: height and width.
     """
-    image = eight_bits(image)
-    if image.has_transparency_data:
-        image = on_white(image)
-    image = by_bands(image, lambda band: band.convert("L" if channels == 1 else "RGB"))
+    image = by_bands(opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
     image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

@@ -70,7 +70,7 @@ class Omniglot(Images):
         arrays = omniglot_archive.omniglot(self.config.size, self.config.prepare)
         classes, each, *_ = arrays["images"].shape
         images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)
-        return ImageSet(images, arrays["names"].tolist(), np.full(classes, each))
+        return ImageSet(images, arrays["names"].tolist(), np.full(classes, each), arrays["digests"].ravel())
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`."""

@@ -22,9 +22,11 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.system import cache, download, regular_files
+from metacli.tasks.images.pixel_digests import as_array, picture_digest
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
 
+VERSION = 2  # of what is cached: another number where any array is made otherwise
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
 OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -93,27 +95,29 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
         prepare: see `metacli.tasks.images.preprocess.prepare`.
 
     Returns:
-        `images` (1623, 20, size, size) uint8, ink 255 on paper 0; `names` (1623,) `Alphabet/characterNN`, the 964
-        background classes before the 659 evaluation classes, each part in the order of the names.
+        `images` (1623, 20, size, size) uint8, ink 255 on paper 0; `digests` (1623, 20) bytes, see `pixel_digests`;
+        `names` (1623,) `Alphabet/characterNN`, the 964 background classes before the 659 evaluation classes, each part
+        in the order of the names.
 
     Raises:
         MetacliError: the data cannot be had or is not what it should be.
     """
     folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
     kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
-    return cache.arrays(f"omniglot-{kind}-{size}", lambda: _pack(folder, size, prepare))
+    return cache.arrays(f"omniglot-{VERSION}-{kind}-{size}", lambda: _pack(folder, size, prepare))
 
 
 def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
-    images, names = [], []
+    images, digests, names = [], [], []
     for archive in ARCHIVES:
         drawings = _drawings(archive, folder)
         for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
             files = sorted(drawings[character].items())
             sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
             images.append(prepared.characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets])
+            digests.append(as_array([picture_digest(sheet) for sheet in sheets]))
             names.append(character)
-    return {"images": np.array(images, np.uint8), "names": np.array(names)}
+    return {"images": np.array(images, np.uint8), "digests": np.array(digests), "names": np.array(names)}
 
 
 def _sheet(data: bytes, name: str) -> Image.Image:

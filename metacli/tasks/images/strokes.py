@@ -16,12 +16,13 @@ from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.pixel_digests import LENGTH, image_digests
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.images.synthetic.pen import inked, resized, written
 from metacli.tasks.images.synthetic.script import LETTERS, characters
 from metacli.tasks.rng import CounterRNG
 
-VERSION = 1  # of the drawings: another number where any pixel of any family changes, so that caches are made anew
+VERSION = 2  # of what is cached: another number where any pixel or digest of any family changes
 ROOM = 25_000  # classes of the family, whole alphabets, that belong to each split
 AT_ONCE = 100  # characters drawn; few enough for their pages to stay near the processor
 STRIDE = 181_081  # from name to name
@@ -59,9 +60,10 @@ class Strokes(Images):
         checks.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
-        arrays = cache.arrays(name, lambda: {"images": draw(c.data_seed, numbers, c.instances, c.size, c.prepare)})
+        arrays = cache.arrays(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))
         images = torch.from_numpy(arrays["images"]).flatten(0, 1)[:, None]
-        return ImageSet(images, names(c.data_seed, numbers), np.full(len(numbers), c.instances))
+        counts = np.full(len(numbers), c.instances)
+        return ImageSet(images, names(c.data_seed, numbers), counts, arrays["digests"].ravel())
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: no alphabet is in two splits."""
@@ -69,7 +71,7 @@ class Strokes(Images):
         return {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(SPLITS)}
 
     def data_identity(self) -> str:
-        """See `Images.data_identity`."""
+        """See `Tasks.data_identity`: each family is a data set."""
         return f"strokes {self.config.data_seed}"
 
     def source(self) -> str:
@@ -82,7 +84,7 @@ class Strokes(Images):
         return {"train": c.classes, "val": c.val_classes, "test": c.test_classes}
 
 
-def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: bool = False) -> np.ndarray:
+def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: bool = False) -> dict[str, np.ndarray]:
     """Drawings of some characters of a family.
 
     Args:
@@ -93,9 +95,11 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
         prepared: see `metacli.tasks.images.preprocess.prepare`.
 
     Returns:
-        (C, drawings, size, size) uint8, ink 255 on paper 0.
+        `images` (C, drawings, size, size) uint8, ink 255 on paper 0; `digests` (C, drawings) bytes, see
+        `pixel_digests`, of the drawings before they are resized, black ink on white as Omniglot's files have it.
     """
     images = np.empty((len(numbers), drawings, size, size), np.uint8)
+    digests = np.empty((len(numbers), drawings), f"S{LENGTH}")
     for start in tqdm(range(0, len(numbers), AT_ONCE), desc="draw strokes", file=sys.stderr, disable=None):
         some = numbers[start : start + AT_ONCE]
         lines, owner = written(seed, some, characters(seed, some), drawings)
@@ -106,7 +110,8 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
         else:
             small = resized(pages, size)
         images[start : start + AT_ONCE] = small.reshape(-1, drawings, size, size)
-    return images
+        digests[start : start + AT_ONCE] = image_digests(255 - pages[:, None]).reshape(-1, drawings)
+    return {"images": images, "digests": digests}
 
 
 def names(seed: int, numbers: np.ndarray) -> list[str]:

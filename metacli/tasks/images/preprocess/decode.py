@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -84,18 +84,34 @@ def eight_bits(picture: Image.Image) -> Image.Image:
     return by_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
 
 
-def by_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
+def opaque(picture: Image.Image) -> Image.Image:
+    """A picture with 8 bits a channel, on white paper where it is transparent."""
+    picture = eight_bits(picture)
+    return on_white(picture) if picture.has_transparency_data else picture
+
+
+def bands(picture: Image.Image) -> Iterator[Image.Image]:
+    """The rows of a picture from top to bottom, about BAND pixels at a time."""
     width, height = picture.size
     rows = max(1, BAND // width)
     if rows >= height:
-        return change(picture)
-    whole: Image.Image | None = None
+        yield picture
+        return
     for top in range(0, height, rows):
-        band = change(picture.crop((0, top, width, min(top + rows, height))))
+        yield picture.crop((0, top, width, min(top + rows, height)))
+
+
+def by_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
+    whole: Image.Image | None = None
+    top = 0
+    for band in map(change, bands(picture)):
+        if band.size == picture.size:
+            return band
         if whole is None:
             whole = Image.new(band.mode, picture.size)
         whole.paste(band, (0, top))
+        top += band.height
     assert whole is not None
     return whole
 
