@@ -14,6 +14,7 @@ import metacli
 from metacli.compute import processes
 from metacli.config.recipe import recipe_from_dict
 from metacli.evaluation.evaluate import evaluate
+from metacli.models.distributed import check_equal_weights
 from metacli.training import data_parallel
 from metacli.training.loop import train_step
 from metacli.training.state import TrainState
@@ -77,7 +78,7 @@ def compare(name: str, everyone: processes.Processes) -> None:
     assert one.keys() == many.keys()
     torch.testing.assert_close(many, one, rtol=tolerance, atol=tolerance)
     assert any(k.endswith("running_var") for k in one) == ("encoder" in model)
-    data_parallel.check_equal_weights(everyone, together.model)
+    check_equal_weights(everyone, together.model)
 
     floats = patch.object(type(alone.tasks), "batch", lambda self, *a, of=alone.tasks.batch: doubled(of(*a)))
     with floats:
@@ -102,9 +103,9 @@ def differ(everyone: processes.Processes) -> None:
     with torch.no_grad():
         layer.bias += everyone.rank == 2
     with pytest.raises(metacli.MetacliError, match="rank 2 has weights other" if everyone.first else "told by another"):
-        data_parallel.check_equal_weights(everyone, layer)
+        check_equal_weights(everyone, layer)
     broadcast(everyone, layer)
-    data_parallel.check_equal_weights(everyone, layer)
+    check_equal_weights(everyone, layer)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from metacli.config import recipe as recipes
 from metacli.config.recipe import recipe_from_dict
 from metacli.episode import Episode
 from metacli.errors import MetacliError
+from metacli.evaluation.memory_forecast import least_bytes
 from metacli.registry import TASKS, build, resolve
 from metacli.system import memory, peak_memory
 from metacli.training import loop, memory_forecast
@@ -202,7 +203,7 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
     taken = peak_memory.rise(lambda: loop.train_step(parts, all_of_them, 0), CPU)
     with torch.no_grad():
         answered = peak_memory.rise(lambda: parts.model(episode), CPU)
-    foretold = [memory_forecast.parts(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
+    foretold = [least_bytes(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
     return [(foretold[0], taken), (foretold[1], answered)]
 
 

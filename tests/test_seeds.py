@@ -13,7 +13,7 @@ from test_cli import inside
 
 from metacli.checkpoints import checkpoint
 from metacli.errors import UsageError
-from metacli.runs.seeds import Seed, parse, work
+from metacli.runs.seeds import SeedRuns, parse_seeds
 
 
 def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):
@@ -35,10 +35,10 @@ def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):
 
 
 def test_lists_of_seeds():
-    assert parse("3,1,2") == [3, 1, 2]
+    assert parse_seeds("3,1,2") == [3, 1, 2]
     for wrong in ("", "a", "1,,2", "1,1"):
         with pytest.raises(UsageError):
-            parse(wrong)
+            parse_seeds(wrong)
 
 
 def test_wrong_usage(monkeypatch, capsys, tiny_file):
@@ -49,14 +49,16 @@ def test_wrong_usage(monkeypatch, capsys, tiny_file):
     assert inside(monkeypatch, capsys, "train", "--seeds", "0")[0] == 2
 
 
-def test_one_that_fails_is_said_and_the_others_end(tmp_path, monkeypatch):
-    said: list[str] = []
-    fails = Seed(0, tmp_path / "seed0", [["eval", "-c", "none"]])
-    works = Seed(1, tmp_path / "seed1", [["models", "--json"]])
-    assert work([fails, works], 2, said.append) == 2
-    assert len(works.results) == 1
-    assert any("exit status 2" in line for line in said)
-    assert "error: no checkpoint 'none'" in fails.log.read_text()
+def test_one_that_fails_is_named_and_the_others_finish(tiny_file, tmp_path, capsys):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    (folder / "seed0").touch()  # no run directory can be made here
+    runs = SeedRuns([str(tiny_file), "train.steps=2"], [0, 1], folder, ["--threads", "1"], jobs=2)
+    assert runs.execute() == 2
+    assert runs.results.keys() == {1}
+    assert "seed 0: train ended with exit status 2" in capsys.readouterr().err
+    assert "error: " in (folder / "seed0.log").read_text()
+    assert (folder / "seed1" / "eval.json").is_file()
 
 
 def test_a_signal_reaches_all(tiny_file, tmp_path):

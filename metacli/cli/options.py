@@ -1,15 +1,14 @@
-"""What the verbs share: options, and how a result is shown."""
+"""What the verbs share: options, the progress bar, and how a result is printed."""
 
 from __future__ import annotations
 
 import os
 import sys
 from contextlib import contextmanager, redirect_stderr
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metacli.errors import UsageError
 from metacli.system import terminal
 
 if TYPE_CHECKING:
@@ -17,22 +16,22 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from metacli.tasks.base import Split
-
+CHECKPOINT = "A .pt file, a run directory, or the name of a bundled model."
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
 ]
-CHECKPOINT = "A .pt file, a run directory, or a shipped name."
 CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help=CHECKPOINT)]
 CheckpointPaths = Annotated[list[str], typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Repeat to compare.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-ThreadCount = Annotated[str, typer.Option("--threads", help="A number, or auto: as many as help.")]
-SplitName = Annotated[str, typer.Option(help="train, val or test.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+ThreadCount = Annotated[
+    str, typer.Option("--threads", help="Number of CPU threads, or auto to measure and pick the fastest.")
+]
+SplitName = Annotated[Literal["train", "val", "test"], typer.Option(help="The split that the tasks come from.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
 def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] | None:
-    """Imports them while options are parsed, before a verb asks for a name; not to complete a word in a shell."""
+    """Import plugins while options are parsed, before a verb looks a name up. A shell that completes skips them."""
     if not ctx.resilient_parsing:
         from metacli import plugins
 
@@ -43,26 +42,26 @@ def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] 
 
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", callback=_import_plugins, help="A file or module of yours to import; repeatable."),
+    typer.Option("--plugin", callback=_import_plugins, help="A Python file or module to import first; repeatable."),
 ]
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """Nothing reaches stderr meanwhile; an error that comes out is told after it."""
+def silence_stderr() -> Iterator[None]:
+    """Within it nothing is printed on stderr. An error that leaves it is printed afterwards."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
         yield
 
 
-def check_split(split: str) -> Split:
-    """The split of this name; raises a UsageError where there is none."""
-    if split not in ("train", "val", "test"):
-        raise UsageError(f"unknown split {split!r}", "one of train, val, test")
-    return cast("Split", split)
+def task_bar(count: int) -> Any:
+    """A progress bar over tasks on stderr, where that is a terminal; a context manager."""
+    from tqdm import tqdm
+
+    return tqdm(total=count, unit="task", file=sys.stderr, disable=None, leave=False)
 
 
 def print_result(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
-    """The result on stdout: as JSON alone, or drawn."""
+    """Print the result on stdout, as JSON or drawn by `draw`."""
     if as_json:
         print(terminal.as_json(result, terminal.encoding_of(sys.stdout)))
         return

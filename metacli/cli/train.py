@@ -1,71 +1,74 @@
-"""The verb that trains: one run, or one for each of several seeds."""
+"""`metacli train`: one run, or one run for each of several seeds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Device, Overrides, Plugins, ThreadCount, hushed, print_result
+from metacli.cli.options import AsJson, Device, Overrides, Plugins, ThreadCount, print_result, silence_stderr
 from metacli.compute import torchrun
 from metacli.errors import UsageError
 from metacli.system import terminal
 
-TASKS = 1000  # that each of several seeds is evaluated on
+if TYPE_CHECKING:
+    from metacli.config.recipe import Recipe
+    from metacli.training.outcome import Outcome
+    from metacli.training.progress import Progress
+
+EXAMPLES = (
+    "Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
+    "metacli train strokes_mann --seeds 0,1,2 | metacli train omniglot_ntm --dry-run | "
+    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+)
 
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str | None, typer.Argument(help="A recipe: a path, or the name of one that ships.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="The path of a recipe, or the name of a bundled one.")] = None,
     overrides: Overrides = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where to write; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run; train.steps=N extends it.")] = None,
-    init: Annotated[str | None, typer.Option(help="Begin from its weights: a .pt file, run or shipped name.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Run directory; default runs/<recipe>/<time>-seed<n>.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run. Set train.steps=N to train longer.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from the weights of this checkpoint.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each, as in 0,1,2.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="How many of the --seeds run side by side.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take; write nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each seed, as in 0,1,2.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of --seeds that run side by side.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate memory and time without training.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a meta-learner by a recipe."""
+    """Train a meta-learner on the tasks of a recipe."""
     if quiet:
-        context.with_resource(hushed())
-    from metacli.config import recipe as recipes
+        context.with_resource(silence_stderr())
     from metacli.training.stopping import Deadline
 
-    deadline = None if time_limit is None else Deadline(time_limit)  # from here on: all that comes first counts
+    deadline = None if time_limit is None else Deadline(time_limit)  # first, so that all that follows counts
     if resume and (run_dir or dry_run or init):
         raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
     if resume and recipe and "=" in recipe:
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
         raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+    here = torchrun.place()
     if seeds is not None:
-        if resume or dry_run or init or time_limit or recipe is None or torchrun.place().size > 1:
+        if resume or dry_run or init or time_limit or recipe is None or here.size > 1:
             wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
             raise UsageError(f"--seeds takes a recipe, and none of {wrong}", "the same command with --run-dir goes on")
-        count = ["1"] if threads == "auto" and jobs > 1 else [threads]
-        options = {"device": [device], "threads": count, "plugin": plugin or []}
-        return train_seeds(seeds, jobs, recipe, overrides or [], run_dir, options, as_json)
-    plan: recipes.Recipe | None = None
-    if not torchrun.place().first:
-        if dry_run:
-            raise typer.Exit  # one process tries it
-    elif resume:
-        from metacli.runs.resume import next_recipe
+        count = "1" if threads == "auto" and jobs > 1 else threads
+        arguments, options = [recipe, *(overrides or [])], ["--device", device, "--threads", count]
+        return _train_seeds(seeds, jobs, arguments, run_dir, options, plugin or [], as_json)
+    if dry_run and not here.first:
+        raise typer.Exit  # one process is enough
+    plan = _load_recipe(recipe, overrides or [], resume) if here.first else None
 
-        plan = next_recipe(resume, recipes.load_recipe(recipe, overrides) if recipe else None, overrides or [])
-    elif recipe:
-        plan = recipes.load_recipe(recipe, overrides)
-
-    from metacli.compute import processes
     from metacli.compute.device import choose_device
+    from metacli.compute.processes import join
     from metacli.compute.threads import parse
+    from metacli.config.recipe import recipe_from_dict
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
     from metacli.training.run import RunPlan
@@ -78,67 +81,71 @@ def train(
 
         chosen, reason = choose_device(device)
         progress = Progress(quiet)
-        given = WarmStart.from_checkpoint(init, plan) if init is not None else None
         progress.tell("device", reason)
-        found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, given)
+        start = None if init is None else WarmStart.from_checkpoint(init, plan)
+        found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, start)
         return print_result(as_json, found, lambda console: print_dry_run(console, found))
-    everyone, chosen, reason = processes.join(device)
-    progress = Progress(quiet or not everyone.first)
+    processes, chosen, reason = join(device)
+    progress = Progress(quiet or not processes.first)
     progress.tell("device", reason)
-    tree = everyone.broadcast(plan.as_dict() if plan else {})
-    planned = plan or recipes.recipe_from_dict(tree, "recipe")
-    start = None if init is None else everyone.run_on_first(lambda: WarmStart.from_checkpoint(init, planned))
-    outcome = run_training(planned, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, everyone)
-    everyone.leave()
+    keys = processes.broadcast(plan.as_dict() if plan else {})
+    shared = plan or recipe_from_dict(keys, "recipe")
+    start = None if init is None else processes.run_on_first(lambda: WarmStart.from_checkpoint(init, shared))
+    outcome = run_training(shared, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, processes)
+    processes.leave()
     print_result(as_json, outcome.as_dict(), lambda _: terminal.tell(*outcome.lines()))
-    needed = "".join(f" --plugin {source}" for source in plugin or [])
+    _print_next_command(outcome, progress, plugin or [])
+    if outcome.code:
+        raise typer.Exit(outcome.code)
+
+
+def _load_recipe(recipe: str | None, overrides: list[str], resume: Path | None) -> Recipe:
+    """The recipe of a new run, or of one to resume."""
+    from metacli.config.recipe import load_recipe
+    from metacli.runs.resume import next_recipe
+
+    if resume:
+        return next_recipe(resume, load_recipe(recipe, overrides) if recipe else None, overrides)
+    assert recipe
+    return load_recipe(recipe, overrides)
+
+
+def _print_next_command(outcome: Outcome, progress: Progress, plugins: list[str]) -> None:
+    """Say why a run stopped, and which command comes next."""
+    needed = "".join(f" --plugin {source}" for source in plugins)
     if not outcome.finished or outcome.code:
         progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
         progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
-        raise typer.Exit(outcome.code)
+        return
     if outcome.stopped:
         progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
         progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
     progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 
-def train_seeds(
+def _train_seeds(
     seeds: str,
     jobs: int,
-    recipe: str,
-    overrides: list[str],
+    arguments: list[str],
     run_dir: Path | None,
-    options: dict[str, list[str]],
+    options: list[str],
+    plugins: list[str],
     as_json: bool,
 ) -> None:
-    """`train` with several seeds: train and evaluate each, in a folder that holds them all.
-
-    Args:
-        options: of `train`, passed on by their names.
-    """
+    """Train and evaluate one run for each seed; `arguments` are the recipe and KEY=VALUE."""
     import time
 
-    from metacli.config import recipe as recipes
-    from metacli.runs import seeds as many
+    from metacli.config.recipe import load_recipe
+    from metacli.runs.seeds import SeedRuns, parse_seeds
     from metacli.show.seeds import print_seeds
-    from metacli.training.progress import Progress
 
-    plan = recipes.load_recipe(recipe, overrides)
-    say = Progress().say
-    folder = run_dir or Path("runs") / plan.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seeds"
-    given = [word for name, values in options.items() for value in values for word in (f"--{name}", value)]
-    plugins = [word for value in options.get("plugin", []) for word in ("--plugin", value)]
-    wanted = []
-    for number in many.parse(seeds):
-        run = folder / f"seed{number}"
-        place = ["--resume" if (run / "recipe.yaml").is_file() else "--run-dir", str(run)]
-        training = ["train", recipe, *overrides, f"seed={number}", *place, *given, "--json"]
-        evaluation = ["eval", "--checkpoint", str(run), "--tasks", str(TASKS), *given, "--json"]
-        wanted.append(many.Seed(number, run, [training, evaluation]))
-    code = many.work(wanted, jobs, say)
-    if code:
-        again = " ".join(["metacli train", recipe, *overrides, f"--seeds {seeds} --run-dir {folder}", *plugins])
-        say(f"not finished; go on with: {again}")
+    name = load_recipe(arguments[0], arguments[1:]).name
+    folder = run_dir or Path("runs") / name / f"{time.strftime('%Y%m%d-%H%M%S')}-seeds"
+    needed = [word for source in plugins for word in ("--plugin", source)]
+    runs = SeedRuns(arguments, parse_seeds(seeds), folder, [*options, *needed], jobs)
+    if code := runs.execute():
+        again = " ".join(["metacli train", *arguments, f"--seeds {seeds} --run-dir {folder}", *needed])
+        terminal.say(f"not finished; go on with: {again}")
         raise typer.Exit(code)
-    result = many.summary(folder, plan.name, wanted)
+    result = runs.summary(name)
     print_result(as_json, result, lambda console: print_seeds(console, result))

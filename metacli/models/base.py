@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
@@ -94,16 +95,25 @@ class MetaLearner(nn.Module, ABC):
             y_previous: (B, Q, Y), `stream` only: the label that arrives with each item.
         """
 
-    def least_bytes(self, batch: int, seen: int, asked: int, training: bool) -> int:
-        """Bytes that an episode takes at the least beside itself and the parameters; 0 where nobody has counted.
+    def least_bytes(self, seen: int, asked: int, training: bool) -> int:
+        """A lower bound of the bytes that one task takes beside the episode and the parameters.
+
+        It is the size of phi for one item, times the number of items. A recurrent model that is not trained keeps only
+        its newest state, but every independent query has its own copy of it.
 
         Args:
-            batch: B.
             seen: S.
             asked: Q.
-            training: whether what the gradient needs is kept.
+            training: whether the values that the gradient needs are kept.
         """
-        return 0
+        shapes = (self.spec.x_shape, (self.spec.y_size,))
+        x, y = (next(self.parameters()).new_zeros(1, 0, *shape) for shape in shapes)
+        kept = max(seen, asked)
+        if training:
+            kept = seen + asked
+        elif self.continues:
+            kept = asked if self.spec.mode == "independent" else 1
+        return kept * _size(self.adapt(x, y))
 
     def trace(self, episode: Episode) -> Trace:
         """What the model did with an episode, step by step, for `inspect-memory`; here no more than the logits."""
@@ -113,3 +123,10 @@ class MetaLearner(nn.Module, ABC):
         """Logits (B, Q, O): `adapt`, then `predict`."""
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
         return self.predict(phi, episode.x_test, episode.y_previous)
+
+
+def _size(phi: Any) -> int:
+    """Bytes of a NamedTuple of tensors, nesting allowed; where D_train is empty, as many as one item takes."""
+    if isinstance(phi, Tensor):
+        return math.prod(count or 1 for count in phi.shape) * phi.element_size()
+    return sum(map(_size, phi)) if isinstance(phi, tuple) else 0

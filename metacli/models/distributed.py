@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from torch import nn
 
 from metacli.compute.processes import Processes
@@ -36,3 +38,14 @@ def make_local(model: nn.Module) -> nn.Module:
         for name in ("processes", "rows", "whole"):
             module.__dict__.pop(name, None)
     return model
+
+
+def check_equal_weights(processes: Processes, model: nn.Module) -> None:
+    """Raise a MetacliError if the weights of the processes are no longer equal, bit for bit."""
+    if processes.size == 1:
+        return
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    hint = "machines of one kind with the same versions compute the same; what is saved is from before"
+    processes.check_same("weights", digest.hexdigest(), hint)

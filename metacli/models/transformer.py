@@ -175,11 +175,6 @@ class Transformer(MetaLearner):
         """Logits (B, Q, O), each question from phi alone, or (stream, sequence) the items in order from phi."""
         return self._ask(phi, x_test, y_previous)
 
-    def least_bytes(self, batch: int, seen: int, asked: int, training: bool) -> int:
-        """See `MetaLearner.least_bytes`: each layer's items, but of D_train the last one's, for the gradient."""
-        c = self.config
-        return 4 * c.width * batch * (seen * (c.layers - 1) + asked * c.layers) if training else 0
-
     def trace(self, episode: Episode) -> Trace:
         """The attention of every head, on the time axis of D_train and D_test; see `MetaLearner.trace`.
 
@@ -264,4 +259,5 @@ class Transformer(MetaLearner):
         """phi of an empty D_train."""
         c, like = self.config, self.output.weight
         empty = like.new_zeros(batch, c.layers, c.heads, 0, c.width // c.heads)
-        return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool), empty.sum(3))
+        last = like.new_zeros(batch, c.layers, c.heads, c.width // c.heads)
+        return Phi(empty, empty, like.new_zeros(batch, 0, dtype=torch.bool), last)

@@ -1,59 +1,29 @@
-"""One recipe with several seeds: each a run of its own in a process of its own, then evaluated; median and spread."""
+"""One recipe with several seeds: each seed is trained and evaluated in processes of its own."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from threading import Lock
+from typing import Any
 
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import UsageError
+from metacli.system import terminal
 from metacli.system.signals import StopSignal
 
-_LOOK = 0.1  # seconds between two looks at what runs
+EVALUATION_TASKS = 1000  # test tasks for each best checkpoint
+_POLL_SECONDS = 0.1  # between two looks for a signal
 
 
-@dataclass
-class Seed:
-    """The run of one seed, and what is left to do for it.
-
-    Attributes:
-        number: the seed.
-        run: its run directory.
-        commands: arguments of `metacli` that are still to run, in order; each prints JSON.
-        results: what those that are done printed.
-        process: the command that runs, None between two.
-        printed: its stdout, a file: a pipe holds less than an evaluation prints, and nobody would empty it.
-        code: exit status of the command that failed, else 0.
-    """
-
-    number: int
-    run: Path
-    commands: list[list[str]]
-    results: list[dict[str, Any]] = field(default_factory=list)
-    process: subprocess.Popen[bytes] | None = None
-    printed: IO[bytes] | None = None
-    code: int = 0
-
-    @property
-    def log(self) -> Path:
-        """Where its messages go while others run beside it."""
-        return self.run.with_name(f"{self.run.name}.log")
-
-
-def parse(text: str) -> list[int]:
-    """Seeds from `0,1,2`.
-
-    Raises:
-        UsageError: it is no such list, or one is there twice.
-    """
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `0,1,2`. Raises a UsageError where the text is no such list, or holds a seed twice."""
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
@@ -63,92 +33,108 @@ def parse(text: str) -> list[int]:
     return seeds
 
 
-def work(seeds: list[Seed], jobs: int, say: Callable[[str], object]) -> int:
-    """Run the commands of all seeds, `jobs` seeds at a time; a signal is passed on, so that all save.
+@dataclass
+class SeedRuns:
+    """One run for each seed.
 
-    Each writes its own messages to stderr where only one runs at a time, else to its log.
-
-    Returns:
-        0, or the exit status of the first that failed or was stopped; the others are still finished unless stopped.
+    Attributes:
+        recipe: the recipe and KEY=VALUE, as arguments of `metacli train`.
+        seeds: the seeds.
+        folder: holds the run directory `seedN` of each.
+        options: further arguments of `metacli train` and `metacli eval`.
+        jobs: how many seeds run side by side. With more than one, messages go to `seedN.log` instead of stderr.
+        results: by seed, the JSON that training and evaluation printed.
     """
-    with StopSignal() as stop:
-        passed = False
-        try:
-            while any(s.process for s in seeds) or (not stop.code and any(s.commands and not s.code for s in seeds)):
-                for s in seeds:
-                    _look(s, say)
-                if stop.code and not passed:
-                    _send(seeds, stop.code - 128)
-                    passed = True
-                free = jobs - sum(s.process is not None for s in seeds)
-                for s in [s for s in seeds if not (s.process or s.code) and s.commands][:free]:
-                    if not stop.code:
-                        _start(s, jobs, say)
-                time.sleep(_LOOK)
-        except BaseException:
-            for s in seeds:
-                if s.process is not None:
-                    s.process.terminate()  # nothing goes on by itself when this process is gone
-            raise
-    return stop.code or next((s.code for s in seeds if s.code), 0)
 
+    recipe: list[str]
+    seeds: list[int]
+    folder: Path
+    options: list[str]
+    jobs: int = 1
+    results: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
-def _start(s: Seed, jobs: int, say: Callable[[str], object]) -> None:
-    s.run.parent.mkdir(parents=True, exist_ok=True)
-    verb = s.commands[0][0]
-    say(f"seed {s.number}: {verb}" + (f", messages in {s.log}" if jobs > 1 else ""))
-    s.printed = tempfile.TemporaryFile()  # noqa: SIM115  `_look` closes it
-    with open(s.log, "ab") if jobs > 1 else nullcontext() as messages:
-        s.process = subprocess.Popen(
-            [sys.executable, "-m", "metacli", *s.commands[0]],
-            stdout=s.printed,
-            stderr=messages,
-            start_new_session=True,  # a Ctrl-C in the terminal reaches this process alone, which passes it on once
-        )
+    def __post_init__(self) -> None:
+        self._lock, self._stopped = Lock(), False
+        self._children: list[subprocess.Popen[bytes]] = []
 
+    def execute(self) -> int:
+        """Train and evaluate all seeds. A signal is passed on to the processes once, so that all of them save.
 
-def _look(s: Seed, say: Callable[[str], object]) -> None:
-    """Take in what a command that has ended printed."""
-    if s.process is None or s.printed is None or s.process.poll() is None:
-        return
-    with s.printed as printed:
-        printed.seek(0)
-        out = printed.read()
-    s.code, s.process = s.process.returncode, None
-    verb = s.commands.pop(0)[0]
-    if s.code:
-        say(f"seed {s.number}: {verb} ended with exit status {s.code}")
-    else:
-        s.results.append(json.loads(out))
+        Returns:
+            0, or the exit status of the signal, or of the first seed that failed. The other seeds are finished first.
+        """
+        with StopSignal() as stop, ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                futures = [pool.submit(self._run, seed) for seed in self.seeds]
+                while wait(futures, _POLL_SECONDS).not_done and not stop.code:
+                    pass
+                if stop.code:
+                    self._stop(stop.code - 128)
+                codes = [future.result() for future in futures]
+            except BaseException:
+                self._stop(signal.SIGTERM)  # no child outlives this process
+                raise
+        return stop.code or next((code for code in codes if code), 0)
 
+    def summary(self, recipe: str) -> dict[str, Any]:
+        """The scores on test tasks, once all is executed. Its keys are documented in docs/cli.md."""
+        rows = []
+        for seed in self.seeds:
+            trained, tested = self.results[seed]
+            name, metric = next(iter(tested["metrics"].items()))
+            run = {"seed": seed, "run_dir": str(self._path(seed)), "step": tested["step"], "best": trained["best"]}
+            rows.append({**run, **tested[metric["key"]]})
+        means = [row["mean"] for row in rows]
+        return {
+            "run_dir": str(self.folder),
+            "recipe": recipe,
+            "metric": {"name": name, **metric},
+            "n_tasks": tested["n_tasks"],
+            "seeds": rows,
+            "median": median(means),
+            "lowest": min(means),
+            "highest": max(means),
+        }
 
-def _send(seeds: list[Seed], number: int) -> None:
-    for s in seeds:
-        if s.process is not None and s.process.poll() is None:
-            s.process.send_signal(number)
+    def _path(self, seed: int) -> Path:
+        return self.folder / f"seed{seed}"
 
+    def _run(self, seed: int) -> int:
+        """Train and evaluate one seed; the exit status of what failed, or 0."""
+        path, results = self._path(seed), []
+        place = ["--resume" if (path / "recipe.yaml").is_file() else "--run-dir", str(path)]
+        training = ["train", *self.recipe, f"seed={seed}", *place]
+        for command in (training, ["eval", "--checkpoint", str(path), "--tasks", str(EVALUATION_TASKS)]):
+            child = self._start(seed, [*command, *self.options, "--json"])
+            if child is None:
+                return 0
+            results.append(child.communicate()[0])
+            if child.returncode:
+                terminal.say(f"seed {seed}: {command[0]} ended with exit status {child.returncode}")
+                return child.returncode
+        self.results[seed] = [json.loads(printed) for printed in results]
+        return 0
 
-def summary(folder: Path, recipe: str, seeds: list[Seed]) -> dict[str, Any]:
-    """What all of them reached on test tasks; its keys are part of the interface and documented in docs/cli.md.
+    def _start(self, seed: int, command: list[str]) -> subprocess.Popen[bytes] | None:
+        """Start a command; None after a signal."""
+        log = self.folder / f"seed{seed}.log" if self.jobs > 1 else None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock, open(log, "ab") if log else nullcontext() as messages:
+            if self._stopped:
+                return None
+            terminal.say(f"seed {seed}: {command[0]}" + (f", messages in {log}" if log else ""))
+            child = subprocess.Popen(
+                [sys.executable, "-m", "metacli", *command],
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                start_new_session=True,  # Ctrl-C in a terminal reaches only this process, which passes it on once
+            )
+            self._children.append(child)
+            return child
 
-    Raises:
-        MetacliError: one of them is not finished.
-    """
-    rows = []
-    for s in seeds:
-        if len(s.results) < 2:
-            raise MetacliError(f"seed {s.number} is not finished")
-        trained, tested = s.results
-        name, kind = next(iter(tested["metrics"].items()))
-        score = tested[kind["key"]]
-        rows.append({"seed": s.number, "run_dir": str(s.run), "step": tested["step"], "best": trained["best"], **score})
-    means = [row["mean"] for row in rows]
-    spread = {"median": median(means), "lowest": min(means), "highest": max(means)}
-    return {
-        "run_dir": str(folder),
-        "recipe": recipe,
-        "metric": {"name": name, **kind},
-        "n_tasks": tested["n_tasks"],
-        "seeds": rows,
-        **spread,
-    }
+    def _stop(self, number: int) -> None:
+        """Send a signal to all processes, and start no others."""
+        with self._lock:
+            self._stopped = True
+            for child in self._children:
+                child.send_signal(number)  # has no effect on a process that has ended

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from metacli.config import yaml_file
 from metacli.system.files import amount
-from metacli.training.progress import duration, labelled
+from metacli.system.terminal import format_fact
+from metacli.training.progress import duration
 
 _NAMED_CLASSES = 8  # of a split
 _MEMORY = {
@@ -32,7 +33,7 @@ def _class_lines(result: dict[str, Any]) -> list[str]:
     lines = [""] if result["classes"] else []
     for split, names in result["classes"].items():
         rest = f" and {len(names) - _NAMED_CLASSES:,} more (all: --json)" if len(names) > _NAMED_CLASSES else ""
-        lines += labelled(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{rest}", 78)
+        lines += format_fact(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{rest}", 78)
     return lines
 
 

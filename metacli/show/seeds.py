@@ -1,4 +1,4 @@
-"""Several seeds of one recipe as a table."""
+"""The scores of several seeds of one recipe as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from metacli.tasks.metrics import Metric
 
 
 def print_seeds(console: Console, result: dict[str, Any]) -> None:
-    """A row for each seed, then the median and the range; `result` is of `metacli.runs.seeds.summary`."""
+    """Print a row for each seed, then the median and the range.
+
+    Args:
+        console: where to print.
+        result: see `metacli.runs.seeds.SeedRuns.summary`.
+    """
     kind = result["metric"]
     metric = Metric(kind["name"], kind["unit"], {"higher": True, "lower": False, None: None}[kind["better"]], "")
     table = Table(title=f"{result['recipe']}: D_test {metric.label} over {result['n_tasks']:,} test tasks")

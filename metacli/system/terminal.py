@@ -16,6 +16,9 @@ import unicodedata
 from functools import lru_cache
 from typing import Any, TextIO
 
+from rich.cells import cell_len
+
+_NAME_WIDTH = 8  # columns of the name of a fact
 _JOINERS = "\u200c\u200d"  # have no width, but words of Persian and Hindi need them
 _BEYOND_ASCII = re.compile(r"[^\n -~]")
 # Where a stream lacks one of a family, all of it is drawn in ASCII, so that densities and lines still go together.
@@ -78,6 +81,27 @@ def say(*said: str) -> None:
 def tell(*said: str) -> None:
     """Lines on stdout."""
     write(sys.stdout, *said)
+
+
+def print_facts(**facts: object) -> None:
+    """Facts on stderr, each after its name; see `format_fact`."""
+    for name, value in facts.items():
+        say(*format_fact(name, str(value)))
+
+
+def format_fact(name: str, text: str, width: int = 80) -> list[str]:
+    """`name` and `text` side by side, in several lines where one would be wider than `width`.
+
+    Lines break only at spaces, so that a path without spaces stays whole and can be copied.
+    """
+    lines, room = [""], width - _NAME_WIDTH
+    for word in plain(text, encoding_of(sys.stderr)).split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and cell_len(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [f"{'' if i else name:<{_NAME_WIDTH}}{line}" for i, line in enumerate(lines)] if name else lines
 
 
 def write(stream: TextIO, *said: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,14 +99,3 @@ def restore_on_process_loss(model: nn.Module, processes: Processes) -> Iterator[
                 buffer.copy_(value)
         set_random_states(RandomStates(**states))
         raise
-
-
-def check_equal_weights(processes: Processes, model: nn.Module) -> None:
-    """Raise a MetacliError if the weights of the processes are no longer equal, bit for bit."""
-    if processes.size == 1:
-        return
-    digest = hashlib.sha256()
-    for value in model.state_dict().values():
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    hint = "machines of one kind with the same versions compute the same; what is saved is from before"
-    processes.check_same("weights", digest.hexdigest(), hint)

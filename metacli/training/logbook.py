@@ -8,8 +8,8 @@ from typing import Any
 from metacli.checkpoints import checkpoint
 from metacli.compute.processes import ProcessLostError
 from metacli.evaluation.evaluate import evaluate
+from metacli.models.distributed import check_equal_weights
 from metacli.training import tensorboard
-from metacli.training.data_parallel import check_equal_weights
 from metacli.training.meter import Meter
 from metacli.training.progress import Progress
 from metacli.training.run import Run

@@ -7,18 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
 from tqdm import tqdm
 
 from metacli.config.train import TrainConfig
 from metacli.system import terminal
+from metacli.system.terminal import format_fact
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 from metacli.training.state import TrainState
 
 _BAR_PERIOD = 1.0  # seconds between the numbers on the bar
 _FIRST = 3.0  # seconds of training before the first estimate of the time left
-_MARGIN = 8  # columns of the name of a fact
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
@@ -82,8 +81,8 @@ class Progress:
                 terminal.say(*lines)
 
     def tell(self, name: str, text: str) -> None:
-        """A fact by its name on stderr; see `labelled`."""
-        self.say(*labelled(name, text))
+        """A fact by its name on stderr; see `format_fact`."""
+        self.say(*format_fact(name, text))
 
     def hardware(self, state: TrainState) -> None:
         """Print what the run computes with."""
@@ -92,7 +91,7 @@ class Progress:
             self.tell("scan", state.scan)
         precision, reason = state.precision
         if reason:
-            self.say(*labelled("", f"convolve in {precision}: {reason}"))
+            self.say(*format_fact("", f"convolve in {precision}: {reason}"))
 
     def begin(self, state: TrainState, run: Path, start: int) -> None:
         """Print what is trained on what, and where the run is written; then open the progress bar."""
@@ -146,27 +145,6 @@ class Progress:
         text = "  ".join(f"{m.label} {m.number(means[m.name])}" for m in tasks.metrics if m.name in means)
         left = self._forecast.seconds_left()
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
-
-
-def labelled(name: str, text: str, width: int = 80) -> list[str]:
-    """`name` and `text` beside it, continued in a line below where one would be wider than a terminal usually is.
-
-    Breaks at spaces alone: what has none, as a path, stays whole to be copied.
-    """
-    lines, room = [""], width - _MARGIN
-    for word in terminal.plain(text, terminal.encoding_of(sys.stderr)).split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and cell_len(longer) > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return [f"{'' if i else name:<{_MARGIN}}{line}" for i, line in enumerate(lines)] if name else lines
-
-
-def tell(**facts: object) -> None:
-    """Facts by their names on stderr; see `labelled`."""
-    for name, text in facts.items():
-        terminal.say(*labelled(name, str(text)))
 
 
 def duration(seconds: float) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
-from metacli.evaluation.evaluate import CHUNK, answer
 from metacli.models.distributed import make_local
-from metacli.tasks.base import Split, Tasks
+from metacli.tasks.base import Tasks
 
 
 def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.device) -> Callable[[], object] | None:
@@ -31,18 +29,3 @@ def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.devi
             tasks.loss(twin(episode), episode).backward()
 
     return step
-
-
-def forward_pass(
-    model: Any, tasks: Tasks, split: Split, device: torch.device, count: int
-) -> Callable[[], object] | None:
-    """One forward pass, to find the number of threads by; None where there are too few tasks to try, or on a GPU."""
-    if count < 4 * CHUNK or device.type != "cpu":
-        return None
-    episode = tasks.batch(split, 0, CHUNK)
-
-    def forward() -> None:
-        with torch.no_grad():
-            answer(model.eval(), episode)
-
-    return forward

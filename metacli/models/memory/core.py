@@ -163,17 +163,6 @@ class MemoryNetwork(Recurrent):
 
         return scan(self, state, inputs, mask)
 
-    def least_bytes(self, batch: int, seen: int, asked: int, training: bool) -> int:
-        """See `MetaLearner.least_bytes`: the memory, and what tells how its rows follow each other, after every step.
-
-        The gradient needs it of all steps. Independent questions have a copy each.
-        """
-        state = self.access.initial_state(1, self.heads.weight)
-        matrices = [t for name, t in state._asdict().items() if name in ("memory", "links")]
-        copies = asked if self.spec.mode == "independent" else 0
-        steps = seen + asked if training else 1 + copies
-        return batch * steps * sum(t.numel() * t.element_size() for t in matrices)
-
     def trace(self, episode: Episode) -> Trace:
         """See `Recurrent.trace`; and what each location keeps."""
         trace = super().trace(episode)

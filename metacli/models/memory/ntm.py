@@ -102,7 +102,8 @@ class NTMAccess(Access):
         weights = memory.new_zeros(batch, c.read_heads + c.write_heads, c.locations)
         weights[:, :, 0] = 1
         reading, writing = weights.split([c.read_heads, c.write_heads], 1)
-        return State(memory, addressing.read(memory, reading), reading, writing)
+        reads = memory.new_full((batch, c.read_heads, c.width), MEMORY_START)  # location 0, which all heads are on
+        return State(memory, reads, reading, writing)
 
     def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
         """Address, erase, add, read; see `Access.step`."""

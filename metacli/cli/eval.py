@@ -1,0 +1,93 @@
+"""`metacli eval`: scores of one checkpoint on held-out tasks, or several checkpoints on the same tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metacli.cli.options import (
+    AsJson,
+    CheckpointPaths,
+    Device,
+    Overrides,
+    Plugins,
+    SplitName,
+    ThreadCount,
+    print_result,
+    task_bar,
+)
+from metacli.compute import torchrun
+from metacli.errors import UsageError
+from metacli.system import terminal
+
+if TYPE_CHECKING:
+    from metacli.evaluation.session import Session
+
+EXAMPLES = (
+    "Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json | "
+    "metacli eval -c runs/mann -c runs/snail --png compared.png"
+)
+
+
+def evaluate(
+    checkpoint: CheckpointPaths,
+    overrides: Overrides = None,
+    tasks: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 1000,
+    split: SplitName = "test",
+    png: Annotated[Path | None, typer.Option(help="Save a plot of the comparison to this file.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Number of tasks to list.")] = 10,
+    device: Device = "auto",
+    threads: ThreadCount = "auto",
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task. Or compare several checkpoints."""
+    several = len(checkpoint) > 1
+    if png and not several:
+        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
+    if several and not torchrun.place().first:
+        raise typer.Exit  # processes share the tasks of one checkpoint only
+    from metacli.evaluation.session import open_session
+
+    session = open_session(checkpoint, overrides or [], split, tasks, device, threads, distributed=not several)
+    if several:
+        return _compare(session, checkpoint, tasks, png, as_json)
+    _evaluate(session, tasks, keep=not overrides, show=show, as_json=as_json)
+
+
+def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bool) -> None:
+    """Evaluate the session's one checkpoint and print the result; `keep` it in the run directory."""
+    from metacli.compute.device import environment
+    from metacli.evaluation.evaluate import evaluate as run_evaluation
+    from metacli.evaluation.report import summary
+    from metacli.runs.directory import keep_evaluation
+    from metacli.show.results import print_evaluation
+
+    tasks, split, device, processes = session.tasks, session.split, session.device, session.processes
+    with task_bar(n_tasks) as bar:
+        scores = run_evaluation(session.model, tasks, split, n_tasks, device, bar.update, processes)
+    processes.leave()
+    if not processes.first:
+        return
+    precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
+    saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
+    result = summary(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
+    if keep and (problem := keep_evaluation(saved.path, result)):  # before printing, which may fail
+        terminal.say(f"note: not kept: {problem}")
+    print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
+
+
+def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None, as_json: bool) -> None:
+    """Evaluate all checkpoints on the first one's tasks and print the comparison."""
+    from metacli.evaluation.compare import compare, summary
+    from metacli.show.comparison import print_comparison, save_comparison
+
+    tasks, split = session.tasks, session.split
+    with task_bar(n_tasks * len(names)) as bar:
+        found = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
+    if png:
+        save_comparison(png, found, tasks, split, n_tasks)
+    result = summary(found, session.recipe, tasks, split, n_tasks)
+    print_result(as_json, result, lambda console: print_comparison(console, found, tasks, split, n_tasks))

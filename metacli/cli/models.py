@@ -1,0 +1,16 @@
+"""`metacli models`: the bundled models."""
+
+from __future__ import annotations
+
+from metacli.cli.options import AsJson, print_result
+
+EXAMPLES = "Examples: metacli models | metacli models --json"
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the bundled models and their reference scores."""
+    from metacli.checkpoints.reference_scores import shipped
+    from metacli.show.models import print_models
+
+    found = shipped()
+    print_result(as_json, [model.plain() for model in found], lambda console: print_models(console, found))
