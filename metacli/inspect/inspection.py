@@ -6,11 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.errors import MetacliError, UsageError
-from metacli.evaluation.evaluate import CHUNK, tasks_for
+from metacli.evaluation.evaluate import CHUNK
 from metacli.inspect.analysis import choose
 from metacli.inspect.figure import WITHOUT, save_figure
 from metacli.inspect.page import save_page
@@ -38,15 +35,6 @@ def formats(text: str) -> list[str]:
     if "png" in wanted:
         need_matplotlib(WITHOUT)
     return wanted
-
-
-def prepare(
-    checkpoint: Checkpoint, overrides: list[str], split: Split, device: torch.device
-) -> tuple[MetaLearner, Tasks]:
-    """The trained model on a device, and its tasks with `task.KEY=VALUE` changed."""
-    tasks = tasks_for(checkpoint, overrides, split)[1]
-    model: Any = checkpoint.build_model().to(device)
-    return model, tasks
 
 
 def one_task(model: MetaLearner, tasks: Tasks, split: Split, index: int, heads: list[str]) -> MemoryTrace:
