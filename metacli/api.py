@@ -14,8 +14,8 @@ from typing import Any, Literal
 from torch import nn
 
 from metacli.checkpoints import bundled, checkpoint
-from metacli.compute.device import choose_device, prepare, preserved
-from metacli.compute.threads import parse
+from metacli.compute.device import choose_device, preserve_torch_state, set_up_torch
+from metacli.compute.threads import parse_thread_count
 from metacli.config import catalogue
 from metacli.config import recipe as recipes
 from metacli.config.recipe import Recipe
@@ -81,8 +81,8 @@ def build_model(recipe: RecipeSource, *overrides: str) -> MetaLearner:
         recipe: see `load_recipe`, also for the overrides and the errors.
     """
     resolved = load_recipe(recipe, *overrides)
-    with preserved():
-        prepare(resolved.seed)
+    with preserve_torch_state():
+        set_up_torch(resolved.seed)
         return build(MODELS, resolved.model, build_tasks(resolved).spec)
 
 
@@ -150,10 +150,15 @@ def train(
     progress = Progress(quiet)
     progress.tell("device", reason)
     run_path, resume_path = (None if path is None else Path(path) for path in (run_dir, resume))
-    with preserved():
+    with preserve_torch_state():
         warm_start = None if init is None else WarmStart.from_checkpoint(Path(init), resolved)
         outcome = loop.train(
-            resolved, RunPlan(run_path, resume_path, warm_start), torch_device, progress, parse(str(threads)), deadline
+            resolved,
+            RunPlan(run_path, resume_path, warm_start),
+            torch_device,
+            progress,
+            parse_thread_count(str(threads)),
+            deadline,
         )
     if outcome.code:
         progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")
@@ -222,20 +227,20 @@ def _open_model_and_tasks(
         raise ValueError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
     if tasks is not None and overrides:
         raise TypeError("overrides change the checkpoint's own tasks: give either them or tasks")
-    stack.enter_context(preserved())
+    stack.enter_context(preserve_torch_state())
     if not isinstance(model, nn.Module):
         saved = checkpoint.load(bundled.find(Path(model)))
         if tasks is None:
             tasks = tasks_for(saved, list(overrides), split)[1]
         else:
             check_answerable(saved, tasks, split)
-        prepare(saved.recipe.seed)
+        set_up_torch(saved.recipe.seed)
         return saved.build_model().to(choose_device(device)[0]), tasks
     if tasks is None:
         raise TypeError("a model brings no tasks: give tasks=metacli.build_tasks(...)")
     check_spec(model.spec, tasks)
     if tasks.spec.y_size > model.spec.y_size or tasks.spec.out_size > model.spec.out_size:
         raise UsageError(f"the model gives {model.spec.out_size} logits, these tasks take {tasks.spec.out_size}")
-    prepare(tasks.seed)
+    set_up_torch(tasks.seed)
     stack.callback(model.train, model.training)
     return model.eval(), tasks

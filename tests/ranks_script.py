@@ -102,7 +102,9 @@ def differ(everyone: processes.Processes) -> None:
     layer = nn.Linear(2, 2)
     with torch.no_grad():
         layer.bias += everyone.rank == 2
-    with pytest.raises(metacli.MetacliError, match="rank 2 has weights other" if everyone.first else "told by another"):
+    with pytest.raises(
+        metacli.MetacliError, match="rank 2 has weights other" if everyone.is_first else "told by another"
+    ):
         check_equal_weights(everyone, layer)
     broadcast(everyone, layer)
     check_equal_weights(everyone, layer)
@@ -115,7 +117,7 @@ def main() -> None:
     assert sorted(i for own in everyone.gather(list(everyone.share(7))) for i in own) == list(range(7))
     for name in CASES:
         compare(name, everyone)
-        if everyone.first:
+        if everyone.is_first:
             print(f"equal: {name}", flush=True)
     differ(everyone)
     everyone.leave()

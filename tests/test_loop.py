@@ -119,7 +119,7 @@ def test_a_second_signal_says_what_is_lost(tmp_path, tiny, monkeypatch, capsys, 
 def test_sampling_beside_the_step_changes_nothing(tmp_path, tiny_tree, monkeypatch):
     recipe = recipe_from_dict(image_tree(tiny_tree, "lstm"), "x")
     run(recipe, tmp_path / "inline")
-    monkeypatch.setattr("metacli.compute.cpu.cores", lambda: (2, "cores"))
+    monkeypatch.setattr("metacli.compute.cpu.available_cores", lambda: (2, "cores"))
     run(recipe, tmp_path / "beside")
     one, two = weights(tmp_path / "inline"), weights(tmp_path / "beside")
     assert all(torch.equal(one[k], two[k]) for k in one)

@@ -20,12 +20,12 @@ def pretend(monkeypatch):
     """A processor with the given flags, of which torch uses `capability`."""
 
     def call(capability: str, **flags: bool) -> None:
-        cpu.native_bfloat16.cache_clear()
+        cpu.has_bfloat16.cache_clear()
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
 
     yield call
-    cpu.native_bfloat16.cache_clear()
+    cpu.has_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_bfloat16_only_where_the_processor_has_it_and_may_use_it(
 ):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     pretend(capability, **flags)
-    precision, reason = cpu.training_precision("auto", CPU)
+    precision, reason = cpu.choose_precision("auto", CPU)
     assert precision is expected
     assert capability in reason
-    assert ("with bfloat16" in cpu.instructions()) == (expected is torch.bfloat16)
+    assert ("with bfloat16" in cpu.instruction_set()) == (expected is torch.bfloat16)
     for asked in (torch.float32, torch.bfloat16):
-        assert cpu.training_precision(str(asked).removeprefix("torch."), CPU) == (asked, "as the recipe asks")
+        assert cpu.choose_precision(str(asked).removeprefix("torch."), CPU) == (asked, "as the recipe asks")
 
 
 def test_auto_computes_as_the_precision_that_it_stands_for(pretend):
@@ -86,21 +86,21 @@ def test_the_containers_quota(tmp_path, monkeypatch, files, expected):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
-    assert cpu._quota() == expected
+    assert cpu._container_quota() == expected
 
 
 def test_cores_are_the_least_of_affinity_quota_and_omp_num_threads(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(cpu, "_quota", lambda: None)
+    monkeypatch.setattr(cpu, "_container_quota", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert cpu.cores() == (8, "cores of this process")
-    monkeypatch.setattr(cpu, "_quota", lambda: 2.5)
-    assert cpu.cores()[0] == 2
-    monkeypatch.setattr(cpu, "_quota", lambda: 0.5)
-    assert cpu.cores()[0] == 1
-    monkeypatch.setattr(cpu, "_quota", lambda: 4)
+    assert cpu.available_cores() == (8, "cores of this process")
+    monkeypatch.setattr(cpu, "_container_quota", lambda: 2.5)
+    assert cpu.available_cores()[0] == 2
+    monkeypatch.setattr(cpu, "_container_quota", lambda: 0.5)
+    assert cpu.available_cores()[0] == 1
+    monkeypatch.setattr(cpu, "_container_quota", lambda: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert cpu.cores() == (3, "by OMP_NUM_THREADS")
+    assert cpu.available_cores() == (3, "by OMP_NUM_THREADS")
 
 
 def test_training_with_the_newer_instructions_hidden(cli, tmp_path):

@@ -196,7 +196,7 @@ def test_other_verbs_are_for_the_first_process(cli):
 
 
 def test_one_process_by_itself_needs_no_other():
-    assert torchrun.place() == torchrun.Place()
+    assert torchrun.current_rank() == torchrun.RankInfo()
     assert SINGLE_PROCESS.table([3, 4]) == [[3, 4]]
     assert SINGLE_PROCESS.gather("x") == ["x"]
     assert SINGLE_PROCESS.share(5) == range(5)
@@ -207,13 +207,13 @@ def test_one_process_by_itself_needs_no_other():
 
 def test_shares_are_all_and_nearly_equal():
     for size in (1, 2, 3, 8):
-        own = [Processes(torchrun.Place(rank, size, 0, 1)).share(19) for rank in range(size)]
+        own = [Processes(torchrun.RankInfo(rank, size, 0, 1)).share(19) for rank in range(size)]
         assert [i for part in own for i in part] == list(range(19))
         assert max(map(len, own)) - min(map(len, own)) <= 1
 
 
 def test_of_an_error_that_all_have_one_tells():
-    second = Processes(torchrun.Place(1, 2, 1, 2))
+    second = Processes(torchrun.RankInfo(1, 2, 1, 2))
     with pytest.raises(ReportedElsewhereError) as e, second.report_once():
         raise UsageError("so")
     assert e.value.code == 2
@@ -221,7 +221,7 @@ def test_of_an_error_that_all_have_one_tells():
 
 def test_more_processes_than_tasks_are_refused(tiny):
     with pytest.raises(UsageError, match=r"train\.batch: 4 tasks for 5 processes"):
-        TrainState.build(tiny, torch.device("cpu"), Processes(torchrun.Place(0, 5, 0, 5)))
+        TrainState.build(tiny, torch.device("cpu"), Processes(torchrun.RankInfo(0, 5, 0, 5)))
 
 
 def test_padding_to_the_longest_of_all_is_that_of_a_larger_batch(tiny):
@@ -235,7 +235,7 @@ def test_padding_to_the_longest_of_all_is_that_of_a_larger_batch(tiny):
 
 
 def test_a_step_that_another_process_left_leaves_nothing_behind():
-    norm, two = nn.BatchNorm1d(3), Processes(torchrun.Place(0, 2, 0, 1))
+    norm, two = nn.BatchNorm1d(3), Processes(torchrun.RankInfo(0, 2, 0, 1))
     before = torch.get_rng_state()
 
     def step():
@@ -251,21 +251,21 @@ def test_a_step_that_another_process_left_leaves_nothing_behind():
 
 
 def test_processes_of_a_machine_divide_its_cores(monkeypatch):
-    monkeypatch.setattr(cpu, "_quota", lambda: None)
+    monkeypatch.setattr(cpu, "_container_quota", lambda: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
     for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 1, "RANK": 5}.items():
         monkeypatch.setenv(name, str(value))
     for asked, count in (("", 2), ("1", 2), ("2", 2), ("3", 2)):  # torchrun sets 1 of its own accord
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert cpu.cores()[0] == count
-    assert cpu.cores()[1] == "cores of this process, shared by 4 processes"
+        assert cpu.available_cores()[0] == count
+    assert cpu.available_cores()[1] == "cores of this process, shared by 4 processes"
 
 
 def test_torchrun_is_known_again_by_its_processes(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert torchrun.identity() == ""
+    assert torchrun.launch_id() == ""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert torchrun.identity() == torchrun.identity() != ""
-    one = torchrun.identity()
+    assert torchrun.launch_id() == torchrun.launch_id() != ""
+    one = torchrun.launch_id()
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert torchrun.identity() != one
+    assert torchrun.launch_id() != one

@@ -163,7 +163,7 @@ def test_without_glibc(monkeypatch, lacks):
         monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     else:
         monkeypatch.setattr(ctypes, "CDLL", fails(OSError() if lacks == "library" else TypeError()))
-    device.prepare(0)
+    device.set_up_torch(0)
     operating_system.give_back_memory()
 
 
@@ -172,17 +172,17 @@ def test_without_affinity_cgroups_and_cpuinfo(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert cpu.cores() == (5, "cores of this process")
+    assert cpu.available_cores() == (5, "cores of this process")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: (_ for _ in ()).throw(OSError()), raising=False)
-    assert cpu.cores()[0] == 5
+    assert cpu.available_cores()[0] == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cpu.cores()[0] == 1
+    assert cpu.available_cores()[0] == 1
 
     def unreadable(*_, **__):
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", unreadable)
-    assert cpu.name() == (platform.processor() or platform.machine())
+    assert cpu.processor_name() == (platform.processor() or platform.machine())
 
 
 def test_without_proc_and_getrusage(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def evaluate(
     several = len(checkpoint) > 1
     if png and not several:
         raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
-    if several and not torchrun.place().first:
+    if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
 
@@ -69,7 +69,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     with task_bar(n_tasks) as bar:
         scores = run_evaluation(session.model, tasks, split, n_tasks, device, bar.update, processes)
     processes.leave()
-    if not processes.first:
+    if not processes.is_first:
         return
     precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
     saved, machine = session.checkpoint, environment(device, session.threads, precision, None)

@@ -38,7 +38,7 @@ def _top(
     if version:
         print(__version__)
         raise typer.Exit
-    if ctx.invoked_subcommand not in ("train", "eval") and not torchrun.place().first:
+    if ctx.invoked_subcommand not in ("train", "eval") and not torchrun.current_rank().is_first:
         raise typer.Exit  # only these two verbs run in several processes
 
 
@@ -56,9 +56,9 @@ app.command("curves", epilog=curves.EXAMPLES)(curves.curves)
 def main() -> None:
     """Run a verb. Expected errors become the lines `error:` and `hint:` on stderr and an exit status."""
     terminal.prepare()
-    here = torchrun.Place()
+    here = torchrun.RankInfo()
     try:
-        here = torchrun.place()
+        here = torchrun.current_rank()
         with torchrun.silence_other_ranks(here), stdout.written(), memory.explained():
             code = app(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
@@ -70,7 +70,7 @@ def main() -> None:
     except MetacliError as e:
         printed_elsewhere = isinstance(e, ReportedElsewhereError) or (isinstance(e, UsageError) and here.local_rank)
         if not printed_elsewhere:  # a usage error is the same in all processes of a machine
-            torchrun.tell_error(e, here)
+            torchrun.print_error(e, here)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
         terminal.say("interrupted")

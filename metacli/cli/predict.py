@@ -35,9 +35,9 @@ def predict(
     from metacli.classifier.contact_sheet import save_sheet
     from metacli.classifier.learner import ORDERS, load
     from metacli.classifier.table import print_prediction
-    from metacli.compute.threads import choose, parse
+    from metacli.compute.threads import choose_threads, parse_thread_count
 
-    choose(parse(threads))
+    choose_threads(parse_thread_count(threads))
     found = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
     prediction.say(found)
     print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))

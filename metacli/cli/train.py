@@ -53,7 +53,7 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
         raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-    here = torchrun.place()
+    here = torchrun.current_rank()
     if seeds is not None:
         if resume or dry_run or init or time_limit or recipe is None or here.size > 1:
             wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
@@ -61,20 +61,20 @@ def train(
         count = "1" if threads == "auto" and jobs > 1 else threads
         arguments, options = [recipe, *(overrides or [])], ["--device", device, "--threads", count]
         return _train_seeds(seeds, jobs, arguments, run_dir, options, plugin or [], as_json)
-    if dry_run and not here.first:
+    if dry_run and not here.is_first:
         raise typer.Exit  # one process is enough
-    plan = _load_recipe(recipe, overrides or [], resume) if here.first else None
+    plan = _load_recipe(recipe, overrides or [], resume) if here.is_first else None
 
     from metacli.compute.device import choose_device
     from metacli.compute.processes import join
-    from metacli.compute.threads import parse
+    from metacli.compute.threads import parse_thread_count
     from metacli.config.recipe import recipe_from_dict
     from metacli.training.loop import train as run_training
     from metacli.training.progress import Progress
     from metacli.training.run import RunPlan
     from metacli.training.warm_start import WarmStart
 
-    wanted = parse(threads)
+    wanted = parse_thread_count(threads)
     if dry_run and plan:
         from metacli.show.dry_run import print_dry_run
         from metacli.training import dry_run as dry_runs
@@ -86,7 +86,7 @@ def train(
         found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, start)
         return print_result(as_json, found, lambda console: print_dry_run(console, found))
     processes, chosen, reason = join(device)
-    progress = Progress(quiet or not processes.first)
+    progress = Progress(quiet or not processes.is_first)
     progress.tell("device", reason)
     keys = processes.broadcast(plan.as_dict() if plan else {})
     shared = plan or recipe_from_dict(keys, "recipe")

@@ -1,1 +1,1 @@
-"""What computes: device, processor, threads, processes, compiled loops."""
+"""Hardware and processes: device, processor, threads, torchrun, compiled loops."""

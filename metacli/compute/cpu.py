@@ -1,4 +1,4 @@
-"""The processor at hand: its instructions, what it computes in bfloat16, and the cores that this process may use."""
+"""The processor: its instructions, its support for bfloat16, and the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
-def name() -> str:
-    """Maker and model, as far as the system tells."""
+def processor_name() -> str:
+    """Vendor and model, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -25,28 +25,28 @@ def name() -> str:
     return found[0] if found else platform.processor() or platform.machine()
 
 
-def instructions() -> str:
+def instruction_set() -> str:
     """The widest instructions that torch uses here, as in `AVX2` or `AVX512 with bfloat16`."""
-    return torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if native_bfloat16() else "")
+    return torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if has_bfloat16() else "")
 
 
 @lru_cache
-def native_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 numbers itself, and torch and oneDNN are allowed to use that.
+def has_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions, and torch and oneDNN are allowed to use them.
 
     `ATEN_CPU_CAPABILITY` and `ONEDNN_MAX_CPU_ISA` hide instructions from torch and from its convolutions.
     """
-    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older torch
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older torch
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
-    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512") and limit not in _WITHOUT_BF16
-    return used and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    allowed = torch.backends.cpu.get_cpu_capability().startswith("AVX512") and limit not in _WITHOUT_BF16
+    return allowed and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def training_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The arithmetic of convolutions in training, and the reason for it.
+def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The precision of convolutions in training, and the reason for it.
 
-    Measured on one thread, training steps in bfloat16 against float32: 1.3 times the speed with bfloat16 instructions,
-    0.4 with AVX-512 alone, 0.1 with AVX2, which compute it by detours.
+    Speed of a training step in bfloat16, relative to float32, on one thread: 1.3 with bfloat16 instructions, 0.4 with
+    AVX-512 only, 0.1 with AVX2 only.
 
     Args:
         wanted: auto, float32 or bfloat16.
@@ -55,41 +55,41 @@ def training_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, 
     if wanted != "auto":
         return getattr(torch, wanted), "as the recipe asks"
     if device.type == "cpu":
-        if native_bfloat16():
-            return torch.bfloat16, f"{instructions()}, where it is the faster one"
-        return torch.float32, f"{instructions()} has no instructions for bfloat16"
+        if has_bfloat16():
+            return torch.bfloat16, f"{instruction_set()}, where it is the faster one"
+        return torch.float32, f"{instruction_set()} has no instructions for bfloat16"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16, "the GPU computes bfloat16 natively"
     return torch.float32, f"{device.type} has no instructions for bfloat16"
 
 
-def cores() -> tuple[int, str]:
-    """How many cores this process may use, and what sets the number.
+def available_cores() -> tuple[int, str]:
+    """The number of cores that this process may use, at least 1, and what limits it.
 
-    The least of: the cores that it may run on (affinity), the container's quota, rounded down, and `OMP_NUM_THREADS`.
-    Of several processes that train together on a machine each one has its part; torchrun sets an `OMP_NUM_THREADS` of
-    1 for them, whatever there is, which therefore does not count. At least 1.
+    It is the smallest of the cores that the process may run on (affinity), the container's quota, rounded down, and
+    `OMP_NUM_THREADS`. Processes that train together on a machine share its cores equally. torchrun sets
+    `OMP_NUM_THREADS` to 1 for them on any machine, so that value is ignored.
     """
-    limits = [(_affinity() or os.cpu_count() or 1, "cores of this process")]
-    if quota := _quota():
+    limits = [(_affinity_cores() or os.cpu_count() or 1, "cores of this process")]
+    if quota := _container_quota():
         limits.append((max(1, int(quota)), "cores by the container's quota"))
-    asked, together = os.environ.get("OMP_NUM_THREADS", ""), torchrun.place().local_size
-    if asked.isdecimal() and not (together > 1 and asked == "1"):
-        limits.append((max(1, int(asked)) * together, "by OMP_NUM_THREADS"))
+    setting, processes = os.environ.get("OMP_NUM_THREADS", ""), torchrun.current_rank().local_size
+    if setting.isdecimal() and not (processes > 1 and setting == "1"):
+        limits.append((max(1, int(setting)) * processes, "by OMP_NUM_THREADS"))
     count, limit = min(limits, key=lambda limit: limit[0])
-    return max(1, count // together), limit + (f", shared by {together} processes" if together > 1 else "")
+    return max(1, count // processes), limit + (f", shared by {processes} processes" if processes > 1 else "")
 
 
-def _affinity() -> int | None:
-    """The cores that this process may run on; None where the system does not tell, as macOS and Windows."""
+def _affinity_cores() -> int | None:
+    """The cores that this process may run on; None where the system does not report them, as on macOS and Windows."""
     try:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
         return None
 
 
-def _quota() -> float | None:
-    """The container's share of processor time in cores, by cgroup 2 or 1; None where there is no bound."""
+def _container_quota() -> float | None:
+    """The container's share of processor time in cores, from cgroup 2 or 1; None without a limit."""
     try:
         if (_CGROUP / "cpu.max").is_file():
             quota, period = (_CGROUP / "cpu.max").read_text("utf-8").split()

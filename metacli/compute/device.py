@@ -1,4 +1,4 @@
-"""Where and how a run computes: device, threads, seeds and denormals."""
+"""The device, the global state of torch, and the environment that results depend on."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from metacli.version import __version__
 
 
 def choose_device(wanted: str) -> tuple[torch.device, str]:
-    """The device and the reason for it.
+    """Returns the device and the reason for it.
 
     Args:
         wanted: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        UsageError: the device does not exist here; there is no silent fall to the CPU.
+        UsageError: the device does not exist here. There is no silent fallback to the CPU.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), f"cuda ({torch.cuda.get_device_name()}): the first GPU that torch sees"
-        return torch.device("cpu"), f"cpu ({cpu.name()}, {cpu.instructions()}): torch sees no CUDA device"
+        return torch.device("cpu"), f"cpu ({cpu.processor_name()}, {cpu.instruction_set()}): torch sees no CUDA device"
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -40,11 +40,11 @@ def choose_device(wanted: str) -> tuple[torch.device, str]:
     return device, f"{device}: as asked"
 
 
-def prepare(seed: int) -> None:
-    """Seed the weights' start and flush denormal numbers to zero.
+def set_up_torch(seed: int) -> None:
+    """Seed the random initial weights and flush denormal numbers to zero.
 
-    Sharpened weightings and a memory that starts at 1e-6 fill the arithmetic with denormals, which makes an NTM
-    training step on a CPU about three times slower.
+    Sharpened weightings and a memory that starts at 1e-6 produce many denormals. They make an NTM training step on a
+    CPU about three times slower.
     """
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
@@ -52,8 +52,8 @@ def prepare(seed: int) -> None:
 
 
 @contextmanager
-def preserved() -> Iterator[None]:
-    """Puts back at its end what training and evaluation set for the whole process: seed, threads and denormals."""
+def preserve_torch_state() -> Iterator[None]:
+    """Restore at the end what training and evaluation set for the whole process: seed, threads and denormals."""
     threads, flushes = torch.get_num_threads(), flushes_denormals()
     try:
         gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
@@ -65,28 +65,28 @@ def preserved() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread takes denormal numbers for zero; PyTorch tells only by doing so."""
+    """Whether this thread flushes denormal numbers to zero, found by trying: PyTorch has no function for it."""
     return bool(torch.tensor(1e-40) * 1 == 0)
 
 
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
-    """What a result may depend on: versions, device, instructions, threads, precision, scan and processes."""
+    """All that a result may depend on: versions, device, instructions, threads, precision, scan and processes."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # of a class of its own, which no checkpoint holds
+        "torch": str(torch.__version__),  # a str subclass, which checkpoints do not store
         "numpy": np.__version__,
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "processor": cpu.name(),
-        "instructions": cpu.instructions(),
+        "processor": cpu.processor_name(),
+        "instructions": cpu.instruction_set(),
         "device": str(device),
         "gpu": gpu,
         "threads": threads.count,
         "threads_reason": threads.reason,
         "precision": precision,
         "scan": scan,
-        "processes": torchrun.place().size,
-        "launch": torchrun.identity(),
+        "processes": torchrun.current_rank().size,
+        "launch": torchrun.launch_id(),
     }

@@ -1,4 +1,4 @@
-"""numba, which compiles loops that stand beside their plain equals, where it is installed: the extra `fast`."""
+"""numba, the extra `fast`: it compiles loops that have a slower equal in plain PyTorch or NumPy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def available() -> bool:
-    """Whether numba can be used. Imports it the first time, which takes a few tenths of a second."""
+    """Whether numba can be used. The first call imports it, which takes a few tenths of a second."""
     return not _missing()
 
 
 def reason() -> str:
-    """Why `available` answers as it does, in a few words."""
+    """The version of numba, or why it cannot be used."""
     if missing := _missing():
         return f"numba cannot be used ({missing}); pip install 'metacli[fast]'"
     import numba
@@ -22,11 +22,12 @@ def reason() -> str:
 
 
 def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
-    """A decorator: compiled at the first call, kept in numba's cache for the next process, free of Python's lock.
+    """Compile a function at its first call, without Python's lock. numba's cache keeps it for other processes.
 
     Args:
-        reorder: sums may be taken in another order, products fused with them, divisions by 0 done as NumPy does; the
-            last bits then depend on the processor's instructions.
+        function: the function, in numba's subset of Python.
+        reorder: whether sums may be reordered and fused with products, and divisions by 0 follow NumPy. The last bits
+            of a result then depend on the processor's instructions.
     """
     from numba import njit
 
@@ -35,7 +36,7 @@ def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
         options |= {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that the cache could be written to
+    except RuntimeError:  # no writable folder for the cache
         return njit(**options)(function)
 
 
@@ -44,6 +45,6 @@ def _missing() -> str:
     """Why numba cannot be used; empty where it can."""
     try:
         import numba  # noqa: F401
-    except Exception as error:  # numba refuses a NumPy that it does not know, in more than one way
+    except Exception as error:  # numba raises various errors for a NumPy version that it does not know
         return str(error) or type(error).__name__
     return ""

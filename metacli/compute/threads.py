@@ -1,4 +1,4 @@
-"""How many threads to compute with: as many as help, found by trying."""
+"""The number of CPU threads, found by measuring."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 from metacli.compute import cpu
 from metacli.errors import UsageError
 
-GAIN = 0.9  # of one thread's time: more threads are taken only if they do better than this
-ROUNDS = 3  # of trials, at most
-CLEAR = 0.75  # of one thread's time, or its inverse: a difference that needs no further round
-SECONDS = 2.0  # after which none begins
+GAIN = 0.9  # more threads are used only if they take less than this part of the time of one thread
+ROUNDS = 3  # of measurements, at most
+CLEAR = 0.75  # ratio to the time of one thread, or its inverse, that needs no further round
+SECONDS = 2.0  # after which no further round begins
 SLOWER = 1.5  # times the fastest: then a resumed run gives up its number of threads
 
 
 @dataclass(frozen=True)
 class Threads:
-    """A number of threads.
+    """A number of CPU threads.
 
     Attributes:
-        count: the threads.
-        reason: why so many.
+        count: the number.
+        reason: why it was chosen.
     """
 
     count: int
@@ -36,8 +36,8 @@ class Threads:
         return f"{self.count}: {self.reason}"
 
 
-def parse(wanted: str) -> int | None:
-    """The number in `wanted`, None for `auto`.
+def parse_thread_count(wanted: str) -> int | None:
+    """The number of threads in `wanted`; None for `auto`.
 
     Raises:
         UsageError: neither `auto` nor a whole number from 1 to 1024.
@@ -49,23 +49,26 @@ def parse(wanted: str) -> int | None:
     return int(wanted)
 
 
-def choose(wanted: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None) -> Threads:
+def choose_threads(
+    wanted: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None
+) -> Threads:
     """Set and return the number of threads.
 
-    Without a number: the one, two, four, ... up to all cores that this process may use with which `trial` is fastest,
-    one unless more gain a tenth. Threads wait for each other many times in a step; where another process keeps a core
-    busy, two of them can be several times slower than one, and small models gain nothing anyway.
+    Without a number, `trial` is timed with 1, 2, 4, ... threads, up to all cores that this process may use. The fastest
+    number is taken, or 1 if more threads gain less than a tenth. Threads wait for each other many times in a step: if
+    another process keeps a core busy, two threads can be several times slower than one. Small models gain nothing.
 
     Args:
-        wanted: the number, or None to find it.
-        trial: work like that to come, without effects; None where it is too little to try: one thread then.
-        earlier: the number that the same work went by before. It is kept unless it is much slower now: other numbers
-            round otherwise.
+        wanted: the number, or None to measure it.
+        trial: work like that to come, without side effects; None where there is too little work to measure, which
+            then takes 1 thread.
+        earlier: the number that the run used before it was resumed. It is kept unless it is much slower now, because
+            other numbers round differently.
     """
     if wanted is not None:
         torch.set_num_threads(wanted)
         return Threads(wanted, "as asked")
-    cores, limit = cpu.cores()
+    cores, limit = cpu.available_cores()
     if cores == 1 or trial is None:
         torch.set_num_threads(1)
         return Threads(1, f"1 {limit}" if cores == 1 else "one is enough for this")
@@ -73,7 +76,7 @@ def choose(wanted: int | None, trial: Callable[[], object] | None = None, earlie
         torch.set_num_threads(1)
         return Threads(1, "as before in this run")
     counts = [2**i for i in range(cores.bit_length()) if 2**i < cores] + [cores]
-    times = _times(counts, trial)
+    times = _measure(counts, trial)
     best = min(counts, key=lambda n: times[n])
     if times[best] > GAIN * times[1]:
         best = 1
@@ -84,10 +87,10 @@ def choose(wanted: int | None, trial: Callable[[], object] | None = None, earlie
     return Threads(best, f"{cores} {limit}; a trial step takes {tried}")
 
 
-def _times(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
-    """Median seconds of the trial with each number of threads, tried in turn."""
+def _measure(counts: list[int], trial: Callable[[], object]) -> dict[int, float]:
+    """Median seconds of the trial with each number of threads, measured in turn."""
     times: dict[int, list[float]] = {n: [] for n in counts}
-    trial()  # the first one also loads and compiles
+    trial()  # the first call also loads and compiles
     began, medians = time.monotonic(), dict.fromkeys(counts, 0.0)
     for _ in range(ROUNDS):
         for n in counts:

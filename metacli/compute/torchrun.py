@@ -1,4 +1,4 @@
-"""How this process was started: by itself, or by torchrun as one of several that train together. Without torch."""
+"""The environment of torchrun, which starts several processes that train together. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from metacli.errors import MetacliError, UsageError
 from metacli.system import terminal
 
 
-class Place(NamedTuple):
-    """Where a process stands among those that train together, as torchrun says in its environment.
+class RankInfo(NamedTuple):
+    """The rank of a process among those that train together.
 
     Attributes:
-        rank: its number, from 0 to size - 1; the first one speaks and writes.
-        size: how many they are, on all machines.
-        local_rank: its number on its machine.
-        local_size: how many they are on its machine.
+        rank: its number, from 0 to size - 1.
+        size: the number of processes on all machines.
+        local_rank: its number among the processes of its machine.
+        local_size: the number of processes on its machine.
     """
 
     rank: int = 0
@@ -30,39 +30,39 @@ class Place(NamedTuple):
     local_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether it is the one that speaks and writes."""
+    def is_first(self) -> bool:
+        """Whether this is the process that prints and writes files."""
         return self.rank == 0
 
 
-def place() -> Place:
-    """That of this process; the only one where nothing says otherwise.
+def current_rank() -> RankInfo:
+    """The rank of this process, from the environment; rank 0 of 1 without torchrun.
 
     Raises:
-        UsageError: the environment makes no sense.
+        UsageError: the variables in the environment contradict each other.
     """
     size, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     local_rank, local_size = _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
     if size <= 1:
-        return Place()
+        return RankInfo()
     if not (rank < size and local_rank < local_size <= size):
         said = f"RANK={rank} WORLD_SIZE={size} LOCAL_RANK={local_rank} LOCAL_WORLD_SIZE={local_size}"
         raise UsageError(f"no place among several processes: {said}", "start them with torchrun")
-    return Place(rank, size, local_rank, local_size)
+    return RankInfo(rank, size, local_rank, local_size)
 
 
-def _number(name: str, otherwise: int) -> int:
+def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "")
     if text and not text.isdecimal():
         raise UsageError(f"{name}={text} in the environment is no number", f"unset {name}, or start with torchrun")
-    return int(text) if text else otherwise
+    return int(text) if text else default
 
 
-def identity() -> str:
-    """What all processes have in common that one torchrun starts, restarts included; empty without torchrun.
+def launch_id() -> str:
+    """An id that is the same in all processes of one torchrun, restarts included; empty without torchrun.
 
-    The id of its run is often `none`, so its process tells it from others; on Linux also when that began, as numbers
-    of processes come again.
+    torchrun's own run id is often `none`. So the id also covers the process id of torchrun and, on Linux, its start
+    time, since process ids are reused.
     """
     run = os.environ.get("TORCHELASTIC_RUN_ID")
     if not run:
@@ -76,16 +76,16 @@ def identity() -> str:
 
 
 @contextmanager
-def silence_other_ranks(here: Place) -> Iterator[None]:
-    """Within it only the first process is heard; errors that leave it are for everyone to tell."""
-    if here.first:
+def silence_other_ranks(rank: RankInfo) -> Iterator[None]:
+    """Within it, only the first process prints. Errors that leave it can be printed by every process."""
+    if rank.is_first:
         yield
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
-def tell_error(error: MetacliError, here: Place) -> None:
-    """An error on stderr, with the rank of who tells it where that is not the first."""
+def print_error(error: MetacliError, here: RankInfo) -> None:
+    """Print an error on stderr, with the rank of this process unless it is the first."""
     first, *others = error.lines
-    terminal.say(first if here.first else first.replace("error: ", f"error: rank {here.rank}: ", 1), *others)
+    terminal.say(first if here.is_first else first.replace("error: ", f"error: rank {here.rank}: ", 1), *others)

@@ -12,9 +12,9 @@ import torch
 from metacli.checkpoints import bundled
 from metacli.checkpoints import checkpoint as checkpoints
 from metacli.checkpoints.checkpoint import Checkpoint
-from metacli.compute.device import choose_device, prepare
+from metacli.compute.device import choose_device, set_up_torch
 from metacli.compute.processes import SINGLE_PROCESS, Processes, join
-from metacli.compute.threads import Threads, choose, parse
+from metacli.compute.threads import Threads, choose_threads, parse_thread_count
 from metacli.config.recipe import Recipe
 from metacli.evaluation.compare import common_tasks
 from metacli.evaluation.evaluate import CHUNK, answer
@@ -81,17 +81,17 @@ def open_session(
         MetacliError: a checkpoint is missing or damaged, a model cannot answer the tasks or was trained on their
             classes, or the memory cannot suffice.
     """
-    wanted = parse(threads)
+    wanted = parse_thread_count(threads)
     processes, chosen, reason = join(device) if distributed else (SINGLE_PROCESS, *choose_device(device))
     with processes.local_first():
         loaded = [checkpoints.load(bundled.find(name)) for name in names]
         recipe, tasks = common_tasks(loaded, overrides, split)
-        prepare(recipe.seed)
+        set_up_torch(recipe.seed)
         model: Any = loaded[0].build_model().to(chosen)
         print_facts(device=reason, tasks=tasks.describe())
     check_equal_weights(processes, model)
     check_evaluation(model, tasks, split, min(n_tasks, CHUNK), chosen)
-    used = choose(wanted, forward_pass(model, tasks, split, chosen, n_tasks))
+    used = choose_threads(wanted, forward_pass(model, tasks, split, chosen, n_tasks))
     print_facts(threads=used)
     return Session(loaded, recipe, tasks, split, model, chosen, used, processes)
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from torch import Tensor, nn
 
-from metacli.compute.cpu import training_precision
+from metacli.compute.cpu import choose_precision
 from metacli.config.base import BaseConfig
 from metacli.config.display import shorten_value
 from metacli.errors import MetacliError
@@ -75,7 +75,7 @@ class EncoderConfig(BaseConfig):
         "auto",
         description=(
             "Arithmetic of the convolutions in training. `auto` chooses bfloat16 only where it is faster (see "
-            "`metacli.compute.cpu.training_precision`). Evaluation always uses the model's own precision."
+            "`metacli.compute.cpu.choose_precision`). Evaluation always uses the model's own precision."
         ),
     )
 
@@ -172,7 +172,7 @@ class Encoder(nn.Module):
 
     def training_precision(self, device: torch.device) -> tuple[torch.dtype, str] | None:
         """The arithmetic of the convolutions in training on a device, and why; None where none are trained."""
-        return training_precision(self.precision, device) if self.convolves and not self.frozen else None
+        return choose_precision(self.precision, device) if self.convolves and not self.frozen else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., *x_shape) to (..., size)."""

@@ -172,7 +172,7 @@ class RunDir:
         return records[-1].get("threads") if records else None
 
     def launched_by(self) -> str:
-        """The torchrun that the run was begun by, see `metacli.compute.torchrun.identity`; empty without."""
+        """The torchrun that the run was begun by, see `metacli.compute.torchrun.launch_id`; empty without."""
         try:
             found = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -62,7 +62,7 @@ def find_run_to_resume(run: Path | None, resume: Path | None, recipe: Recipe) ->
     Raises:
         UsageError: see `reopen`.
     """
-    if resume is None and (launched := torchrun.identity()):
+    if resume is None and (launched := torchrun.launch_id()):
         places = [run] if run else sorted((Path("runs") / recipe.name).glob("*"), reverse=True)
         resume = next((place for place in places if RunDir(place).launched_by() == launched), None)
     return reopen(resume, recipe) if resume else None

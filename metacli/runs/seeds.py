@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -72,7 +71,7 @@ class SeedRuns:
                     self._stop(stop.code - 128)
                 codes = [future.result() for future in futures]
             except BaseException:
-                self._stop(signal.SIGTERM)  # no child outlives this process
+                self._stop()  # no child outlives this process
                 raise
         return stop.code or next((code for code in codes if code), 0)
 
@@ -132,9 +131,9 @@ class SeedRuns:
             self._children.append(child)
             return child
 
-    def _stop(self, number: int) -> None:
-        """Send a signal to all processes, and start no others."""
+    def _stop(self, number: int | None = None) -> None:
+        """Send a signal to all processes, or terminate them, and start no others."""
         with self._lock:
             self._stopped = True
             for child in self._children:
-                child.send_signal(number)  # has no effect on a process that has ended
+                child.send_signal(number) if number else child.terminate()  # no effect on one that has ended

@@ -60,7 +60,7 @@ def batches(
 
 def has_free_core(device: torch.device, threads: int) -> bool:
     """Whether a core is free for sampling beside steps on a device that take so many threads."""
-    cores = cpu.cores()[0]
+    cores = cpu.available_cores()[0]
     return cores > 1 and (device.type != "cpu" or cores > threads)
 
 

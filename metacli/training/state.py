@@ -12,7 +12,7 @@ from torch import Tensor
 from metacli.checkpoints.provenance import Provenance
 from metacli.checkpoints.restore import random_states
 from metacli.compute import threads as compute_threads
-from metacli.compute.device import environment, prepare
+from metacli.compute.device import environment, set_up_torch
 from metacli.compute.processes import SINGLE_PROCESS, Processes
 from metacli.compute.threads import Threads
 from metacli.config.recipe import Recipe
@@ -93,7 +93,7 @@ class TrainState:
             raise UsageError(message, "start fewer of them")
         own_tasks = len(processes.share(recipe.train.batch))
         with processes.local_first():
-            prepare(recipe.seed)
+            set_up_torch(recipe.seed)
             tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
             memory_forecast.check_training(recipe, tasks, device, own_tasks)
             model = build(MODELS, recipe.model, tasks.spec).to(device)
@@ -107,7 +107,7 @@ class TrainState:
         provenance = Provenance.of(tasks)
         processes.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
         trial = training_step(model, tasks, own_tasks, device)
-        chosen = compute_threads.choose(threads, trial, previous_threads)
+        chosen = compute_threads.choose_threads(threads, trial, previous_threads)
         return cls(recipe, tasks, provenance, model, optimizer, device, processes, chosen, scan)
 
     @property
@@ -127,11 +127,11 @@ class TrainState:
         if self.processes.size == 1:
             return
         buffer = io.BytesIO()
-        if self.processes.first:
+        if self.processes.is_first:
             weights, moments = self.model.state_dict(), self.optimizer.state_dict()
             torch.save({"model": weights, "optimizer": moments, "random": random_states()}, buffer)
         content = self.processes.broadcast(buffer.getvalue())
-        if self.processes.first:
+        if self.processes.is_first:
             return
         states = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         self.model.load_state_dict(states["model"])

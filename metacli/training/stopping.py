@@ -111,7 +111,7 @@ class Stopper:
 
     def __init__(self, deadline: Deadline | None, patience: Patience, processes: Processes):
         self.patience, self.code = patience, 0
-        self._deadline, self._counts_time = deadline, processes.first
+        self._deadline, self._counts_time = deadline, processes.is_first
         self._signal = StopSignal(twice=processes.size == 1)
         self._reason = ""
 

@@ -35,10 +35,10 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         if missing not in ("uvicorn", "starlette"):
             raise
         raise MetacliError(f"draw needs {missing}, which is not installed", "pip install 'metacli[web]'") from error
-    from metacli.compute.threads import choose, parse
+    from metacli.compute.threads import choose_threads, parse_thread_count
     from metacli.web.drawings import picture
 
-    wanted = parse(threads)
+    wanted = parse_thread_count(threads)
     with listening(port) as listener:
         learner = metacli.load(checkpoint)
 
@@ -51,7 +51,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         with warnings.catch_warnings(action="ignore"):  # that two examples are few
             trial()  # loads and compiles what the first answer would wait for
-            terminal.say(f"model   {learner.name}", f"threads {choose(wanted, trial)}")
+            terminal.say(f"model   {learner.name}", f"threads {choose_threads(wanted, trial)}")
         token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{taken}/{token}/"
         settings = uvicorn.Config(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metacli.compute.device import prepare
+from metacli.compute.device import set_up_torch
 from metacli.config.recipe import Recipe, load_recipe
 from metacli.config.train import TrainConfig
 from metacli.episode import Episode
@@ -93,7 +93,7 @@ def tasks_of(config: Any, seed: int) -> Tasks:
 def learner(name: str, *overrides: str) -> Learner:
     """A shipped recipe with KEY=VALUE overrides, built; the same weights and episode whenever it is called."""
     recipe = load_recipe(name, list(overrides))
-    prepare(recipe.seed)
+    set_up_torch(recipe.seed)
     tasks = tasks_of(recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)
     model.use_scan(recipe.train.scan, torch.device("cpu"))

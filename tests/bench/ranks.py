@@ -46,11 +46,11 @@ def compare(name: str, everyone: processes.Processes) -> None:
     for number in range((1 + ROUNDS) * STEPS):
         for way, threads in WAYS.items():
             everyone.table([0])  # the second process waits here while the first works alone
-            if way == "2 processes" or everyone.first:
+            if way == "2 processes" or everyone.is_first:
                 torch.set_num_threads(threads)
                 parts = together if way == "2 processes" else alone
                 times[way].append(seconds(lambda: step(parts, number)))  # noqa: B023
-    if everyone.first:
+    if everyone.is_first:
         size = 4 * sum(p.numel() for p in alone.model.parameters())
         print(f"{name}: a gradient of {size:,} bytes")
         for way, all_times in times.items():
