@@ -63,7 +63,7 @@ def main() -> None:
             code = app(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except TyperError as e:
-        message = e.format_message()  # empty where the help is shown instead
+        message = e.format_message().replace("Value error, ", "")  # empty where the help is shown instead
         if message and not here.local_rank:
             terminal.say(*UsageError(message, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
         raise SystemExit(e.exit_code) from None
