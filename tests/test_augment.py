@@ -42,8 +42,8 @@ def test_moving_against_float64(seed, channels, size, most_angle, most_shift):
     images, row = table(seed, 5, channels, size), random.integers(0, 5, 7)
     angle, shift = most_angle * random.uniform(-1, 1, 7), most_shift * size * random.uniform(-1, 1, (7, 2))
     angle[0], shift[1] = 0, np.round(shift[1])
-    lean = augment.leans(1.5 ** random.uniform(-1, 1, (7, 2)), 0.5 * random.uniform(-1, 1, 7))
-    origin = augment.turns(angle) @ np.where(np.arange(7)[:, None, None] % 2, lean, np.eye(2))
+    lean = augment.shear_matrices(1.5 ** random.uniform(-1, 1, (7, 2)), 0.5 * random.uniform(-1, 1, 7))
+    origin = augment.rotation_matrices(angle) @ np.where(np.arange(7)[:, None, None] % 2, lean, np.eye(2))
     plain, got = (module.moved(images, row, shape, origin, shift) for module in (augment, augment_jit))
     for m in range(7):
         truth = bilinear(images[row[m]].view(shape).double().numpy() / 255, origin[m], shift[m])
@@ -104,9 +104,9 @@ def test_turns_and_leans_say_where_a_point_came_from():
         ],
         1,
     )  # y points down: so anti-clockwise
-    np.testing.assert_allclose(np.einsum("mij,mj->mi", augment.turns(angle), clockwise), point)
+    np.testing.assert_allclose(np.einsum("mij,mj->mi", augment.rotation_matrices(angle), clockwise), point)
     stretched = factor * point
     leant = stretched - np.stack([np.tan(angle) * stretched[:, 1], 0 * angle], 1)
-    back = np.einsum("mij,mj->mi", augment.leans(factor, angle), leant)
+    back = np.einsum("mij,mj->mi", augment.shear_matrices(factor, angle), leant)
     np.testing.assert_allclose(back[:, 1], point[:, 1])
     np.testing.assert_allclose(back[:, 0], point[:, 0])

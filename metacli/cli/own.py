@@ -32,11 +32,11 @@ def predict(
 
     choose(parse(threads))
     found = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
-    prediction.say(found)
+    prediction.print_notes(found)
     print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))
     if png:
         save_sheet(png, found)
-    raise typer.Exit(0 if found.questions else 1)
+    raise typer.Exit(0 if found.queries else 1)
 
 
 def draw(

@@ -14,7 +14,7 @@ import torch
 
 from metacli.errors import MetacliError
 from metacli.evaluation.evaluate import narrowed, widened
-from metacli.models.attribution import sources
+from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.system import files
@@ -97,12 +97,12 @@ class MemoryTrace:
 
     @cached_property
     def sources(self) -> np.ndarray | None:
-        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote, see `sources`."""
+        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote."""
         weights = {role: [h.weights for h in self.heads if h.role == role] for role in ("attention", "read", "write")}
         retention = self.names("retention")
         kept = self.arrays[retention[0]] if retention else None
         apart = self.sample.mode == "independent"
-        return sources(weights, kept, self.start, apart, self.reads_first)
+        return attribute_reads(weights, kept, self.start, apart, self.reads_first)
 
     def check(self) -> None:
         """Raise a MetacliError where a weighting is not what it should be, with its place."""

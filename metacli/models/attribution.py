@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def sources(
+def attribute_reads(
     weights: dict[str, list[np.ndarray]],
     retention: np.ndarray | None,
     start: int,

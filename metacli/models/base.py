@@ -24,13 +24,13 @@ class MetaLearner(nn.Module, ABC):
     Attributes:
         modes: the ways of being asked that the model serves (see `Spec.mode`).
         tiny: keys of its config that make a model small enough for a test or a trial.
-        continues: whether `extend` goes on from phi.
+        can_extend: whether `extend` goes on from phi.
     """
 
     Config: ClassVar[type[Any]]
     modes: ClassVar[frozenset[Mode]] = frozenset({"independent", "sequence", "stream"})
     tiny: ClassVar[dict[str, Any]]
-    continues: bool = False
+    can_extend: bool = False
 
     def __init__(self, config: Any, spec: Spec):
         super().__init__()

@@ -38,7 +38,7 @@ class Recurrent(MetaLearner):
         described: the meaning of the tensors of its state and parameters that `inspect-memory` shows, by their names.
     """
 
-    continues = True
+    can_extend = True
     output: nn.Module
     described: dict[str, ArrayInfo]
 

@@ -45,7 +45,7 @@ def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
     return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in parts if part.size]) - 1
 
 
-def turns(angle: np.ndarray) -> np.ndarray:
+def rotation_matrices(angle: np.ndarray) -> np.ndarray:
     """(M, 2, 2): where a point of the image comes from, (right, down) from the centre, when it is turned.
 
     Args:
@@ -55,7 +55,7 @@ def turns(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
 
 
-def leans(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
+def shear_matrices(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """(M, 2, 2): likewise when it is stretched and then slanted.
 
     Args:
@@ -68,16 +68,16 @@ def leans(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray) -> Tensor:
-    """The same images, each moved by amounts of its own: `taken`, then `move`."""
-    return move(taken(table, row, shape), origin, shift)
+    """The same images, each moved by amounts of its own: `taken`, then `transform`."""
+    return transform(taken(table, row, shape), origin, shift)
 
 
-def move(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
+def transform(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
     """Each image turned, stretched or slanted about its centre, then moved; bilinear, 0 (paper) comes in from outside.
 
     Args:
         x: (M, C, H, W), square.
-        origin: (M, 2, 2), see `turns` and `leans`.
+        origin: (M, 2, 2), see `rotation_matrices` and `shear_matrices`.
         shift: (M, 2) in pixels, right and down.
     """
     size, moved = x.shape[-1], torch.empty_like(x)

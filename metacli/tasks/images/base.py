@@ -50,7 +50,7 @@ class Images(Tasks):
         return 1
 
     @classmethod
-    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
         """A person's own pictures as these tasks show theirs: (M, C, size, size) uint8.
 
         Raises:
@@ -194,10 +194,10 @@ class Images(Tasks):
         row, loops = np.concatenate([part.ravel() for part in at]), augment.quickest()
         if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
             draw = augment.amounts(rng, at)
-            origin, shift = augment.turns(np.radians(c.rotation) * draw[:, 0]), c.shift * draw[:, 1:]
+            origin, shift = augment.rotation_matrices(np.radians(c.rotation) * draw[:, 0]), c.shift * draw[:, 1:]
             if c.stretch > 1 or c.slant:
                 draw = augment.amounts(rng, at)
-                origin = augment.leans(c.stretch ** draw[:, 1:], np.radians(c.slant) * draw[:, 0]) @ origin
+                origin = augment.shear_matrices(c.stretch ** draw[:, 1:], np.radians(c.slant) * draw[:, 0]) @ origin
             x = loops.moved(self._table, row, shape, origin, shift)
         else:
             x = loops.taken(self._table, row, shape)

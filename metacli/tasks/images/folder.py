@@ -87,10 +87,10 @@ class Folder(Images):
             return self
 
     @classmethod
-    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
-        """See `Images.seen`: as the folder's own, `invert` included."""
+    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+        """See `Images.preprocess`: as the folder's own, `invert` included."""
         if config.prepare:
-            return super().seen(config, pictures)
+            return super().preprocess(config, pictures)
         real = np.stack([pixels(picture, config.channels, config.size) for picture in pictures])
         return 255 - real if config.invert else real
 

@@ -13,7 +13,7 @@ from metacli.errors import MetacliError
 from metacli.tasks.images.preprocess.decode import out_of_bounds, read_image
 
 
-def picture(source: Any, name: str) -> Image.Image:
+def load_image(source: Any, name: str) -> Image.Image:
     """One picture, upright.
 
     Args:
@@ -26,10 +26,10 @@ def picture(source: Any, name: str) -> Image.Image:
         TypeError: of another kind.
     """
     if isinstance(source, Image.Image):
-        within_bounds(*source.size, name)
+        check_image_size(*source.size, name)
         return ImageOps.exif_transpose(source)
     if isinstance(source, str | os.PathLike | bytes):
-        return opened(source, name)
+        return open_image(source, name)
     try:
         array = np.asarray(source)
     except ValueError as error:
@@ -40,7 +40,7 @@ def picture(source: Any, name: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)")
-    within_bounds(array.shape[1], array.shape[0], name)
+    check_image_size(array.shape[1], array.shape[0], name)
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
     numbers = array.astype(np.float64)
@@ -51,7 +51,7 @@ def picture(source: Any, name: str) -> Image.Image:
     return Image.fromarray(np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8))
 
 
-def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
+def open_image(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     """An image file, upright; raises a ValueError where it is none, or is of absurd size."""
     try:
         return read_image(source, name)
@@ -59,19 +59,19 @@ def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
         raise ValueError(error.message) from None
 
 
-def within_bounds(width: int, height: int, name: str) -> None:
+def check_image_size(width: int, height: int, name: str) -> None:
     """Raise a ValueError where a picture is of absurd size."""
     if fault := out_of_bounds(width, height, name):
         raise ValueError(fault)
 
 
-def pictures(sources: Iterable[Any], what: str) -> list[Image.Image]:
-    """Some pictures, see `picture`; an error calls them `what` and their number."""
+def load_images(sources: Iterable[Any], what: str) -> list[Image.Image]:
+    """Some pictures, see `load_image`; an error calls them `what` and their number."""
     if isinstance(sources, str | bytes | Image.Image) or not isinstance(sources, Iterable):
         raise TypeError(f"{what}s are a list or an array of pictures, not {type(sources).__name__}")
-    return [picture(source, named(source, what, i)) for i, source in enumerate(sources)]
+    return [load_image(source, describe_source(source, what, i)) for i, source in enumerate(sources)]
 
 
-def named(source: Any, what: str, i: int) -> str:
+def describe_source(source: Any, what: str, i: int) -> str:
     """What an error calls a picture: its path, or its number."""
     return str(source) if isinstance(source, str | os.PathLike) else f"{what} {i}"
