@@ -18,9 +18,9 @@ from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.system import files
-from metacli.tasks.answers import Decoded, verdict
+from metacli.tasks.answers import Decoded, summarize_result
 from metacli.tasks.base import Split, Tasks
-from metacli.tasks.sample import Sample, one
+from metacli.tasks.sample import Sample, extract_sample
 
 
 class Head(NamedTuple):
@@ -77,7 +77,7 @@ class MemoryTrace:
     @property
     def verdict(self) -> str:
         """How well the task was answered, in words."""
-        return verdict(self.decoded, self.sample.y_test, self.sample.scored)
+        return summarize_result(self.decoded, self.sample.y_test, self.sample.scored)
 
     def names(self, role: str) -> list[str]:
         """The arrays of a role."""
@@ -153,7 +153,7 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
     seen = episode.x_train.shape[1]
     traces = []
     for row in range(count):
-        sample = one(tasks, split, episode, row)
+        sample = extract_sample(tasks, split, episode, row)
         real, asked = len(sample.x_train), len(sample.x_test)
         places = np.r_[0:real, seen : seen + asked]
         own = {name: v[row, places] for name, v in values.items()}

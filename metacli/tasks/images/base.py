@@ -220,7 +220,7 @@ class Images(Tasks):
         """
         scores, answer = super().score(logits, episode), episode.y_test
         if self.config.protocol == "stream":
-            right = self.answer.right(logits, answer)  # (B, Q)
+            right = self.answer.is_correct(logits, answer)  # (B, Q)
             same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
             before = same.tril(-1).sum(2)  # (B, T): earlier instances of the class of each step
             at = (before[..., None] == torch.arange(INSTANCES, device=before.device)).float()  # (B, T, 10)
