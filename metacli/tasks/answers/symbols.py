@@ -83,7 +83,6 @@ class Symbols(Answer):
 
     def check_compatible(self, trained: Answer) -> str | None:
         """See `Answer.check_compatible`; fewer classes than in training are allowed."""
-        are_labels = isinstance(trained, Symbols) and trained.components == self.components == 1
-        if are_labels and trained.choices >= self.choices:
-            return None
+        if isinstance(trained, Symbols) and trained.components == self.components == 1:
+            return None if trained.choices >= self.choices else super().check_compatible(trained)
         return super().check_compatible(trained)

@@ -111,7 +111,7 @@ class Folder(Images):
         classes = listed(operating_system.at_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        checks.check_room(int(counts.sum()), self.spec.x_shape, self.config)
+        checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
         files = [(path, digest(path)) for paths in classes.values() for path in paths]
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
@@ -221,9 +221,9 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, n
 
 
 def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
-    """(1, size, size) uint8, as `prepare.characters` makes it; raises a MetacliError where there is no ink."""
+    """Returns (1, size, size) uint8, see `prepare.normalize_characters`; raises a MetacliError without ink."""
     try:
-        return prepare.characters([picture], size)[0]
+        return prepare.normalize_characters([picture], size)[0]
     except MetacliError as error:
         raise MetacliError(f"{path}: {error.message}", REPLACE) from None
 

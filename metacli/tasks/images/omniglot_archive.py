@@ -114,7 +114,8 @@ def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray
         for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
             files = sorted(drawings[character].items())
             sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
-            images.append(prepared.characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets])
+            drawn = prepared.normalize_characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets]
+            images.append(drawn)
             digests.append(as_array([picture_digest(sheet) for sheet in sheets]))
             names.append(character)
     return {"images": np.array(images, np.uint8), "digests": np.array(digests), "names": np.array(names)}

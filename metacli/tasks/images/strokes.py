@@ -18,8 +18,8 @@ from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pixel_digests import LENGTH, image_digests
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.synthetic.pen import inked, resized, written
-from metacli.tasks.images.synthetic.script import LETTERS, characters
+from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize, resize_pages
+from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 from metacli.tasks.rng import CounterRNG
 
 VERSION = 2  # of what is cached: another number where any pixel or digest of any family changes
@@ -57,7 +57,7 @@ class Strokes(Images):
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
         numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        checks.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
+        checks.check_memory(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
         arrays = cache.arrays(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))
@@ -102,13 +102,13 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
     digests = np.empty((len(numbers), drawings), f"S{LENGTH}")
     for start in tqdm(range(0, len(numbers), AT_ONCE), desc="draw strokes", file=sys.stderr, disable=None):
         some = numbers[start : start + AT_ONCE]
-        lines, owner = written(seed, some, characters(seed, some), drawings)
+        lines, owner = draw_strokes(seed, some, generate_characters(seed, some), drawings)
         page = owner[:, None] * drawings + np.arange(drawings)
-        pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
+        pages = rasterize(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
         if prepared:
-            small = prepare.characters([Image.fromarray(page) for page in pages], size)
+            small = prepare.normalize_characters([Image.fromarray(page) for page in pages], size)
         else:
-            small = resized(pages, size)
+            small = resize_pages(pages, size)
         images[start : start + AT_ONCE] = small.reshape(-1, drawings, size, size)
         digests[start : start + AT_ONCE] = image_digests(255 - pages[:, None]).reshape(-1, drawings)
     return {"images": images, "digests": digests}
@@ -121,7 +121,7 @@ def names(seed: int, numbers: np.ndarray) -> list[str]:
     """
     many = len(SYLLABLES) ** 3
     first = int(CounterRNG(seed, "strokes name", np.zeros(1)).integers(many)[0])
-    alphabet, letter = numbers // LETTERS, numbers % LETTERS
+    alphabet, letter = numbers // ALPHABET_SIZE, numbers % ALPHABET_SIZE
     digits = (first + alphabet * STRIDE)[:, None] % many // len(SYLLABLES) ** np.arange(3) % len(SYLLABLES)
     spelt = ["".join(SYLLABLES[digit] for digit in row).capitalize() for row in digits]
     return [f"{name}/character{nth:02d}" for name, nth in zip(spelt, letter + 1, strict=True)]
