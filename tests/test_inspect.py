@@ -170,7 +170,7 @@ def test_a_model_without_memory_has_no_heads_and_no_measure():
 def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatch, tmp_path: Path):
     tasks = Fake()
     model = model_for("lstm", tasks)
-    monkeypatch.setattr(type(model), "described", {})
+    monkeypatch.setattr(type(model), "array_info", {})
     trace = record(model, tasks, "test", 0)[0]
     assert len(table(shown(trace, []))) == trace.steps
     figure.save_figure(tmp_path / "f.png", trace, [])

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from metacli.tasks.images import strokes
 from metacli.tasks.images.pixel_digests import picture_digest
-from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
+from metacli.tasks.images.strokes import CLASSES_PER_SPLIT, Strokes, draw, names
 from metacli.tasks.images.synthetic.pen import MARGIN, PIXELS, cosine_waves, draw_strokes, rasterize
 from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 
@@ -43,11 +43,11 @@ def tasks(**config) -> Strokes:
 
 
 def test_a_drawing_is_the_same_whatever_else_is_drawn(monkeypatch):
-    numbers = np.array([0, 1, ALPHABET_SIZE, ALPHABET_SIZE + 3, 2 * ROOM + 7])
+    numbers = np.array([0, 1, ALPHABET_SIZE, ALPHABET_SIZE + 3, 2 * CLASSES_PER_SPLIT + 7])
     many = draw(5, numbers, 4, PIXELS)["images"]
     assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
     assert np.array_equal(draw(5, numbers[2:4], 2, PIXELS)["images"], many[2:4, :2])
-    monkeypatch.setattr(strokes, "AT_ONCE", 2)
+    monkeypatch.setattr(strokes, "CHUNK_CHARACTERS", 2)
     assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
 
 
@@ -83,14 +83,14 @@ def test_splits_are_whole_alphabets_and_cover_all_classes():
 
 
 def test_room_is_whole_alphabets_and_enough_for_the_largest_config():
-    assert ROOM % ALPHABET_SIZE == 0
+    assert CLASSES_PER_SPLIT % ALPHABET_SIZE == 0
     with pytest.raises(ValidationError):
-        Strokes.Config(classes=ROOM + 1)
+        Strokes.Config(classes=CLASSES_PER_SPLIT + 1)
 
 
 def test_every_class_has_its_own_readable_name():
-    alphabets = [name.split("/")[0] for name in names(3, np.arange(0, 3 * ROOM, ALPHABET_SIZE))]
-    assert len(set(alphabets)) == 3 * ROOM / ALPHABET_SIZE
+    alphabets = [name.split("/")[0] for name in names(3, np.arange(0, 3 * CLASSES_PER_SPLIT, ALPHABET_SIZE))]
+    assert len(set(alphabets)) == 3 * CLASSES_PER_SPLIT / ALPHABET_SIZE
     spelt = names(3, np.arange(ALPHABET_SIZE))
     assert {name.split("/")[1] for name in spelt} == {f"character{n:02d}" for n in range(1, ALPHABET_SIZE + 1)}
     assert all(name[0].isupper() and name.split("/")[0].isalpha() for name in spelt)
@@ -117,7 +117,7 @@ def test_the_second_time_the_cache_answers(cache, monkeypatch):
 
 
 def test_a_drawing_has_the_digest_of_a_picture_of_it_whatever_the_size(cache):
-    numbers = np.array([0, ROOM + 3])
+    numbers = np.array([0, CLASSES_PER_SPLIT + 3])
     pages = draw(0, numbers, 3, PIXELS)
     assert np.array_equal(draw(0, numbers, 3, 20)["digests"], pages["digests"])
     pictures = [Image.fromarray(255 - page) for page in pages["images"].reshape(-1, PIXELS, PIXELS)]

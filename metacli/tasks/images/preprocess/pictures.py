@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.decode import out_of_bounds, read_image
+from metacli.tasks.images.preprocess.decode import describe_size_error, read_image
 
 
 def load_image(source: Any, name: str) -> Image.Image:
@@ -61,7 +61,7 @@ def open_image(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image
 
 def check_image_size(width: int, height: int, name: str) -> None:
     """Raises a ValueError if an image is empty or too large."""
-    if fault := out_of_bounds(width, height, name):
+    if fault := describe_size_error(width, height, name):
         raise ValueError(fault)
 
 
