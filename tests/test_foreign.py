@@ -20,7 +20,7 @@ from PIL import Image
 from metacli.errors import MetacliError
 from metacli.system import memory, peak_memory, regular_files
 from metacli.tasks.images import augment, folder, omniglot_archive
-from metacli.tasks.images.folder import Folder, list_images_by_class, pixels
+from metacli.tasks.images.folder import Folder, list_images_by_class, to_pixels
 from metacli.tasks.images.preprocess import decode
 from metacli.tasks.images.preprocess.decode import read_image
 
@@ -151,7 +151,7 @@ def largest() -> tuple[int | None, bool]:
     file = io.BytesIO()
     Image.new("LA", (3_500, 3_500), (40, 128)).save(file, "PNG", compress_level=1)
     found = []
-    rise = peak_memory.rise(lambda: found.append(pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
+    rise = peak_memory.rise(lambda: found.append(to_pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
     return rise, bool((found[0] == 147).all())
 
 
@@ -174,9 +174,9 @@ def test_bands_change_no_pixel(monkeypatch):
     pictures.append(pictures[-1].copy())
     pictures[-1].info["transparency"] = 3
     pictures.append(pictures[1].convert("CMYK"))
-    whole = [pixels(picture, channels, 8) for picture in pictures for channels in (1, 3)]
+    whole = [to_pixels(picture, channels, 8) for picture in pictures for channels in (1, 3)]
     monkeypatch.setattr(decode, "BAND_PIXELS", 100)
-    assert np.array_equal([p.sum() for p in whole], [pixels(p, c, 8).sum() for p in pictures for c in (1, 3)])
+    assert np.array_equal([p.sum() for p in whole], [to_pixels(p, c, 8).sum() for p in pictures for c in (1, 3)])
 
 
 BOMB = zlib.compress(bytes(200_000_000), 9)
@@ -212,7 +212,7 @@ def test_of_an_animation_the_first_picture_is_read():
     file = io.BytesIO()
     frames = [Image.new("L", (5, 5), grey) for grey in (10, 200)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert (pixels(read_image(file.getvalue(), "x"), 1, 8) == 10).all()
+    assert (to_pixels(read_image(file.getvalue(), "x"), 1, 8) == 10).all()
 
 
 def test_no_file_starts_a_program():
@@ -238,7 +238,7 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
 
 def test_pictures_that_no_memory_can_hold_are_refused_before_any_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 4000)
-    monkeypatch.setattr(folder, "digest", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(folder, "file_digest", lambda path: pytest.fail("it was read"))
     with pytest.raises(MetacliError, match=r"72 images of 1 x 16 x 16 bytes needs 18.0 KiB") as caught:
         tasks(grow(tmp_path), size=16).image_set  # noqa: B018
     assert "task.size" in caught.value.hint

@@ -22,9 +22,9 @@ from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.pixel_digests import as_array, picture_digest
+from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.preprocess.decode import REPLACE, by_bands, read_file, opaque, read_image
+from metacli.tasks.images.preprocess.decode import REPLACE, make_opaque, map_bands, read_file, read_image
 
 VERSION = 2  # of what is cached: another number where any pixel is made otherwise
 MAX_IMAGES = 2_000_000  # in a folder
@@ -91,7 +91,7 @@ class Folder(Images):
         """See `Images.preprocess`: like the images of the folder, `invert` included."""
         if config.prepare:
             return super().preprocess(config, pictures)
-        real = np.stack([pixels(picture, config.channels, config.size) for picture in pictures])
+        real = np.stack([to_pixels(picture, config.channels, config.size) for picture in pictures])
         return 255 - real if config.invert else real
 
     @classmethod
@@ -112,12 +112,12 @@ class Folder(Images):
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
         checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
-        files = [(path, digest(path)) for paths in classes.values() for path in paths]
+        files = [(path, file_digest(path)) for paths in classes.values() for path in paths]
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
-        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decoded(files, c))
+        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decode_images(files, c))
         images = packed["images"]
         if c.invert:
             np.subtract(255, images, out=images)
@@ -185,7 +185,7 @@ def hash_to_unit_interval(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6], "big") / 2**48
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Returns the SHA-256 of a file as hexadecimal digits.
 
     Raises:
@@ -194,7 +194,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(read_file(path, str(path))).hexdigest()
 
 
-def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
+def decode_images(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
     """The images of some files.
 
     Args:
@@ -212,17 +212,17 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, n
     images = np.empty((len(files), config.channels, size, size), np.uint8)
     digests = []
     bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
-    for image, (path, known) in zip(images, bar, strict=True):
+    for image, (path, expected_digest) in zip(images, bar, strict=True):
         data = read_file(path, str(path))
-        if hashlib.sha256(data).hexdigest() != known:
+        if hashlib.sha256(data).hexdigest() != expected_digest:
             raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
         picture = read_image(data, str(path), REPLACE)
-        image[:] = prepared(picture, size, path) if config.prepare else pixels(picture, config.channels, size)
+        image[:] = prepare_image(picture, size, path) if config.prepare else to_pixels(picture, config.channels, size)
         digests.append(picture_digest(picture))
-    return {"images": images, "digests": as_array(digests)}
+    return {"images": images, "digests": to_digest_array(digests)}
 
 
-def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
+def prepare_image(picture: Image.Image, size: int, path: Path) -> np.ndarray:
     """Returns (1, size, size) uint8, see `prepare.normalize_characters`; raises a MetacliError without ink."""
     try:
         return prepare.normalize_characters([picture], size)[0]
@@ -230,7 +230,7 @@ def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
         raise MetacliError(f"{path}: {error.message}", REPLACE) from None
 
 
-def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
+def to_pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
     """(channels, size, size) uint8 of an image of any mode, on white where it is transparent.
 
     Args:
@@ -238,6 +238,6 @@ def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
         channels: 1 for grey, 3 for colour.
         size: height and width.
     """
-    image = by_bands(opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
+    image = map_bands(make_opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
     image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

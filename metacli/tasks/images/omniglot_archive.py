@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.system import cache, download, regular_files
-from metacli.tasks.images.pixel_digests import as_array, picture_digest
+from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
 
@@ -116,7 +116,7 @@ def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray
             sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
             drawn = prepared.normalize_characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets]
             images.append(drawn)
-            digests.append(as_array([picture_digest(sheet) for sheet in sheets]))
+            digests.append(to_digest_array([picture_digest(sheet) for sheet in sheets]))
             names.append(character)
     return {"images": np.array(images, np.uint8), "digests": np.array(digests), "names": np.array(names)}
 

@@ -102,15 +102,15 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
     images = np.empty((len(numbers), drawings, size, size), np.uint8)
     digests = np.empty((len(numbers), drawings), f"S{LENGTH}")
     for start in tqdm(range(0, len(numbers), CHUNK_CHARACTERS), desc="draw strokes", file=sys.stderr, disable=None):
-        some = numbers[start : start + CHUNK_CHARACTERS]
-        lines, owner = draw_strokes(seed, some, generate_characters(seed, some), drawings)
-        page = owner[:, None] * drawings + np.arange(drawings)
-        pages = rasterize(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
+        chunk = numbers[start : start + CHUNK_CHARACTERS]
+        lines, owner = draw_strokes(seed, chunk, generate_characters(seed, chunk), drawings)
+        page_number = owner[:, None] * drawings + np.arange(drawings)
+        pages = rasterize(lines.reshape(-1, lines.shape[2]), page_number.ravel(), len(chunk) * drawings)
         if prepared:
-            small = prepare.normalize_characters([Image.fromarray(page) for page in pages], size)
+            resized = prepare.normalize_characters([Image.fromarray(page) for page in pages], size)
         else:
-            small = resize_pages(pages, size)
-        images[start : start + CHUNK_CHARACTERS] = small.reshape(-1, drawings, size, size)
+            resized = resize_pages(pages, size)
+        images[start : start + CHUNK_CHARACTERS] = resized.reshape(-1, drawings, size, size)
         digests[start : start + CHUNK_CHARACTERS] = image_digests(255 - pages[:, None]).reshape(-1, drawings)
     return {"images": images, "digests": digests}
 

@@ -79,18 +79,18 @@ def describe_size_error(width: int, height: int, name: str) -> str:
     return ""
 
 
-def eight_bits(picture: Image.Image) -> Image.Image:
+def to_eight_bits(picture: Image.Image) -> Image.Image:
     """Converts an image from 16 to 8 bits, which Pillow would clip; returns others unchanged."""
-    return by_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
+    return map_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
 
 
-def opaque(picture: Image.Image) -> Image.Image:
+def make_opaque(picture: Image.Image) -> Image.Image:
     """A picture with 8 bits a channel, on white paper where it is transparent."""
-    picture = eight_bits(picture)
-    return on_white(picture) if picture.has_transparency_data else picture
+    picture = to_eight_bits(picture)
+    return lay_on_white(picture) if picture.has_transparency_data else picture
 
 
-def bands(picture: Image.Image) -> Iterator[Image.Image]:
+def split_into_bands(picture: Image.Image) -> Iterator[Image.Image]:
     """The rows of a picture from top to bottom, about BAND pixels at a time."""
     width, height = picture.size
     rows = max(1, BAND_PIXELS // width)
@@ -101,27 +101,27 @@ def bands(picture: Image.Image) -> Iterator[Image.Image]:
         yield picture.crop((0, top, width, min(top + rows, height)))
 
 
-def by_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def map_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
-    whole: Image.Image | None = None
+    result: Image.Image | None = None
     top = 0
-    for band in map(change, bands(picture)):
+    for band in map(change, split_into_bands(picture)):
         if band.size == picture.size:
             return band
-        if whole is None:
-            whole = Image.new(band.mode, picture.size)
-        whole.paste(band, (0, top))
+        if result is None:
+            result = Image.new(band.mode, picture.size)
+        result.paste(band, (0, top))
         top += band.height
-    assert whole is not None
-    return whole
+    assert result is not None
+    return result
 
 
-def on_white(picture: Image.Image) -> Image.Image:
+def lay_on_white(picture: Image.Image) -> Image.Image:
     """Lays a transparent image on white (RGBA)."""
-    return by_bands(picture, _lay_on_white)
+    return map_bands(picture, _composite_on_white)
 
 
-def _lay_on_white(picture: Image.Image) -> Image.Image:
+def _composite_on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
 
 

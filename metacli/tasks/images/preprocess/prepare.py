@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.decode import by_bands, eight_bits, on_white
+from metacli.tasks.images.preprocess.decode import lay_on_white, map_bands, to_eight_bits
 from metacli.tasks.images.preprocess.thinning import thin_strokes
 
 VERSION = 1  # change it when any output pixel changes
@@ -66,10 +66,10 @@ def to_brightness(picture: Image.Image) -> np.ndarray:
 
     If all opaque pixels have one colour, the opacity is the ink.
     """
-    picture = eight_bits(picture)
+    picture = to_eight_bits(picture)
     if picture.has_transparency_data:
-        picture = remove_opacity(by_bands(picture, lambda band: band.convert("RGBA")))
-    picture = by_bands(picture, lambda band: band.convert("L"))
+        picture = remove_opacity(map_bands(picture, lambda band: band.convert("RGBA")))
+    picture = map_bands(picture, lambda band: band.convert("L"))
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     return np.asarray(picture, np.float32)
 
@@ -80,7 +80,7 @@ def remove_opacity(picture: Image.Image) -> Image.Image:
     solid = brightness[opacity >= 128]
     if 0 < solid.size < opacity.size and np.ptp(np.percentile(solid, (5, 95))) < UNIFORM_RANGE:
         return Image.fromarray(255 - opacity)
-    return on_white(picture)
+    return lay_on_white(picture)
 
 
 def extract_ink(brightness: np.ndarray) -> np.ndarray:
