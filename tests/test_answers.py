@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli.tasks.answers import Answer, Bits, Reals, Symbols, verdict
+from metacli.tasks.answers import Answer, Bits, Reals, Symbols, summarize_result
 from metacli.tasks.metrics import Metric
 
 KINDS: dict[str, Answer] = {"label": Symbols(4), "string": Symbols(3, 5), "bits": Bits(6), "reals": Reals(2)}
@@ -22,8 +22,8 @@ def drawn(answer: Answer, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(B, Q, answer.size, generator=g)
     if isinstance(answer, Symbols):
-        return logits, torch.randint(answer.choices, (B, Q, answer.parts), generator=g)
-    right = torch.randn(B, Q, answer.parts, generator=g)
+        return logits, torch.randint(answer.choices, (B, Q, answer.components), generator=g)
+    right = torch.randn(B, Q, answer.components, generator=g)
     return logits, (right > 0).float() if isinstance(answer, Bits) else right
 
 
@@ -33,7 +33,7 @@ def naive_cost(answer: Answer, logits: np.ndarray, right: np.ndarray) -> list[fl
         return [math.log1p(math.exp(-v if y > 0.5 else v)) for v, y in zip(logits, right, strict=True)]
     if isinstance(answer, Reals):
         return [(v - y) ** 2 for v, y in zip(logits, right, strict=True)]
-    parts = logits.reshape(answer.parts, -1)
+    parts = logits.reshape(answer.components, -1)
     return [math.log(np.exp(p).sum()) - p[int(y)] for p, y in zip(parts, right, strict=True)]
 
 
@@ -42,7 +42,7 @@ def test_cost_is_that_of_its_definition(name: str) -> None:
     answer = KINDS[name]
     logits, right = drawn(answer)
     cost = answer.cost(logits, right)
-    assert cost.shape == (B, Q, answer.parts)
+    assert cost.shape == (B, Q, answer.components)
     for b in range(B):
         for q in range(Q):
             wanted = naive_cost(answer, logits[b, q].double().numpy(), right[b, q].numpy())
@@ -60,17 +60,17 @@ def test_decoding_agrees_with_the_scores(name: str) -> None:
     for b in range(B):
         told = answer.decode(logits[b].numpy(), right[b].numpy())
         asked = scored[b].numpy()
-        assert told.prediction.shape == (Q, answer.parts)
+        assert told.prediction.shape == (Q, answer.components)
         if told.correct is None:
             error = np.square(told.prediction - right[b].numpy())[asked].mean()
             assert scores["squared_error"][b].item() == pytest.approx(error, rel=1e-5)
-            assert verdict(told, right[b].numpy(), asked) == f"mean squared error {error:.4g}"
+            assert summarize_result(told, right[b].numpy(), asked) == f"mean squared error {error:.4g}"
             continue
         assert told.confidence is not None
         assert ((told.confidence > 0) & (told.confidence <= 1)).all()
         count = int(told.correct[asked].sum())
-        assert verdict(told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers right"
-        if answer.names_class:
+        assert summarize_result(told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers right"
+        if answer.is_class_label:
             assert scores["accuracy"][b].item() == pytest.approx(count / asked.sum())
         else:
             wrong = (told.prediction != right[b].numpy())[asked]
@@ -91,7 +91,7 @@ def test_a_perfect_answer_is_right_and_said_so(name: str) -> None:
     assert told.correct is None or told.correct.all()
     assert answer.cost(logits, right).max() < 1e-6
     for said, y in zip(told.prediction, right[0].numpy(), strict=True):
-        assert answer.word(said) == answer.word(y)
+        assert answer.format_answer(said) == answer.format_answer(y)
 
 
 @pytest.mark.parametrize("name", ["label", "string", "reals"])
@@ -100,8 +100,8 @@ def test_a_label_is_read_as_the_word_that_it_is_and_a_question_as_none(name: str
     _, right = drawn(answer)
     label = answer.encode(right)  # type: ignore[attr-defined]
     assert label.shape == (B, Q, answer.label_size)
-    assert answer.read(label[0].numpy()) == [answer.word(y) for y in right[0].numpy()]
-    assert answer.read(np.zeros((2, answer.label_size), np.float32)) == ["", ""]
+    assert answer.format_labels(label[0].numpy()) == [answer.format_answer(y) for y in right[0].numpy()]
+    assert answer.format_labels(np.zeros((2, answer.label_size), np.float32)) == ["", ""]
 
 
 def test_a_label_of_zero_is_no_question() -> None:
@@ -112,33 +112,33 @@ def test_a_label_of_zero_is_no_question() -> None:
 def test_guessing_is_what_even_logits_cost(name: str) -> None:
     answer = KINDS[name]
     logits, right = drawn(answer)
-    assert answer.cost(0 * logits, right).mean().item() == pytest.approx(answer.guessing["loss"], rel=1e-5)
+    assert answer.cost(0 * logits, right).mean().item() == pytest.approx(answer.chance_level["loss"], rel=1e-5)
 
 
 def test_which_model_serves_which_answers() -> None:
-    assert Symbols(3).serves(Symbols(5)) is None
-    assert "one of 3, these tasks ask for one of 5" in (Symbols(5).serves(Symbols(3)) or "")
-    assert Symbols(5).serves(Reals(5))
-    assert Symbols(5, 5).serves(Symbols(4, 5))
-    assert Bits(3).serves(Symbols(3))
-    assert all(kind.serves(kind) is None for kind in KINDS.values())
+    assert Symbols(3).check_compatible(Symbols(5)) is None
+    assert "one of 3, these tasks ask for one of 5" in (Symbols(5).check_compatible(Symbols(3)) or "")
+    assert Symbols(5).check_compatible(Reals(5))
+    assert Symbols(5, 5).check_compatible(Symbols(4, 5))
+    assert Bits(3).check_compatible(Symbols(3))
+    assert all(kind.check_compatible(kind) is None for kind in KINDS.values())
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 @settings(max_examples=50)
 def test_a_metric_knows_its_direction(score: float, best: float) -> None:
     up, down = Metric("a", "", True, "a"), Metric("a", "", False, "a")
-    assert up.beats(score, None)
-    assert up.beats(score, best) == (score > best)
-    assert down.beats(score, best) == (score < best)
+    assert up.is_better(score, None)
+    assert up.is_better(score, best) == (score > best)
+    assert down.is_better(score, best) == (score < best)
 
 
 def test_a_metric_writes_its_numbers_by_its_unit() -> None:
     share, number = Metric("a", "%", True, "a"), Metric("a_b", "bits", False, "a")
-    assert share.number(0.5) == "50.0%"
-    assert share.spread({"mean": 0.9612, "ci95": 0.0031}) == "96.12 % ± 0.31"
-    assert number.spread({"mean": 0.03123, "ci95": 0.0041}) == "0.03123 ± 0.0041"
-    assert number.spread({"mean": 2.0, "ci95": None}) == "2"
-    assert share.spread({"mean": None, "ci95": None}) == "-"
-    assert (number.label, number.better, share.better) == ("a b", "lower", "higher")
-    assert Metric("a", "", None, "a").better is None
+    assert share.format_value(0.5) == "50.0%"
+    assert share.format_interval({"mean": 0.9612, "ci95": 0.0031}) == "96.12 % ± 0.31"
+    assert number.format_interval({"mean": 0.03123, "ci95": 0.0041}) == "0.03123 ± 0.0041"
+    assert number.format_interval({"mean": 2.0, "ci95": None}) == "2"
+    assert share.format_interval({"mean": None, "ci95": None}) == "-"
+    assert (number.label, number.better_direction, share.better_direction) == ("a b", "lower", "higher")
+    assert Metric("a", "", None, "a").better_direction is None

@@ -284,7 +284,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(folder, draw):
     path.write_bytes(content)
     told = str(path)
     try:
-        omniglot_archive._drawings(omniglot_archive.ARCHIVES[0], folder)
+        omniglot_archive._read_drawings(omniglot_archive.ARCHIVES[0], folder)
     except MetacliError as error:
         told = error.message
     assert str(path) in told

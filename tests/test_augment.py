@@ -27,7 +27,7 @@ def table(seed: int, images: int, channels: int, size: int) -> torch.Tensor:
 def test_compiled_taking_is_the_plain_one_bit_for_bit(seed, channels, size, rows):
 
     images, row, shape = table(seed, 9, channels, size), np.array(rows, np.int64), (channels, size, size)
-    plain, got = (module.taken(images, row, shape) for module in (augment, augment_jit))
+    plain, got = (module.gather(images, row, shape) for module in (augment, augment_jit))
     assert got.shape == plain.shape == (len(rows), *shape)
     assert torch.equal(got, plain)
     assert torch.equal((got * 255).round().to(torch.uint8), images[row].view(-1, *shape))
@@ -42,9 +42,9 @@ def test_moving_against_float64(seed, channels, size, most_angle, most_shift):
     images, row = table(seed, 5, channels, size), random.integers(0, 5, 7)
     angle, shift = most_angle * random.uniform(-1, 1, 7), most_shift * size * random.uniform(-1, 1, (7, 2))
     angle[0], shift[1] = 0, np.round(shift[1])
-    lean = augment.leans(1.5 ** random.uniform(-1, 1, (7, 2)), 0.5 * random.uniform(-1, 1, 7))
-    origin = augment.turns(angle) @ np.where(np.arange(7)[:, None, None] % 2, lean, np.eye(2))
-    plain, got = (module.moved(images, row, shape, origin, shift) for module in (augment, augment_jit))
+    lean = augment.shear_matrices(1.5 ** random.uniform(-1, 1, (7, 2)), 0.5 * random.uniform(-1, 1, 7))
+    origin = augment.rotation_matrices(angle) @ np.where(np.arange(7)[:, None, None] % 2, lean, np.eye(2))
+    plain, got = (module.gather_transformed(images, row, shape, origin, shift) for module in (augment, augment_jit))
     for m in range(7):
         truth = bilinear(images[row[m]].view(shape).double().numpy() / 255, origin[m], shift[m])
         for name, x in (("plain", plain), ("compiled", got)):
@@ -69,8 +69,8 @@ def test_without_motion_an_image_stays_as_it_is():
 
     images, row = table(0, 4, 1, 28), np.arange(4)
     for module in (augment, augment_jit):
-        still = module.moved(images, row, (1, 28, 28), np.eye(2)[None].repeat(4, 0), np.zeros((4, 2)))
-        torch.testing.assert_close(still, augment.taken(images, row, (1, 28, 28)), rtol=0, atol=5e-6)
+        still = module.gather_transformed(images, row, (1, 28, 28), np.eye(2)[None].repeat(4, 0), np.zeros((4, 2)))
+        torch.testing.assert_close(still, augment.gather(images, row, (1, 28, 28)), rtol=0, atol=5e-6)
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def _no_numba(monkeypatch):
 def test_with_numba_the_compiled_loops_serve():
     assert jit.available()
     assert jit.reason() == f"numba {numba.__version__}"
-    assert augment.quickest().__name__ == "metacli.tasks.images.augment_jit"
+    assert augment.select_backend().__name__ == "metacli.tasks.images.augment_jit"
 
 
 @pytest.mark.usefixtures("_no_numba")
 def test_without_numba_the_plain_path_serves_and_says_how_to_get_it():
     assert not jit.available()
     assert "pip install 'metacli[fast]'" in jit.reason()
-    assert augment.quickest() is augment
+    assert augment.select_backend() is augment
 
 
 def test_turns_and_leans_say_where_a_point_came_from():
@@ -104,9 +104,9 @@ def test_turns_and_leans_say_where_a_point_came_from():
         ],
         1,
     )  # y points down: so anti-clockwise
-    np.testing.assert_allclose(np.einsum("mij,mj->mi", augment.turns(angle), clockwise), point)
+    np.testing.assert_allclose(np.einsum("mij,mj->mi", augment.rotation_matrices(angle), clockwise), point)
     stretched = factor * point
     leant = stretched - np.stack([np.tan(angle) * stretched[:, 1], 0 * angle], 1)
-    back = np.einsum("mij,mj->mi", augment.leans(factor, angle), leant)
+    back = np.einsum("mij,mj->mi", augment.shear_matrices(factor, angle), leant)
     np.testing.assert_allclose(back[:, 1], point[:, 1])
     np.testing.assert_allclose(back[:, 0], point[:, 0])

@@ -152,7 +152,7 @@ class TestContract:
 @pytest.mark.parametrize(("name", "mode"), [case for case in cases() if case[1] == "independent"])
 def test_phi_of_the_beginning_is_extended_to_phi_of_all(name, mode):
     model, (x_train, y_train, x_test, _) = make(name, mode), data(mode)
-    if not model.continues:
+    if not model.can_extend:
         with pytest.raises(NotImplementedError):
             model.extend(model.adapt(x_train, y_train), x_train, y_train)
         return

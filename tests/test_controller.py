@@ -11,7 +11,7 @@ from metacli.models.memory.controller import Controller, ControllerState
 
 def run(controller: Controller, x: torch.Tensor) -> tuple[torch.Tensor, ControllerState]:
     """(B, T, I) step by step: the outputs (B, T, H) and the last state."""
-    state, outputs = controller.initial(x.shape[0]), []
+    state, outputs = controller.initial_state(x.shape[0]), []
     for item in x.unbind(1):
         output, state = controller(item, state)
         outputs.append(output)

@@ -16,7 +16,7 @@ def encoder(shape: tuple[int, int, int], channels: int = 6) -> Encoder:
     """With weights of batch norm of both signs, and zero."""
     torch.manual_seed(0)
     made = Encoder(EncoderConfig(kind="conv", channels=channels, size=5, normalise=True), shape).double().train()
-    for i in range(made.pooled):
+    for i in range(made.pooled_blocks):
         norm = made.layers[4 * i + 1]
         torch.nn.init.normal_(norm.weight)
         torch.nn.init.normal_(norm.bias)

@@ -32,7 +32,7 @@ def call(function, *arrays: np.ndarray) -> np.ndarray:
 
 def naive_allocation(usage: np.ndarray) -> np.ndarray:
     """Of one task: the free list, then its running product."""
-    order = sorted(range(len(usage)), key=lambda i: (round(usage[i] / allocation.EQUAL), i))
+    order = sorted(range(len(usage)), key=lambda i: (round(usage[i] / allocation.USAGE_RESOLUTION), i))
     a, product = np.zeros_like(usage), 1.0
     for i in order:
         u = allocation.USAGE_FLOOR + (1 - allocation.USAGE_FLOOR) * usage[i]
@@ -48,7 +48,7 @@ def test_retention_usage_and_allocation_are_the_formulas(seed, size):
     gates, reads = rng.uniform(size=(batch, heads, 1)), partial(rng, batch, heads, length)
     before, writes = rng.uniform(size=(batch, length)), partial(rng, batch, length)
     psi = call(allocation.retention_vector, gates, reads)
-    usage = call(allocation.usage, before, writes, psi)
+    usage = call(allocation.update_usage, before, writes, psi)
     free = call(allocation.allocation_weighting, usage)
     for b in range(batch):
         for i in range(length):
@@ -217,7 +217,7 @@ def test_an_init_for_previous_labels_writes_an_item_beside_its_label_and_looks_f
     keys = {"hidden": 64, "width": 24, "locations": 12, "read_heads": 2, "init": "previous-label"}
     model = DNC(DNC.Config(**keys), Spec("stream", (16,), 3, 3, 8))
     x, y = torch.randn(1, 8, 16), torch.eye(3)[torch.randint(3, (1, 8))]
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(x, y))
     looked_for = torch.stack([step.parameters.read_key[0] for step in steps])  # (T, R, W)
     written = torch.stack([step.parameters.write_vector[0, 0] for step in steps])  # (T, W)
     alike = torch.cosine_similarity(looked_for[:, :, None], written[None, None], -1)  # (T, R, T)
@@ -228,7 +228,7 @@ def test_an_init_for_previous_labels_writes_an_item_beside_its_label_and_looks_f
         assert step.state.access.write_weights.max() > 0.8
         assert step.state.access.read_weights.sum(-1).min() > 0.8
     assert len({int(step.state.access.write_weights.argmax()) for step in steps}) == 8  # each to a free location
-    other, _ = model.unroll(model.initial_state(1), model.inputs(x, y.roll(1, -1)))
+    other, _ = model.unroll(model.initial_state(1), model.encode_items(x, y.roll(1, -1)))
     relabelled = torch.stack([step.parameters.write_vector[0, 0] for step in other])
     assert ((relabelled - written).abs().amax(-1) > 1e-4).all()
 
@@ -238,7 +238,7 @@ def test_an_init_by_content_writes_each_step_to_a_free_location_and_looks_for_on
     keys = {"hidden": 32, "width": 12, "locations": 12, "read_heads": 2, "controller": "feedforward", "init": "content"}
     model = DNC(DNC.Config(**keys), Spec("k-shot", (16,), 3, 3, 8))
     x, y = torch.randn(1, 8, 16), torch.eye(3)[torch.randint(3, (1, 8))]
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(x, y))
     for step in steps:
         written = step.parameters.write_vector[0].expand(2, -1)
         torch.testing.assert_close(step.parameters.read_key[0], written)

@@ -14,7 +14,7 @@ from metacli.checkpoints.provenance import Provenance, check_held_out
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder
-from metacli.tasks.images.folder import Folder, pixels
+from metacli.tasks.images.folder import Folder, to_pixels
 from metacli.tasks.images.pixel_digests import picture_digest
 from metacli.tasks.images.preprocess import decode
 from metacli.tasks.images.preprocess.decode import read_image
@@ -157,35 +157,35 @@ def test_images_of_any_mode_and_size_are_read(tmp_path):
     for name, image in files.items():
         image.save(tmp_path / name)
         for channels in (1, 3):
-            found = pixels(read_image(tmp_path / name, name), channels, 8)
+            found = to_pixels(read_image(tmp_path / name, name), channels, 8)
             assert found.shape == (channels, 8, 8), name
             np.testing.assert_allclose(found[:, :, :3], 40, atol=14, err_msg=name)
             np.testing.assert_allclose(found[:, :, 5:], 200, atol=14, err_msg=name)
     bits = Image.fromarray(grey > 100)
     bits.save(tmp_path / "bits.png")
-    assert pixels(bits, 1, 8)[0, 4, [0, 7]].tolist() == [0, 255]
+    assert to_pixels(bits, 1, 8)[0, 4, [0, 7]].tolist() == [0, 255]
 
 
 def test_transparent_is_white_and_photographs_stand_upright(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (pixels(read_image(tmp_path / "clear.png", "clear"), 1, 8) == 255).all()
+    assert (to_pixels(read_image(tmp_path / "clear.png", "clear"), 1, 8) == 255).all()
     image = Image.new("L", (8, 8), 0)
     image.paste(255, (0, 0, 8, 4))  # bright above
     exif = Image.Exif()
     exif[0x0112] = 3  # the camera was upside down
     image.save(tmp_path / "photo.jpg", exif=exif)
-    assert pixels(read_image(tmp_path / "photo.jpg", "photo"), 1, 8)[0, 0].max() < 20
+    assert to_pixels(read_image(tmp_path / "photo.jpg", "photo"), 1, 8)[0, 0].max() < 20
 
 
-def digest_of(pixels: np.ndarray) -> str:
+def digest_of(to_pixels: np.ndarray) -> str:
     """The documented form of a digest, of (H, W) or (H, W, 3) uint8."""
-    size = f"{pixels.shape[1]} {pixels.shape[0]} {pixels.shape[2] if pixels.ndim == 3 else 1}\n".encode()
-    return hashlib.sha256(size + pixels.tobytes()).hexdigest()[:16]
+    size = f"{to_pixels.shape[1]} {to_pixels.shape[0]} {to_pixels.shape[2] if to_pixels.ndim == 3 else 1}\n".encode()
+    return hashlib.sha256(size + to_pixels.tobytes()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("band", [1_000_000, 50])
 def test_a_picture_has_one_digest_in_every_mode(band, monkeypatch):
-    monkeypatch.setattr(decode, "BAND", band)
+    monkeypatch.setattr(decode, "BAND_PIXELS", band)
     random = np.random.default_rng(0)
     grey, bits = random.integers(0, 256, (20, 30), np.uint8), random.random((20, 30)) > 0.5
     expected = digest_of(grey)
@@ -322,7 +322,7 @@ def test_images_are_decoded_once(tmp_path, kept, decodings):
         assert (inverted.of(c) == 255 - first.of(c)).all()
         for i in range(count):
             assert (
-                first.of(c)[i].numpy() == pixels(Image.open(tmp_path / "elsewhere" / "abcd"[c] / f"{i}.png"), 1, 8)
+                first.of(c)[i].numpy() == to_pixels(Image.open(tmp_path / "elsewhere" / "abcd"[c] / f"{i}.png"), 1, 8)
             ).all()
 
 
@@ -362,7 +362,7 @@ def test_a_changed_image_of_the_same_length_and_time_is_noticed(tmp_path):
 
 def test_an_image_that_changes_while_it_is_read_is_not_kept(tmp_path, kept, monkeypatch):
     grow(tmp_path, ["a", "b"])
-    monkeypatch.setattr(folder, "digest", lambda path: "0" * 64)
+    monkeypatch.setattr(folder, "file_digest", lambda path: "0" * 64)
     with pytest.raises(MetacliError, match="changed while it was read"):
         tasks(tmp_path).image_set  # noqa: B018
     assert not list(kept.iterdir())

@@ -20,7 +20,7 @@ from PIL import Image
 from metacli.errors import MetacliError
 from metacli.system import memory, peak_memory, regular_files
 from metacli.tasks.images import augment, folder, omniglot_archive
-from metacli.tasks.images.folder import Folder, listed, pixels
+from metacli.tasks.images.folder import Folder, list_images_by_class, to_pixels
 from metacli.tasks.images.preprocess import decode
 from metacli.tasks.images.preprocess.decode import read_image
 
@@ -100,13 +100,13 @@ def test_the_command_line_refuses_a_pipe(tmp_path, cli):
 def test_a_folder_that_is_called_as_a_picture_is_a_class(tmp_path):
     grow(tmp_path, 3)
     (tmp_path / "c001").rename(tmp_path / "c001.png")
-    assert list(listed(tmp_path)) == ["c000", "c001.png", "c002"]
+    assert list(list_images_by_class(tmp_path)) == ["c000", "c001.png", "c002"]
 
 
 def test_links_to_folders_are_not_followed_round_in_circles(tmp_path):
     grow(tmp_path, 3)
     (tmp_path / "c000" / "again").symlink_to(tmp_path, target_is_directory=True)
-    assert list(listed(tmp_path)) == ["c000", "c001", "c002"]
+    assert list(list_images_by_class(tmp_path)) == ["c000", "c001", "c002"]
 
 
 def test_a_file_that_becomes_a_pipe_after_it_was_looked_at_is_not_waited_for(tmp_path, monkeypatch):
@@ -122,13 +122,13 @@ def test_a_file_that_becomes_a_pipe_after_it_was_looked_at_is_not_waited_for(tmp
 
 
 def test_the_number_of_pictures_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MOST_PICTURES", 10)
+    monkeypatch.setattr(folder, "MAX_IMAGES", 10)
     with pytest.raises(MetacliError, match="more than 10 images"):
-        listed(grow(tmp_path))
+        list_images_by_class(grow(tmp_path))
 
 
 def test_a_large_file_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, "MOST_BYTES", 100)
+    monkeypatch.setattr(decode, "MAX_BYTES", 100)
     (tmp_path / "x.png").write_bytes(bytes(101))
     with pytest.raises(MetacliError, match="more than 100 bytes"):
         read_image(tmp_path / "x.png", "x.png")
@@ -151,7 +151,7 @@ def largest() -> tuple[int | None, bool]:
     file = io.BytesIO()
     Image.new("LA", (3_500, 3_500), (40, 128)).save(file, "PNG", compress_level=1)
     found = []
-    rise = peak_memory.rise(lambda: found.append(pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
+    rise = peak_memory.rise(lambda: found.append(to_pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
     return rise, bool((found[0] == 147).all())
 
 
@@ -174,9 +174,9 @@ def test_bands_change_no_pixel(monkeypatch):
     pictures.append(pictures[-1].copy())
     pictures[-1].info["transparency"] = 3
     pictures.append(pictures[1].convert("CMYK"))
-    whole = [pixels(picture, channels, 8) for picture in pictures for channels in (1, 3)]
-    monkeypatch.setattr(decode, "BAND", 100)
-    assert np.array_equal([p.sum() for p in whole], [pixels(p, c, 8).sum() for p in pictures for c in (1, 3)])
+    whole = [to_pixels(picture, channels, 8) for picture in pictures for channels in (1, 3)]
+    monkeypatch.setattr(decode, "BAND_PIXELS", 100)
+    assert np.array_equal([p.sum() for p in whole], [to_pixels(p, c, 8).sum() for p in pictures for c in (1, 3)])
 
 
 BOMB = zlib.compress(bytes(200_000_000), 9)
@@ -212,7 +212,7 @@ def test_of_an_animation_the_first_picture_is_read():
     file = io.BytesIO()
     frames = [Image.new("L", (5, 5), grey) for grey in (10, 200)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert (pixels(read_image(file.getvalue(), "x"), 1, 8) == 10).all()
+    assert (to_pixels(read_image(file.getvalue(), "x"), 1, 8) == 10).all()
 
 
 def test_no_file_starts_a_program():
@@ -229,7 +229,7 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
         for i in range(300 if c == 0 else 3):
             Image.fromarray(data).save(tmp_path / f"c{c}" / f"{i}.bmp")
     task = tasks(tmp_path, size=64, channels=3, queries=1)
-    augment.quickest().taken(torch.zeros(1, 4, dtype=torch.uint8), np.zeros(1, np.int64), (1, 2, 2))  # compiled
+    augment.select_backend().gather(torch.zeros(1, 4, dtype=torch.uint8), np.zeros(1, np.int64), (1, 2, 2))  # compiled
     taken = peak_memory.rise(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
     assert task.image_set.images.shape == (417, 3, 64, 64)
     assert task._table.data_ptr() == task.image_set.images.data_ptr()
@@ -238,7 +238,7 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
 
 def test_pictures_that_no_memory_can_hold_are_refused_before_any_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 4000)
-    monkeypatch.setattr(folder, "digest", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(folder, "file_digest", lambda path: pytest.fail("it was read"))
     with pytest.raises(MetacliError, match=r"72 images of 1 x 16 x 16 bytes needs 18.0 KiB") as caught:
         tasks(grow(tmp_path), size=16).image_set  # noqa: B018
     assert "task.size" in caught.value.hint
@@ -253,7 +253,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch, method):
 
     def refused() -> None:
         with pytest.raises(MetacliError, match="would unpack to 30,000,000 bytes") as caught:
-            omniglot_archive._drawings(part, tmp_path)
+            omniglot_archive._read_drawings(part, tmp_path)
         assert part.name in caught.value.message
 
     refused()
@@ -267,19 +267,19 @@ def test_other_files_of_a_zip_are_not_unpacked(tmp_path):
 
     def refused() -> None:
         with pytest.raises(MetacliError, match="found 0 and 0"):
-            omniglot_archive._drawings(part, tmp_path)
+            omniglot_archive._read_drawings(part, tmp_path)
 
     assert (peak_memory.rise(refused, CPU) or 0) < 20e6
 
 
 def test_many_drawings_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot_archive, "MOST_ARCHIVE", 50_000)
+    monkeypatch.setattr(omniglot_archive, "MAX_ARCHIVE_BYTES", 50_000)
     part = omniglot_archive.ARCHIVES[0]
     with zipfile.ZipFile(tmp_path / f"{part.name}.zip", "w", zipfile.ZIP_DEFLATED) as file:
         for i in range(20):
             file.writestr(f"{part.name}/A/character{i}/0001_01.png", bytes(5_000))
     with pytest.raises(MetacliError, match="all of them 50,000"):
-        omniglot_archive._drawings(part, tmp_path)
+        omniglot_archive._read_drawings(part, tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
@@ -288,4 +288,4 @@ def test_a_pipe_in_the_place_of_an_archive_is_refused(tmp_path, place):
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(tmp_path / place)
     with pytest.raises(MetacliError, match="it is a pipe"):
-        omniglot_archive._drawings(omniglot_archive.ARCHIVES[0], tmp_path)
+        omniglot_archive._read_drawings(omniglot_archive.ARCHIVES[0], tmp_path)

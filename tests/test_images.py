@@ -15,7 +15,7 @@ from PIL import Image
 
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
-from metacli.tasks.images.augment import move, turns
+from metacli.tasks.images.augment import rotation_matrices, transform
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pixel_digests import picture_digest
@@ -334,9 +334,11 @@ def test_move_turns_and_shifts():
     torch.manual_seed(0)
     x = torch.rand(3, 2, 7, 7)
     none, still, two_right, one_down = np.zeros(3), *(np.tile(by, (3, 1)) for by in ([0, 0], [2, 0], [0, 1]))
-    torch.testing.assert_close(move(x, turns(none), still), x)
-    torch.testing.assert_close(move(x, turns(none + np.pi / 2), still), torch.rot90(x, 1, (-2, -1)), atol=1e-5, rtol=0)
-    right, down = move(x, turns(none), two_right), move(x, turns(none), one_down)
+    torch.testing.assert_close(transform(x, rotation_matrices(none), still), x)
+    torch.testing.assert_close(
+        transform(x, rotation_matrices(none + np.pi / 2), still), torch.rot90(x, 1, (-2, -1)), atol=1e-5, rtol=0
+    )
+    right, down = transform(x, rotation_matrices(none), two_right), transform(x, rotation_matrices(none), one_down)
     torch.testing.assert_close(right[..., 2:], x[..., :-2], atol=1e-5, rtol=0)
     torch.testing.assert_close(down[..., 1:, :], x[..., :-1, :], atol=1e-5, rtol=0)
     assert right[..., :2].abs().max() < 1e-5
@@ -357,7 +359,11 @@ def test_move_against_a_loop(angle, right, down):
             for r in range(size):
                 for c in range(size):
                     expected[i, j] += x[r, c] * max(0, 1 - abs(r - row)) * max(0, 1 - abs(c - col))
-    got = move(torch.tensor(x, dtype=torch.float32)[None, None], turns(np.array([angle])), np.array([[right, down]]))
+    got = transform(
+        torch.tensor(x, dtype=torch.float32)[None, None],
+        rotation_matrices(np.array([angle])),
+        np.array([[right, down]]),
+    )
     np.testing.assert_allclose(got[0, 0], expected, atol=1e-4)
 
 

@@ -107,7 +107,7 @@ def test_chosen_heads_are_shown_one_by_one():
 
 
 def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
-    if not trace.heads or not trace.sample.answer.names_class:
+    if not trace.heads or not trace.sample.answer.is_class_label:
         return
     shares, known = analysis.on_right_class(trace), analysis.right_steps(trace).any(1)
     scores = dict(zip(analysis.reading_heads(trace), shares[known].mean(0).tolist(), strict=True))
@@ -146,7 +146,7 @@ def test_it_opens_on_the_first_wrong_answer_that_could_have_been_known(correct, 
 def test_it_opens_on_the_first_question_where_all_are_right(trace):
     right = replace(trace, arrays=trace.arrays | {"correct": trace.sample.scored})
     known = analysis.right_steps(trace).any(1)
-    expected = int(known.argmax()) if trace.sample.answer.names_class else 0
+    expected = int(known.argmax()) if trace.sample.answer.is_class_label else 0
     assert highlights.opening(right) == trace.start + expected
 
 
@@ -170,7 +170,7 @@ def test_a_model_without_memory_has_no_heads_and_no_measure():
 def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatch, tmp_path: Path):
     tasks = Fake()
     model = model_for("lstm", tasks)
-    monkeypatch.setattr(type(model), "described", {})
+    monkeypatch.setattr(type(model), "array_info", {})
     trace = record(model, tasks, "test", 0)[0]
     assert len(table(shown(trace, []))) == trace.steps
     figure.save_figure(tmp_path / "f.png", trace, [])

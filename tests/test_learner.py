@@ -14,7 +14,7 @@ from PIL import Image
 import metacli
 from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import NO_CLASSES
-from metacli.classifier.ensemble import FittedContext, trained
+from metacli.classifier.ensemble import FittedContext, load_few_shot_model
 from metacli.classifier.learner import Learner, NotFittedError
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, UsageError
@@ -66,7 +66,7 @@ def test_it_recognises_what_it_was_shown(matching):
     assert looked.shape == (4, 4)
     np.testing.assert_allclose(looked.sum(1), 1)
     assert looked.argmax(1).tolist() == [0, 1, 2, 3]
-    answers = learner.answers(images)
+    answers = learner.predict_with_attention(images)
     np.testing.assert_allclose(answers[0], shares, atol=1e-6)
     np.testing.assert_array_equal(answers[1], looked)
 
@@ -82,7 +82,7 @@ def test_every_model_is_taught_and_asked_alike(anyone):
     np.testing.assert_array_equal(again.predict_proba(images), whole)
     np.testing.assert_allclose(learner.predict_proba(images[1:3]), whole[1:3], atol=1e-5)  # asked alone or together
     looked = learner.looked_at(images)
-    assert (looked is None) == (trained(anyone).model.config.name == "lstm")
+    assert (looked is None) == (load_few_shot_model(anyone).model.config.name == "lstm")
     if looked is not None:
         assert looked.shape == (5, 5)
         np.testing.assert_allclose(looked.sum(1), 1, atol=1e-6)
@@ -97,7 +97,7 @@ def test_a_class_has_no_say_by_its_name_or_number(matching):
 
 
 def test_the_mean_over_orders_hardly_hangs_on_the_order(anyone):
-    if trained(anyone).model.config.name not in ("lstm", "ntm", "mann", "dnc"):
+    if load_few_shot_model(anyone).model.config.name not in ("lstm", "ntm", "mann", "dnc"):
         pytest.skip("reads its examples in no order")
     images, names = pictures(6), list("abcabc")
     first, second = [5, 3, 1, 0, 2, 4], [0, 1, 2, 3, 4, 5]
@@ -121,16 +121,16 @@ def test_partial_fit_goes_on_from_phi(anyone):
     assert one.classes_.tolist() == ["a", "b", "c"]
     assert before.x.shape[1] == 2, "an earlier lesson stays as it was"
     lesson = one.context_
-    whole = lesson.trained.model.adapt(lesson.x, lesson.labels)
-    ours, theirs = (lesson.trained.model.predict(phi, lesson.x) for phi in (lesson.phi, whole))
+    whole = lesson.few_shot.model.adapt(lesson.x, lesson.labels)
+    ours, theirs = (lesson.few_shot.model.predict(phi, lesson.x) for phi in (lesson.phi, whole))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
-    assert lesson.trained.model.continues == (lesson.trained.model.config.name in ("lstm", "ntm", "mann", "dnc"))
+    assert lesson.few_shot.model.can_extend == (lesson.few_shot.model.config.name in ("lstm", "ntm", "mann", "dnc"))
     assert sorted(lesson.order[1].tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_a_recurrent_model_reads_nothing_twice(anyone, monkeypatch):
-    model = trained(anyone).model
-    if not model.continues:
+    model = load_few_shot_model(anyone).model
+    if not model.can_extend:
         pytest.skip("reads D_train as a whole")
     learner = metacli.load(anyone, orders=2).fit(pictures(3), list("abc"))
     monkeypatch.setattr(type(model), "adapt", lambda *a: pytest.fail("D_train was read again"))
@@ -181,9 +181,11 @@ def test_class_names_of_any_kind_are_kept(matching, names):
 
 
 def test_a_lesson_is_a_value(matching):
-    lesson = FittedContext.start(trained(matching), 3, 0).read(torch.rand(2, 1, 12, 12), np.arange(2))
+    lesson = FittedContext.create_empty(load_few_shot_model(matching), 3, 0).extend(
+        torch.rand(2, 1, 12, 12), np.arange(2)
+    )
     x, y = torch.rand(3, 1, 12, 12), np.array([2, 0, 1])
-    one, other = lesson.read(x, y), lesson.read(x, y)
+    one, other = lesson.extend(x, y), lesson.extend(x, y)
     assert (one.order == other.order).all()
     assert len(lesson.y) == 2
 
@@ -276,7 +278,7 @@ def test_lessons_in_one_process_do_not_touch_each_other(matching):
 
 def test_the_first_order_sees_the_pictures_as_they_are(matching):
     x = torch.rand(3, 1, 12, 12)
-    lesson = FittedContext.start(trained(matching), 5, 0).read(x, np.arange(3))
+    lesson = FittedContext.create_empty(load_few_shot_model(matching), 5, 0).extend(x, np.arange(3))
     torch.testing.assert_close(lesson.x[0], x[torch.from_numpy(lesson.order[0])], atol=1e-5, rtol=0)
     for m in range(1, 5):
         assert not torch.allclose(lesson.x[m], x[torch.from_numpy(lesson.order[m])], atol=1e-2)

@@ -27,12 +27,12 @@ def data(batch: int = 3, steps: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("layers", [1, 3])
 def test_fold_equals_the_fast_path(layers):
     model, (x, y) = make(layers=layers), data()
-    inputs = model.inputs(x, y)
+    inputs = model.encode_items(x, y)
     steps, last = model.unroll(model.initial_state(3), inputs)
     fast = model.adapt(x, y)
     torch.testing.assert_close(fast, last)
     torch.testing.assert_close(model.adapt(x[:, :4], y[:, :4]), steps[3].state)  # every state on the way
-    answers = torch.stack([s.output for s in model.unroll(fast, model.inputs(x, None))[0]], 1)
+    answers = torch.stack([s.output for s in model.unroll(fast, model.encode_items(x, None))[0]], 1)
     torch.testing.assert_close(model.predict(fast, x), model.output(answers))
 
 
@@ -40,7 +40,7 @@ def test_fold_equals_the_fast_path_through_padding():
     model, (x, y) = make(), data()
     mask = torch.arange(6) < torch.tensor([[6], [1], [0]])  # the last task has no real item at all
     fast = model.adapt(x, y, mask)
-    torch.testing.assert_close(fast, model.unroll(model.initial_state(3), model.inputs(x, y), mask)[1])
+    torch.testing.assert_close(fast, model.unroll(model.initial_state(3), model.encode_items(x, y), mask)[1])
     torch.testing.assert_close(fast.h[1:2], model.adapt(x[1:2, :1], y[1:2, :1]).h)
     assert fast.h[2].eq(0).all()
     assert fast.c[2].eq(0).all()
@@ -51,8 +51,8 @@ def test_states_are_the_formulas():
     model, (x, y) = make(), data(1)
     weights = {name: p.detach().numpy() for name, p in model.lstm.named_parameters()}
     h, c = np.zeros((2, 5)), np.zeros((2, 5))
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
-    for item, step in zip(model.inputs(x, y)[0].numpy(), steps, strict=True):
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(x, y))
+    for item, step in zip(model.encode_items(x, y)[0].numpy(), steps, strict=True):
         for n in range(2):
             gates = weights[f"weight_ih_l{n}"] @ item + weights[f"bias_ih_l{n}"]
             gates += weights[f"weight_hh_l{n}"] @ h[n] + weights[f"bias_hh_l{n}"]
@@ -68,7 +68,7 @@ def test_independent_queries_are_one_step_from_a_copy_of_phi():
     phi = model.adapt(x, y)
     logits = model.predict(phi, x)
     for q in range(6):
-        one = model.step(phi, model.inputs(x[:, q : q + 1], None)[:, 0])
+        one = model.step(phi, model.encode_items(x[:, q : q + 1], None)[:, 0])
         torch.testing.assert_close(logits[:, q], model.output(one.output))
 
 

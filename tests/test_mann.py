@@ -42,7 +42,7 @@ def test_usage_decays_and_adds_every_read_and_write(size, decay):
             expected[b, i] = decay * before[b, i]
             for r in range(heads):
                 expected[b, i] += reads[b, r, i] + writes[b, r, i]
-    got = lrua.usage(*map(torch.from_numpy, (before, reads, writes)), decay)
+    got = lrua.update_usage(*map(torch.from_numpy, (before, reads, writes)), decay)
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
 
 
@@ -51,7 +51,7 @@ def test_usage_decays_and_adds_every_read_and_write(size, decay):
 def test_least_used_is_one_location_per_head_in_order_of_usage_then_of_number(size, values):
     tasks, heads, locations, _, seed = size
     used = np.random.default_rng(seed).integers(0, values, (tasks, locations)).astype(float)  # few values: many ties
-    got = lrua.least_used(torch.from_numpy(used), heads).numpy()
+    got = lrua.rank_least_used(torch.from_numpy(used), heads).numpy()
     for b in range(tasks):
         order = sorted(range(locations), key=lambda i: (used[b, i], i))
         for r in range(heads):
@@ -68,7 +68,7 @@ def test_shared_least_used_locations_are_those_whose_usage_is_at_most_the_nth_sm
     """Equation 6 by the letter, where no two locations are used alike."""
     tasks, heads, locations, _, seed = size
     used = np.random.default_rng(seed).random((tasks, locations))
-    got = lrua.shared(lrua.least_used(torch.from_numpy(used), heads)).numpy()
+    got = lrua.share_least_used(lrua.rank_least_used(torch.from_numpy(used), heads)).numpy()
     for b in range(tasks):
         nth_smallest = sorted(used[b])[heads - 1]  # m(w^u, n)
         for r in range(heads):
@@ -81,13 +81,13 @@ def test_write_weights_mix_the_last_read_and_the_least_used(size):
     tasks, heads, locations, _, seed = size
     rng = np.random.default_rng(seed)
     gate, reads = rng.random((tasks, heads, 1)), weighting(rng, tasks, heads, locations)
-    least = lrua.least_used(torch.from_numpy(rng.random((tasks, locations))), heads).numpy()
+    least = lrua.rank_least_used(torch.from_numpy(rng.random((tasks, locations))), heads).numpy()
     expected = np.zeros_like(reads)
     for b in range(tasks):
         for r in range(heads):
             for i in range(locations):
                 expected[b, r, i] = gate[b, r, 0] * reads[b, r, i] + (1 - gate[b, r, 0]) * least[b, r, i]
-    got = lrua.write_weights(*map(torch.from_numpy, (gate, reads, least))).numpy()
+    got = lrua.write_weighting(*map(torch.from_numpy, (gate, reads, least))).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-15)
     np.testing.assert_allclose(got.sum(-1), 1)
     assert got.min() >= 0
@@ -99,8 +99,8 @@ def test_erased_locations_are_zero_and_the_others_untouched(size):
     tasks, heads, locations, width, seed = size
     rng = np.random.default_rng(seed)
     memory = rng.normal(size=(tasks, locations, width))
-    least = lrua.least_used(torch.from_numpy(rng.random((tasks, locations))), heads)
-    got = lrua.erase(torch.from_numpy(memory), least.sum(1)).numpy()
+    least = lrua.rank_least_used(torch.from_numpy(rng.random((tasks, locations))), heads)
+    got = lrua.erase_locations(torch.from_numpy(memory), least.sum(1)).numpy()
     for b in range(tasks):
         for i in range(locations):
             assert (got[b, i] == (0 if least[b, :, i].any() else memory[b, i])).all()
@@ -112,13 +112,15 @@ def test_gradients_of_the_equations():
     def leaf(*shape):
         return torch.rand(*shape, dtype=torch.float64, requires_grad=True)
 
-    least = lrua.least_used(torch.rand(2, 5, dtype=torch.float64), 3)
-    assert gradcheck(lambda g, w: lrua.write_weights(g, w, least), (leaf(2, 3, 1), leaf(2, 3, 5)))
-    assert gradcheck(lambda g, w: lrua.write_weights(g, w, lrua.shared(least)), (leaf(2, 3, 1), leaf(2, 3, 5)))
-    assert gradcheck(lambda m: lrua.erase(m, least.sum(1)), (leaf(2, 5, 4),))
+    least = lrua.rank_least_used(torch.rand(2, 5, dtype=torch.float64), 3)
+    assert gradcheck(lambda g, w: lrua.write_weighting(g, w, least), (leaf(2, 3, 1), leaf(2, 3, 5)))
+    assert gradcheck(
+        lambda g, w: lrua.write_weighting(g, w, lrua.share_least_used(least)), (leaf(2, 3, 1), leaf(2, 3, 5))
+    )
+    assert gradcheck(lambda m: lrua.erase_locations(m, least.sum(1)), (leaf(2, 5, 4),))
     weights = leaf(2, 3, 5)
-    assert not lrua.usage(leaf(2, 5), weights, weights, 0.99).requires_grad
-    assert not lrua.least_used(leaf(2, 5), 3).requires_grad
+    assert not lrua.update_usage(leaf(2, 5), weights, weights, 0.99).requires_grad
+    assert not lrua.rank_least_used(leaf(2, 5), 3).requires_grad
 
 
 def make(**keys):
@@ -295,7 +297,7 @@ def test_an_init_by_content_writes_to_fresh_locations_and_where_it_last_read():
     spec = Spec("stream", (6,), 3, 3, 5)
     keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 5, "write_vector": "separate"}
     model = MANN(MANN.Config(init="content", **keys), spec)
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
     for step in steps:
         gate, key, vector = step.parameters.gate[0], step.parameters.key[0], step.parameters.write_vector[0]
         assert (gate[[0, 2, 4]] < 0.2).all()
@@ -316,7 +318,7 @@ def test_an_init_by_content_needs_no_vector_of_its_own_to_write():
     neutral = MANN(MANN.Config(**{**keys, "init": "random"}), spec)
     changed = [name for name, value in model.state_dict().items() if not value.equal(neutral.state_dict()[name])]
     assert changed == ["heads.bias"]  # of which the gates alone
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None))
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(torch.randn(1, 1, 6), None))
     assert steps[0].parameters.gate[0, 0] < 0.2 < 0.8 < steps[0].parameters.gate[0, 1]
 
 
@@ -327,7 +329,7 @@ def test_reading_first_does_not_see_what_the_step_writes():
         torch.manual_seed(0)
         model = MANN(MANN.Config(order=order, hidden=16, locations=12, width=8, read_heads=2), spec)
         with torch.no_grad():
-            step = model.step(model.initial_state(1), model.inputs(torch.randn(1, 1, 6), None)[:, 0])
+            step = model.step(model.initial_state(1), model.encode_items(torch.randn(1, 1, 6), None)[:, 0])
         reads[order] = step.state.access.reads
         assert step.state.access.memory.abs().max() > 1e-3  # something was written
     assert reads["read-first"].abs().max() < 1e-5  # the memory as it was at the start

@@ -49,12 +49,12 @@ def test_it_answers_by_likeness_untrained(name, ways):
 def test_a_question_looks_at_the_examples_and_not_at_itself(name):
     model, x = make(name, "content", 5), torch.randn(4, 5, 20)
     y = torch.eye(5).expand(4, 5, 5)
-    phi, asked = model.adapt(x, y), model.inputs(x, None)
+    phi, asked = model.adapt(x, y), model.encode_items(x, None)
     if name == "snail":
-        (first, *_) = model._run(phi, asked, parallel=True).weights
+        (first, *_) = model._run_items(phi, asked, parallel=True).weights
     else:
         seen: list[torch.Tensor] = []
-        model._run(phi, asked, None, parallel=True, looked=seen)
+        model._run_items(phi, asked, None, parallel=True, attention_out=seen)
         first = seen[0].mean(1) if seen[0].dim() == 4 else seen[0]  # (B, Q, S + Q)
     assert float(first[..., :5].sum(-1).detach().mean()) > 0.9
     assert bool((first[..., :5].argmax(-1) == torch.arange(5)).all())

@@ -56,13 +56,13 @@ def copier(bits: int, locations: int) -> NTM:
             parameter.zero_()
         weight, _ = model.controller.parameters()
         weight[:, : bits + 1] = 10 * torch.eye(bits + 1)
-        _, positive, gate, shift, change = model.heads.bias.split(model.access.sizes)
+        _, positive, gate, shift, change = model.heads.bias.split(model.access.part_sizes)
         positive.fill_(20)  # beta, and gamma: sharp
         gate.fill_(-20)  # location alone
         shift.view(2, 3)[0] = torch.tensor([-20.0, -20.0, 20.0])  # reading: up by one
         shift.view(2, 3)[1] = torch.tensor([-20.0, -20.0, 20.0])  # writing: up by one
         change[:bits] = -20  # erase nothing
-        _, _, _, shift_weight, change_weight = model.heads.weight.split(model.access.sizes)
+        _, _, _, shift_weight, change_weight = model.heads.weight.split(model.access.part_sizes)
         shift_weight.view(2, 3, -1)[0, :, bits] = torch.tensor([0.0, 40.0, -40.0])  # the flag: stay
         change_weight[bits:, :bits] = 20 * torch.eye(bits)  # add the bits
         weight, bias = model.output.parameters()
@@ -107,7 +107,7 @@ def test_a_step_is_the_papers_equations(kind):
         hidden, _ = model.controller(torch.cat([x, state.access.reads.flatten(1)], -1), state.controller)
         steering = model.heads(hidden)
         step = model.step(state, x)
-    key, positive, gate, shift, change = (part.numpy() for part in steering.split(model.access.sizes, -1))
+    key, positive, gate, shift, change = (part.numpy() for part in steering.split(model.access.part_sizes, -1))
     before = torch.cat([state.access.read_weights, state.access.write_weights], 1).numpy()
     for b in range(2):
         memory, found = state.access.memory[b].numpy(), []
@@ -269,7 +269,7 @@ def test_an_init_by_content_writes_in_order_and_adds_what_is_looked_for(shift_ra
     keys = {"controller": "feedforward", "hidden": 16, "locations": 9, "width": 8, "write_heads": 2, "read_heads": 2}
     model = NTM(NTM.Config(init=init, shift_range=shift_range, **keys), spec)
     x, y = torch.randn(1, 4, 6), torch.eye(3)[torch.tensor([[0, 1, 2, 0]])]
-    steps, _ = model.unroll(model.initial_state(1), model.inputs(x, y))
+    steps, _ = model.unroll(model.initial_state(1), model.encode_items(x, y))
     for t, step in enumerate(steps):
         written = step.state.access.write_weights[0]
         assert (written.argmax(-1) == (t + 1 if shift_range else 0)).all()

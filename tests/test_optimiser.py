@@ -110,7 +110,7 @@ def test_the_sum_is_that_of_a_sequence_mean_over_the_batch():
         for x, y, asked in zip(logits, episode.y_test, episode.mask_test, strict=True)
         for x, y in zip(x[asked].flatten().tolist(), y[asked].flatten().tolist(), strict=True)
     ]
-    loss, size = tasks.loss(logits, episode), (tasks.weight(episode), len(episode))
+    loss, size = tasks.loss(logits, episode), (tasks.loss_weight(episode), len(episode))
     assert scale_loss(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(sum(bits) / 4, rel=1e-5)
     assert scale_loss(loss, *size, TrainConfig()) is loss
 
@@ -119,7 +119,7 @@ def test_the_sum_without_a_mask_counts_every_label_character():
     keys = {"classes": 12, "val_classes": 6, "test_classes": 6, "size": 14, "ways": 3, "queries": 2}
     tasks = build(TASKS, resolve(TASKS, "strokes", "task").Config(**keys), 0)
     episode = tasks.batch("train", 0, 2)
-    loss, size = tasks.loss(torch.randn(2, 6, 3), episode), (tasks.weight(episode), len(episode))
+    loss, size = tasks.loss(torch.randn(2, 6, 3), episode), (tasks.loss_weight(episode), len(episode))
     assert scale_loss(loss, *size, TrainConfig(loss="sum")).item() == pytest.approx(6 * loss.item(), rel=1e-6)
 
 

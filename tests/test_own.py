@@ -35,5 +35,5 @@ def test_ways_of_drawing_differ_as_they_say():
 
 def extent(picture) -> float:
     """The longer side of the ink, in pixels."""
-    ink = prepare.ink_of(prepare.grey(picture)) > 0
+    ink = prepare.extract_ink(prepare.to_brightness(picture)) > 0
     return float(max(np.ptp(np.flatnonzero(ink.any(axis))) for axis in (0, 1)))

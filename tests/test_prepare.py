@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.prepare import characters, fitted, otsu
-from metacli.tasks.images.preprocess.thinning import thinned
+from metacli.tasks.images.preprocess.prepare import normalize_characters, otsu_threshold, resize_images
+from metacli.tasks.images.preprocess.thinning import thin_strokes
 
 LINES = [[(0.1, 0.1), (0.9, 0.2), (0.3, 0.9)], [(0.5, 0.1), (0.6, 0.8)]]
 
@@ -31,7 +31,7 @@ def likeness(one: Image.Image, other: Image.Image) -> float:
     """The correlation of the two as a model sees them, blurred by a pixel."""
     a, b = (
         np.asarray(Image.fromarray(image[0]).filter(ImageFilter.GaussianBlur(1)), float).ravel()
-        for image in characters([one, other], 32)
+        for image in normalize_characters([one, other], 32)
     )
     return float(np.corrcoef(a, b)[0, 1])
 
@@ -50,7 +50,7 @@ def test_where_on_the_paper_and_how_large_does_not_count(place):
 def test_a_small_dot_stays_small():
     dot = Image.new("L", (100, 100), 255)
     ImageDraw.Draw(dot).ellipse((48, 48, 52, 52), 0)
-    seen = characters([dot, drawing()], 32)
+    seen = normalize_characters([dot, drawing()], 32)
     assert 0 < (seen[0] > 127).sum() < 30 < (seen[1] > 127).sum()
 
 
@@ -92,13 +92,13 @@ def test_light_from_one_side_and_noise_are_not_ink():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_picture_of_nothing_is_an_error(value):
     with pytest.raises(MetacliError, match="no ink"):
-        characters([Image.new("L", (40, 40), value)], 28)
+        normalize_characters([Image.new("L", (40, 40), value)], 28)
     with pytest.raises(MetacliError, match="1 x 50"):
-        characters([Image.new("L", (1, 50), value)], 28)
+        normalize_characters([Image.new("L", (1, 50), value)], 28)
 
 
 def test_fitted_keeps_the_whole_picture_and_turns_it_light_on_dark():
-    light = fitted([drawing(), ImageOps.invert(drawing())], 28)
+    light = resize_images([drawing(), ImageOps.invert(drawing())], 28)
     assert light.shape == (2, 1, 28, 28)
     assert light[0, 0, 0, 0] < 5
     assert np.abs(light[0].astype(int) - light[1]).max() <= 1
@@ -106,15 +106,16 @@ def test_fitted_keeps_the_whole_picture_and_turns_it_light_on_dark():
 
 def test_each_picture_is_prepared_by_itself():
     some = [drawing(90 + 13 * i, 3 + i) for i in range(5)]
-    together = characters(some, 28)
-    assert all((characters([picture], 28)[0] == image).all() for picture, image in zip(some, together, strict=True))
+    together = normalize_characters(some, 28)
+    pairs = zip(some, together, strict=True)
+    assert all((normalize_characters([picture], 28)[0] == image).all() for picture, image in pairs)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 255), min_size=2, max_size=40), st.floats(0, 255))
 def test_otsu_against_all_levels(values, last):
     array = np.array([*values, last, 255.0])
-    level = otsu(array)
+    level = otsu_threshold(array)
 
     def spread(at: float) -> float:
         parts = [array[array < at], array[array >= at]]
@@ -149,7 +150,7 @@ def test_thinning_keeps_what_hangs_together_and_adds_nothing(seed):
         draw.line([tuple(p) for p in random.integers(4, 36, (3, 2)).tolist()], 255, int(random.integers(1, 7)))
     ink = np.asarray(picture) > 0
     ink = np.pad(ink[2:-2, 2:-2], 2)
-    line = thinned(ink[None])[0]
+    line = thin_strokes(ink[None])[0]
     assert not (line & ~ink).any()
     assert pieces(line) == pieces(ink)
     blocks = line[:-1, :-1] & line[1:, :-1] & line[:-1, 1:] & line[1:, 1:]
@@ -159,5 +160,5 @@ def test_thinning_keeps_what_hangs_together_and_adds_nothing(seed):
 def test_thinning_all_at_once_equals_one_by_one():
     random = np.random.default_rng(1)
     ink = np.pad(random.random((6, 20, 20)) < 0.6, ((0, 0), (1, 1), (1, 1)))
-    together = thinned(ink)
-    assert all((thinned(one[None])[0] == line).all() for one, line in zip(ink, together, strict=True))
+    together = thin_strokes(ink)
+    assert all((thin_strokes(one[None])[0] == line).all() for one, line in zip(ink, together, strict=True))

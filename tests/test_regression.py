@@ -11,13 +11,13 @@ import torch
 from metacli.config import yaml_file
 from metacli.registry import MODELS
 from metacli.tasks.clusters import Clusters
-from metacli.tasks.sample import collect
+from metacli.tasks.sample import collect_samples
 from metacli.tasks.sinusoid import Sinusoid
 
 
 def test_points_lie_on_the_wave_that_is_drawn() -> None:
     tasks = Sinusoid(Sinusoid.Config(shots=5, queries=30), 3)
-    for sample in collect(tasks, "test", 8):
+    for sample in collect_samples(tasks, "test", 8):
         assert sample.curve is not None
         x = np.concatenate([sample.x_train, sample.x_test])[:, 0]
         y = np.concatenate([sample.y_train[:, 0], sample.y_test[:, 0]])

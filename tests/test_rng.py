@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacli.tasks.rng import AHEAD, CounterRNG
+from metacli.tasks.rng import KEYS_PER_BATCH, CounterRNG
 
 MASK, GOLDEN = 2**64 - 1, 0x9E3779B97F4A7C15
 
@@ -32,7 +32,7 @@ def plain_bits(seed: int, split: str, episode: int, call: int, count: int) -> li
 )
 def test_bits_are_splitmix_of_a_counter(seed, split, episodes):
     counter = CounterRNG(seed, split, np.array(episodes))
-    for call in range(1, 2 * AHEAD + 2):
+    for call in range(1, 2 * KEYS_PER_BATCH + 2):
         got = counter.bits(2, 3)
         for row, episode in zip(got, episodes, strict=True):
             assert row.ravel().tolist() == plain_bits(seed, split, episode, call, 6)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from metacli.models.memory.fast import passes, rows
+from metacli.models.memory.fast import elementwise, kernels
 
 check = settings(max_examples=40, deadline=None)
 lengths, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)
@@ -21,7 +21,7 @@ def row(seed: int, length: int, scale: float, dtype: type = np.float32) -> np.nd
 
 def apply(function, x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
-    function(x, out, rows.scratch(len(x), x.dtype))
+    function(x, out, elementwise.make_scratch(len(x), x.dtype))
     return out
 
 
@@ -30,25 +30,28 @@ def apply(function, x: np.ndarray) -> np.ndarray:
 def test_elementary_functions_are_exact_to_the_last_bits(seed, length, scale):
     x = row(seed, length, scale).clip(-80, 80)
     wide = x.astype(np.float64)
-    np.testing.assert_allclose(apply(rows.exp, x), np.exp(wide), rtol=3e-7)
+    np.testing.assert_allclose(apply(elementwise.exp, x), np.exp(wide), rtol=3e-7)
     np.testing.assert_allclose(
-        apply(rows.log, np.abs(x) + np.float32(1e-12)), np.log(np.abs(x) + np.float32(1e-12)), rtol=3e-7, atol=2e-7
+        apply(elementwise.log, np.abs(x) + np.float32(1e-12)),
+        np.log(np.abs(x) + np.float32(1e-12)),
+        rtol=3e-7,
+        atol=2e-7,
     )
-    np.testing.assert_allclose(apply(rows.sigmoid, x), 1 / (1 + np.exp(-wide)), rtol=3e-7)
-    np.testing.assert_allclose(apply(rows.tanh, x), np.tanh(wide), atol=2e-7)
-    for function, expected in ((rows.exp, np.exp), (rows.tanh, np.tanh)):
+    np.testing.assert_allclose(apply(elementwise.sigmoid, x), 1 / (1 + np.exp(-wide)), rtol=3e-7)
+    np.testing.assert_allclose(apply(elementwise.tanh, x), np.tanh(wide), atol=2e-7)
+    for function, expected in ((elementwise.exp, np.exp), (elementwise.tanh, np.tanh)):
         np.testing.assert_allclose(apply(function, wide), expected(wide), rtol=1e-14)
 
 
 def test_extremes():
     x = np.array([-1e30, -200, -87, 0, 88, np.nan, np.inf, -np.inf], np.float32)
-    found = apply(rows.exp, x)
+    found = apply(elementwise.exp, x)
     assert (found[:3] < 1e-37).all()
     assert found[3] == 1
     assert np.isnan(found[5])
     assert found[6] > 1e38
     assert found[7] < 1e-37
-    for function in (rows.sigmoid, rows.tanh, rows.log):
+    for function in (elementwise.sigmoid, elementwise.tanh, elementwise.log):
         assert np.isnan(apply(function, np.array([np.nan, 1], np.float32))[0])
 
 
@@ -58,11 +61,11 @@ def test_softmax_and_its_gradient(seed, length):
     x = row(seed, length, 5, np.float64)
     expected = np.exp(x - x.max()) / np.exp(x - x.max()).sum()
     out = np.empty_like(x)
-    passes.softmax(x.copy(), out, rows.scratch(length, x.dtype))
+    kernels.softmax(x.copy(), out, elementwise.make_scratch(length, x.dtype))
     np.testing.assert_allclose(out, expected, rtol=1e-12)
     d = row(seed + 1, length, 1, np.float64)
     gradient = d.copy()
-    passes.softmax_back(out, gradient)
+    kernels.softmax_backward(out, gradient)
     jacobian = np.diag(expected) - np.outer(expected, expected)
     np.testing.assert_allclose(gradient, jacobian @ d, atol=1e-12)
 
@@ -74,7 +77,7 @@ def test_write_is_erase_then_add(seed, width, locations, adders, erasers):
     memory, written = rng.normal(size=(width, locations)), np.empty((width, locations))
     erasing, erase = rng.random((erasers, locations)), rng.random((erasers, width))
     adding, add = rng.random((adders, locations)), rng.normal(size=(adders, width))
-    passes.write(memory, erasing, erase, adding, add, written)
+    kernels.write(memory, erasing, erase, adding, add, written)
     for w in range(width):
         for i in range(locations):
             expected = memory[w, i]

@@ -62,7 +62,7 @@ class Fake:
 
 
 def test_labels_are_words_and_name_the_class() -> None:
-    one, two = sample.collect(Fake(), "val", 2, first=5)
+    one, two = sample.collect_samples(Fake(), "val", 2, first=5)
     assert (one.index, two.index, one.split) == (5, 6, "val")
     assert one.labels_train == ["0", "1", "2"] * 2
     assert one.labels_test == ["0", "1", "2"] * 4
@@ -71,14 +71,14 @@ def test_labels_are_words_and_name_the_class() -> None:
 
 
 def test_a_string_label_is_five_letters() -> None:
-    (one,) = sample.collect(Fake(letters=4), "test", 1)
+    (one,) = sample.collect_samples(Fake(letters=4), "test", 1)
     assert one.labels_train[:3] == ["abcda", "bcdab", "cdabc"]
     assert one.labels_test[:3] == one.labels_train[:3]
     assert one.legend == []
 
 
 def test_the_late_labels_of_a_stream_are_the_answers_one_step_before() -> None:
-    (one,) = sample.collect(Fake("stream"), "test", 1)
+    (one,) = sample.collect_samples(Fake("stream"), "test", 1)
     assert one.labels_previous == ["", *one.labels_test[:-1]]
     assert one.labels_train == []
 
@@ -88,7 +88,7 @@ def test_padding_is_gone() -> None:
     episode = tasks.batch("train", 0, 8)
     lengths = episode.mask_train.sum(1).tolist()
     assert len(set(lengths)) > 1
-    for row, one in enumerate(sample.collect(tasks, "train", 8)):
+    for row, one in enumerate(sample.collect_samples(tasks, "train", 8)):
         assert len(one.x_train) == lengths[row]
         assert int(one.scored.sum()) == int(episode.mask_test[row].sum())
         assert one.scored[-1]
@@ -97,7 +97,7 @@ def test_padding_is_gone() -> None:
 
 def test_an_npz_holds_every_array_and_needs_no_metacli(tmp_path: Path) -> None:
     tasks = Copy(Copy.Config(min_length=1, max_length=9), 3)
-    samples = sample.collect(tasks, "train", 4)
+    samples = sample.collect_samples(tasks, "train", 4)
     sample.save_npz(tmp_path / "tasks.npz", samples)
     with np.load(tmp_path / "tasks.npz", allow_pickle=False) as saved:
         assert saved["index"].tolist() == [0, 1, 2, 3]
@@ -109,10 +109,10 @@ def test_an_npz_holds_every_array_and_needs_no_metacli(tmp_path: Path) -> None:
 
 def test_json_is_plain_and_carries_the_task() -> None:
     for tasks in (Fake(), Fake("stream"), Copy(Copy.Config(max_length=4), 0)):
-        samples = sample.collect(tasks, "test", 2)
+        samples = sample.collect_samples(tasks, "test", 2)
         back = json.loads(json.dumps(sample.as_json(samples), allow_nan=False))
         assert [b["index"] for b in back] == [0, 1]
-        if samples[0].answer.names_class:
+        if samples[0].answer.is_class_label:
             assert [b["d_train"]["labels"] for b in back] == [s.labels_train for s in samples]
         assert all(b["d_test"]["items"] == len(b["d_test"]["answers"]) for b in back)
         if samples[0].view != "images":
@@ -125,7 +125,7 @@ def test_json_is_plain_and_carries_the_task() -> None:
     ids=["k-shot", "20-way", "stream", "strings", "short copy", "copy"],
 )
 def test_a_picture_of_every_kind_of_task_has_a_white_margin_and_ink(tasks, tmp_path: Path) -> None:
-    picture.save_samples(tmp_path / "out.png", sample.collect(tasks, "test", 2))
+    picture.save_samples(tmp_path / "out.png", sample.collect_samples(tasks, "test", 2))
     with Image.open(tmp_path / "out.png") as page:
         pixels = np.asarray(page.convert("L"))
     assert pixels[:10].min() == 255
@@ -137,7 +137,7 @@ def test_a_picture_of_every_kind_of_task_has_a_white_margin_and_ink(tasks, tmp_p
 
 
 def test_a_picture_shows_the_pixels_of_the_items(tmp_path: Path) -> None:
-    (one,) = sample.collect(Fake(ways=2), "test", 1)
+    (one,) = sample.collect_samples(Fake(ways=2), "test", 1)
     picture.save_samples(tmp_path / "out.png", [one])
     with Image.open(tmp_path / "out.png") as page:
         grays, counts = np.unique(np.asarray(page.convert("L")), return_counts=True)
@@ -149,7 +149,7 @@ def test_a_picture_shows_the_pixels_of_the_items(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("save", [picture.save_samples, sample.save_npz])
 def test_an_unwritable_path_is_an_error_and_leaves_nothing(save, tmp_path: Path) -> None:
-    samples = sample.collect(Fake(), "test", 1)
+    samples = sample.collect_samples(Fake(), "test", 1)
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("kept")
     for path in (tmp_path / "absent" / "x.png", tmp_path / "folder", tmp_path / "file" / "x.png"):
@@ -161,7 +161,7 @@ def test_an_unwritable_path_is_an_error_and_leaves_nothing(save, tmp_path: Path)
 
 
 def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch) -> None:
-    samples = sample.collect(Fake(), "test", 1)
+    samples = sample.collect_samples(Fake(), "test", 1)
     target = tmp_path / "tasks.npz"
     target.write_text("before")
 
@@ -176,7 +176,7 @@ def test_a_failure_keeps_the_file_that_was_there(tmp_path: Path, monkeypatch) ->
 
 
 def test_one_channel_is_ink_on_white_and_three_are_colours(tmp_path: Path) -> None:
-    (one,) = sample.collect(Fake(ways=2), "test", 1)
+    (one,) = sample.collect_samples(Fake(ways=2), "test", 1)
     red = np.zeros((*one.x_test.shape[:1], 3, 6, 6), np.float32)
     red[:, 0] = 1
     colour = replace(one, x_train=red[: len(one.x_train)], x_test=red)
@@ -187,7 +187,7 @@ def test_one_channel_is_ink_on_white_and_three_are_colours(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("length", "beside"), [(1, True), (3, True), (6, False)])
 def test_few_steps_fill_the_picture_and_narrow_tasks_stand_side_by_side(length, beside, tmp_path: Path) -> None:
-    one, two = sample.collect(Copy(Copy.Config(length=length), 0), "test", 2)
+    one, two = sample.collect_samples(Copy(Copy.Config(length=length), 0), "test", 2)
     pages = []
     for samples in ([one], [one, two]):
         picture.save_samples(tmp_path / "out.png", samples)
@@ -201,7 +201,7 @@ def test_few_steps_fill_the_picture_and_narrow_tasks_stand_side_by_side(length, 
 
 def test_class_names_of_other_scripts_are_drawn_as_themselves(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")  # brings DejaVu Sans
-    (one,) = sample.collect(Fake(ways=2), "test", 1)
+    (one,) = sample.collect_samples(Fake(ways=2), "test", 1)
     pages = []
     for i, name in enumerate(["буква Ж", "буква Щ", "Ωμέγα"]):
         picture.save_samples(tmp_path / f"{i}.png", [replace(one, classes=[name, "plain"])])

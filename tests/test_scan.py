@@ -189,6 +189,6 @@ def test_without_numba_the_plain_scan_serves(monkeypatch):
     monkeypatch.setattr("metacli.compute.jit._missing", lambda: "not installed")
     model = make(NTM)
     assert "pip install 'metacli[fast]'" in model.use_scan("auto", CPU)
-    assert not model.fast
+    assert not model.uses_fast_scan
     with pytest.raises(UsageError, match="numba cannot be used"):
         model.use_scan("fast", CPU)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.models.layers.causal import AttentionBlock, DenseBlock, TCBlock, causal_mask, dense_blocks
+from metacli.models.layers.attention import causal_mask
+from metacli.models.layers.snail_blocks import AttentionBlock, DenseBlock, TCBlock, count_dense_blocks
 from metacli.models.snail import SNAIL, Phi
 
 N, SHAPE = 3, (1, 8, 8)
@@ -124,8 +125,8 @@ class TestBlocks:
 
     @given(st.integers(1, 2000))
     def test_depth_is_the_ceiling_of_log2(self, length):
-        assert 2 ** dense_blocks(length) >= length
-        assert dense_blocks(length) == 1 or 2 ** (dense_blocks(length) - 1) < length
+        assert 2 ** count_dense_blocks(length) >= length
+        assert count_dense_blocks(length) == 1 or 2 ** (count_dense_blocks(length) - 1) < length
 
     @pytest.mark.parametrize("parallel", [False, True])
     def test_gradcheck(self, parallel):
@@ -203,7 +204,7 @@ class TestPhi:
     def test_what_d_train_is_not_asked_for_changes_nothing(self):
         """The last block's reading of D_train, left out, and its gradients."""
         model, (x, y), (queries, _) = snail(), items(2, 6), items(2, 4, seed=1)
-        run = model._run(model._nothing(2), model.inputs(x, y), parallel=False)
+        run = model._run_items(model._empty_phi(2), model.encode_items(x, y), parallel=False)
         whole = Phi(run.items, run.keys, run.values, torch.ones(2, 6, dtype=torch.bool))
         results = []
         for phi in (whole, model.adapt(x, y)):

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from metacli.tasks.images import strokes
 from metacli.tasks.images.pixel_digests import picture_digest
-from metacli.tasks.images.strokes import ROOM, Strokes, draw, names
-from metacli.tasks.images.synthetic.pen import MARGIN, PIXELS, inked, waves, written
-from metacli.tasks.images.synthetic.script import LETTERS, characters
+from metacli.tasks.images.strokes import CLASSES_PER_SPLIT, Strokes, draw, names
+from metacli.tasks.images.synthetic.pen import MARGIN, PIXELS, cosine_waves, draw_strokes, rasterize
+from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 
 SMALL = {"classes": 30, "val_classes": 5, "test_classes": 6, "instances": 6, "size": 28, "ways": 3, "queries": 2}
 
@@ -32,7 +32,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def pages() -> np.ndarray:
     """(200, 4, PIXELS, PIXELS): eight alphabets."""
-    return draw(0, np.arange(8 * LETTERS), 4, PIXELS)["images"]
+    return draw(0, np.arange(8 * ALPHABET_SIZE), 4, PIXELS)["images"]
 
 
 def tasks(**config) -> Strokes:
@@ -43,11 +43,11 @@ def tasks(**config) -> Strokes:
 
 
 def test_a_drawing_is_the_same_whatever_else_is_drawn(monkeypatch):
-    numbers = np.array([0, 1, LETTERS, LETTERS + 3, 2 * ROOM + 7])
+    numbers = np.array([0, 1, ALPHABET_SIZE, ALPHABET_SIZE + 3, 2 * CLASSES_PER_SPLIT + 7])
     many = draw(5, numbers, 4, PIXELS)["images"]
     assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
     assert np.array_equal(draw(5, numbers[2:4], 2, PIXELS)["images"], many[2:4, :2])
-    monkeypatch.setattr(strokes, "AT_ONCE", 2)
+    monkeypatch.setattr(strokes, "CHUNK_CHARACTERS", 2)
     assert np.array_equal(draw(5, numbers, 4, PIXELS)["images"], many)
 
 
@@ -83,16 +83,16 @@ def test_splits_are_whole_alphabets_and_cover_all_classes():
 
 
 def test_room_is_whole_alphabets_and_enough_for_the_largest_config():
-    assert ROOM % LETTERS == 0
+    assert CLASSES_PER_SPLIT % ALPHABET_SIZE == 0
     with pytest.raises(ValidationError):
-        Strokes.Config(classes=ROOM + 1)
+        Strokes.Config(classes=CLASSES_PER_SPLIT + 1)
 
 
 def test_every_class_has_its_own_readable_name():
-    alphabets = [name.split("/")[0] for name in names(3, np.arange(0, 3 * ROOM, LETTERS))]
-    assert len(set(alphabets)) == 3 * ROOM / LETTERS
-    spelt = names(3, np.arange(LETTERS))
-    assert {name.split("/")[1] for name in spelt} == {f"character{n:02d}" for n in range(1, LETTERS + 1)}
+    alphabets = [name.split("/")[0] for name in names(3, np.arange(0, 3 * CLASSES_PER_SPLIT, ALPHABET_SIZE))]
+    assert len(set(alphabets)) == 3 * CLASSES_PER_SPLIT / ALPHABET_SIZE
+    spelt = names(3, np.arange(ALPHABET_SIZE))
+    assert {name.split("/")[1] for name in spelt} == {f"character{n:02d}" for n in range(1, ALPHABET_SIZE + 1)}
     assert all(name[0].isupper() and name.split("/")[0].isalpha() for name in spelt)
 
 
@@ -117,7 +117,7 @@ def test_the_second_time_the_cache_answers(cache, monkeypatch):
 
 
 def test_a_drawing_has_the_digest_of_a_picture_of_it_whatever_the_size(cache):
-    numbers = np.array([0, ROOM + 3])
+    numbers = np.array([0, CLASSES_PER_SPLIT + 3])
     pages = draw(0, numbers, 3, PIXELS)
     assert np.array_equal(draw(0, numbers, 3, 20)["digests"], pages["digests"])
     pictures = [Image.fromarray(255 - page) for page in pages["images"].reshape(-1, PIXELS, PIXELS)]
@@ -140,7 +140,7 @@ def test_every_key_that_changes_the_drawings_has_a_cache_file_of_its_own(cache, 
 
 def test_the_pen_covers_five_pixels_but_for_the_corners():
     lines = np.array([[20 + 30j, 20 + 30j], [60 + 50j, 80 + 50j]])
-    dot, line = inked(lines, np.array([0, 1]), 2)
+    dot, line = rasterize(lines, np.array([0, 1]), 2)
     assert dot.sum() == 21 * 255
     assert (dot[28:33, 18:23] == 0).sum() == 4
     assert np.array_equal(np.flatnonzero(line.any(1)), np.arange(48, 53))
@@ -152,7 +152,7 @@ def test_the_pen_against_a_loop_over_points():
     r = np.random.default_rng(0)
     lines = (r.uniform(2, 102, (6, 4)) + 1j * r.uniform(2, 102, (6, 4))).round()
     page = np.array([0, 0, 1, 2, 2, 2])
-    there = inked(lines, page, 3) > 0
+    there = rasterize(lines, page, 3) > 0
     y, x = np.mgrid[:PIXELS, :PIXELS]
     for p in range(3):
         distance = np.full((PIXELS, PIXELS), np.inf)
@@ -167,21 +167,21 @@ def test_the_pen_against_a_loop_over_points():
 def test_ink_at_the_edge_stays_on_its_side_and_its_page():
     edge = PIXELS - 1 - MARGIN
     lines = np.array([[edge + 50j, edge + 60j], [500 + 900j, 500 + 900j]])
-    pages = inked(lines, np.array([0, 2]), 3)
+    pages = rasterize(lines, np.array([0, 2]), 3)
     assert not pages[0][:, : edge - MARGIN].any()
     assert not pages[1].any()
     assert pages[2].sum() == 21 * 255
 
 
 def test_legs_of_a_stroke_hang_together_and_stay_on_the_page():
-    numbers = np.arange(LETTERS)
-    meant = characters(0, numbers)
-    lines, owner = written(0, numbers, meant, 3)
+    numbers = np.arange(ALPHABET_SIZE)
+    meant = generate_characters(0, numbers)
+    lines, owner = draw_strokes(0, numbers, meant, 3)
     first = np.cumsum(meant.legs) - meant.legs
     inner = np.setdiff1d(np.arange(len(lines)), first)
     assert len(inner) > 0
     assert np.allclose(lines[inner, :, 0], lines[inner - 1, :, -1])
-    assert set(owner) == set(range(LETTERS))
+    assert set(owner) == set(range(ALPHABET_SIZE))
     inside = (lines.real > 0) & (lines.real < PIXELS) & (lines.imag > 0) & (lines.imag < PIXELS)
     assert inside.mean() > 0.99
 
@@ -190,7 +190,7 @@ def test_waves_by_hand():
     at = 10 - 20j
     u, v = 10 / PIXELS + 0.5, -20 / PIXELS + 0.5
     expected = [np.cos(np.pi * i * u) * np.cos(np.pi * j * v) for i in range(4) for j in range(4)]
-    assert np.allclose(waves(np.array(at)), expected)
+    assert np.allclose(cosine_waves(np.array(at)), expected)
 
 
 # ---- what they look like
@@ -277,18 +277,18 @@ def test_drawings_of_a_class_differ_but_less_than_classes_do(pages):
         assert len({drawing.tobytes() for drawing in one}) == len(one)
     f = features(pages)
     within = np.abs(f[:, :1] - f[:, 1:]).mean((1, 2))
-    between = np.abs(f[:, :1] - np.roll(f, LETTERS + 1, 0)).mean((1, 2))
+    between = np.abs(f[:, :1] - np.roll(f, ALPHABET_SIZE + 1, 0)).mean((1, 2))
     assert (within < between).mean() > 0.8
     assert 0.4 < within.mean() / between.mean() < 0.8
 
 
 def test_characters_of_an_alphabet_share_a_style(pages):
     """What an alphabet has in common explains more of the strokes than chance groups of characters do."""
-    meant = characters(0, np.arange(40 * LETTERS))
+    meant = generate_characters(0, np.arange(40 * ALPHABET_SIZE))
     curved = np.bincount(meant.owner, np.abs(meant.bulge).sum(1) + meant.smooth.sum(1))
 
     def spread(order: np.ndarray) -> float:
-        return float(curved[order].reshape(-1, LETTERS).mean(1).var())
+        return float(curved[order].reshape(-1, ALPHABET_SIZE).mean(1).var())
 
     r = np.random.default_rng(0)
     chance = [spread(r.permutation(len(curved))) for _ in range(50)]

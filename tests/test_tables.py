@@ -70,10 +70,10 @@ def test_rows_of_eval_hold_every_class(tasks):
 
 
 def test_sample_tasks_fit(tasks):
-    lines = drawn(lambda console: draw_samples(console, sample.collect(tasks, "test", 3)))
+    lines = drawn(lambda console: draw_samples(console, sample.collect_samples(tasks, "test", 3)))
     assert all(cell_len(line.rstrip()) <= 80 for line in lines)
     shown = "".join(lines).replace(" ", "")
-    assert all(name.replace(" ", "") in shown for name in sample.collect(tasks, "test", 1)[0].classes)
+    assert all(name.replace(" ", "") in shown for name in sample.collect_samples(tasks, "test", 1)[0].classes)
 
 
 @given(st.text(max_size=60), st.integers(16, 40))

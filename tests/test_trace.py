@@ -14,7 +14,7 @@ from test_contract import cases, data, make
 from metacli.episode import Episode
 from metacli.errors import MetacliError
 from metacli.inspect.trace import COMMON, MemoryTrace, record, save_json, save_npz
-from metacli.models.recurrent import Recurrent, leaves
+from metacli.models.recurrent import Recurrent, named_tensors
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
@@ -49,7 +49,7 @@ class TestTrace:
         model = make(name, mode)
         if isinstance(model, Recurrent):
             step = model.step(model.initial_state(3), torch.zeros(3, model.input_size, dtype=torch.float64))
-            assert set(leaves(step.state) | leaves(step.parameters)) == set(model.described)
+            assert set(named_tensors(step.state) | named_tensors(step.parameters)) == set(model.array_info)
 
     def test_a_question_starts_from_phi_and_not_from_the_question_before(self, name, mode):
         model, tasks = make(name, mode), episode(mode)

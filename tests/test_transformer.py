@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from metacli.episode import Spec
-from metacli.models.layers.attention import attention, rotated
+from metacli.models.layers.attention import attention_weights, rotate
 from metacli.models.transformer import Block, Transformer
 
 N, D = 3, 5
@@ -45,7 +45,7 @@ def test_the_weights_equal_a_plain_loop_and_are_those_that_make_the_output() -> 
     query, key, value = (torch.randn(2, 3, n, 4).double() for n in (5, 7, 7))
     visible = torch.rand(2, 5, 7) < 0.6
     visible[..., -1] = True
-    weights = attention(query, key, visible)
+    weights = attention_weights(query, key, visible)
     for b in range(2):
         for h in range(3):
             wanted = naive_attention(query[b, h].numpy(), key[b, h].numpy(), visible[b].numpy())
@@ -106,11 +106,11 @@ def test_rotary_attention_depends_on_the_distance_alone() -> None:
 
     def score(at: int, from_: int) -> float:
         turns = [torch.polar(torch.ones(1, 1, 4).double(), (p * rate)[None, None]) for p in (at, from_)]
-        return float((rotated(query, turns[0]) * rotated(key, turns[1])).sum())
+        return float((rotate(query, turns[0]) * rotate(key, turns[1])).sum())
 
     assert score(9, 4) == pytest.approx(score(5, 0))
     assert score(5, 0) != pytest.approx(score(6, 0))
-    assert rotated(query, torch.ones(1, 1, 4, dtype=torch.complex128)).equal(query)
+    assert rotate(query, torch.ones(1, 1, 4, dtype=torch.complex128)).equal(query)
 
 
 def test_without_positions_the_same_context_in_one_layer_has_no_order() -> None:

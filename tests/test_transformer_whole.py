@@ -12,8 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from metacli.episode import Episode, Spec
-from metacli.models.layers.attention import rotated, smeared
-from metacli.models.layers.causal import causal_mask
+from metacli.models.layers.attention import causal_mask, rotate, smear_keys
 from metacli.models.transformer import ROTARY_BASE, Block, Transformer
 
 N, D = 3, 5
@@ -171,9 +170,9 @@ def test_gradcheck_of_a_block(turning, parallel):
 
     def net(x, keys, values, last, smear):
         query, key, value = block.project_heads(x)
-        key = smeared(smear, key, last, parallel)
+        key = smear_keys(smear, key, last, parallel)
         if turning:
-            query, key = rotated(query, turn), rotated(key, turn)
+            query, key = rotate(query, turn), rotate(key, turn)
         return block(x, query, torch.cat([keys, key], 2), torch.cat([values, value], 2), visible)
 
     assert torch.autograd.gradcheck(net, arguments)
@@ -182,7 +181,7 @@ def test_gradcheck_of_a_block(turning, parallel):
 def test_what_d_train_is_not_asked_for_changes_nothing():
     """The last layer's reading of D_train, left out, and its gradients."""
     model, (x, y), (asked, _) = make(), items(2, 5), items(2, 4, seed=2)
-    whole = model._run(model._nothing(2), model.inputs(x, y), None, parallel=False)[1]
+    whole = model._run_items(model._empty_phi(2), model.encode_items(x, y), None, parallel=False)[1]
     results = []
     for phi in (whole, model.adapt(x, y)):
         logits = model.predict(phi, asked)

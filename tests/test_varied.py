@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metacli.errors import UsageError
 from metacli.registry import TASKS, resolve
-from metacli.tasks.images.sampling import varied
+from metacli.tasks.images.sampling import sample_varied_ways
 from metacli.tasks.rng import CounterRNG
 
 
@@ -33,7 +33,7 @@ def test_parts_of_varied_tasks(data):
         )
     )
     rng = CounterRNG(data.draw(st.integers(0, 99)), "train", np.arange(len(counts)))
-    (label, nth), (asked, nth_asked) = varied(rng, counts, fewest, ways * shots, ways * queries)
+    (label, nth), (asked, nth_asked) = sample_varied_ways(rng, counts, fewest, ways * shots, ways * queries)
     assert label.shape == nth.shape == (len(counts), ways * shots)
     assert asked.shape == nth_asked.shape == (len(counts), ways * queries)
     for b in range(len(counts)):
@@ -47,7 +47,7 @@ def test_parts_of_varied_tasks(data):
 
 def test_half_of_varied_tasks_have_all_ways_and_labels_are_alike():
     counts = np.full((4000, 6), 20)
-    (label, _), _ = varied(CounterRNG(0, "train", np.arange(4000)), counts, 2, 6, 6)
+    (label, _), _ = sample_varied_ways(CounterRNG(0, "train", np.arange(4000)), counts, 2, 6, 6)
     size = np.array([len(set(row)) for row in label])
     share = np.bincount(size, minlength=7)[2:] / 4000
     np.testing.assert_allclose(share, [0.1, 0.1, 0.1, 0.1, 0.6], atol=0.025)

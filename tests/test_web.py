@@ -25,8 +25,8 @@ from web_stub import TOKEN, Stub, served
 
 from metacli.tasks.images.folder import Folder
 from metacli.web import drawings
-from metacli.web.app import FILES, Answers
-from metacli.web.drawings import PIXELS, Drawn, picture
+from metacli.web.app import STATIC_FILES, AnswerService
+from metacli.web.drawings import IMAGE_SIDE, DrawnSupport, render_drawing
 
 ROOT = Path(__file__).parent.parent
 LINE, BAR, DOT = [[[100, 500], [900, 500]]], [[[500, 100], [500, 900]]], [[[300, 300]]]
@@ -108,11 +108,11 @@ def test_answers_do_not_wait_in_the_network(port):
 
 
 def test_a_model_that_cannot_tell_where_it_looked():
-    question = drawings.Question.model_validate_json(json.dumps(QUESTION))
-    assert Answers(Stub(looks=False)).look(question) == {"looked": None}
+    question = drawings.DrawnTask.model_validate_json(json.dumps(QUESTION))
+    assert AnswerService(Stub(looks=False)).find_attended(question) == {"looked": None}
 
 
-@pytest.mark.parametrize("name", ["", *FILES])
+@pytest.mark.parametrize("name", ["", *STATIC_FILES])
 def test_the_page_and_its_files_name_no_other_place_and_carry_the_policy(ask, name):
     status, headers, body = ask("GET", f"/{TOKEN}/{name}")
     assert status == 200
@@ -236,15 +236,15 @@ def test_the_largest_drawings_fit_into_a_request(ask):
 
 
 def test_a_picture_has_dark_ink_where_the_pen_went_and_ends_round():
-    page = np.asarray(picture((((250, 500), (750, 500)), ((100, 100),))))
-    assert page.shape == (PIXELS, PIXELS)
+    page = np.asarray(render_drawing((((250, 500), (750, 500)), ((100, 100),))))
+    assert page.shape == (IMAGE_SIDE, IMAGE_SIDE)
     assert page[128, 64:192].max() == 0
     assert page[26, 26] == 0
-    ys, xs = np.mgrid[:PIXELS, :PIXELS] + 0.5
+    ys, xs = np.mgrid[:IMAGE_SIDE, :IMAGE_SIDE] + 0.5
     along = np.clip(xs, 64, 192)
     far = np.minimum(np.hypot(xs - along, ys - 128), np.hypot(xs - 25.6, ys - 25.6))
-    assert (page[far < drawings.PEN / 2 - 1] == 0).all()
-    assert (page[far > drawings.PEN / 2 + 1] == 255).all()
+    assert (page[far < drawings.PEN_WIDTH / 2 - 1] == 0).all()
+    assert (page[far > drawings.PEN_WIDTH / 2 + 1] == 255).all()
 
 
 def test_the_zip_is_a_folder_that_the_task_folder_reads(ask, tmp_path):
@@ -269,9 +269,9 @@ def test_the_zip_is_a_folder_that_the_task_folder_reads(ask, tmp_path):
         "metacli-drawings/test/zeta/01.png",
         "metacli-drawings/test/zeta/02.png",
     ]
-    lesson = Drawn.model_validate_json(json.dumps({"classes": classes}))
+    lesson = DrawnSupport.model_validate_json(json.dumps({"classes": classes}))
     image = np.asarray(Image.open(tmp_path / "metacli-drawings/test/zeta/02.png"))
-    assert (image == np.asarray(picture(lesson.classes[0].drawings[1]))).all()
+    assert (image == np.asarray(render_drawing(lesson.classes[0].drawings[1]))).all()
     for single in ("alpha", "ALPHA_2"):
         (tmp_path / "metacli-drawings/test" / single / "01.png").unlink()
     tasks = Folder(
@@ -335,10 +335,10 @@ def test_without_the_extra_the_error_names_it(tmp_path, missing):
 
 def test_directories_of_classes_can_be_made_on_every_system():
     from metacli.system import operating_system
-    from metacli.web.drawings import _directory
+    from metacli.web.drawings import _unique_directory
 
     taken: set[str] = set()
-    names = [_directory(name, taken) for name in ("con", "CON", "con_", "a", "A", "\u00e9.", "nul")]
+    names = [_unique_directory(name, taken) for name in ("con", "CON", "con_", "a", "A", "\u00e9.", "nul")]
     assert all(map(operating_system.names_folder, names))
     assert len({name.casefold() for name in names}) == len(names)
     assert names[:2] == ["con_", "CON__2"]

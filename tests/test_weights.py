@@ -14,8 +14,8 @@ from metacli.checkpoints import bundled, checkpoint
 from metacli.checkpoints.reference_scores import FIRST, shipped
 from metacli.config.recipe import load_recipe
 from metacli.errors import UsageError
-from metacli.tasks.images.synthetic.pen import inked, written
-from metacli.tasks.images.synthetic.script import characters
+from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize
+from metacli.tasks.images.synthetic.script import generate_characters
 
 NAMES = bundled.names()
 FEW_MB = 4e6
@@ -24,9 +24,9 @@ FEW_MB = 4e6
 def drawings(classes: int, each: int) -> list[list[Image.Image]]:
     """Invented characters of one alphabet that no model was trained on: by class, dark ink on white."""
     numbers = np.arange(classes) + 55_000
-    lines, owner = written(0, numbers, characters(0, numbers), each)
+    lines, owner = draw_strokes(0, numbers, generate_characters(0, numbers), each)
     page = owner[:, None] * each + np.arange(each)
-    pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), classes * each)
+    pages = rasterize(lines.reshape(-1, lines.shape[2]), page.ravel(), classes * each)
     return [[Image.fromarray(255 - p) for p in some] for some in pages.reshape(classes, each, *pages.shape[1:])]
 
 

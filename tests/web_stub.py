@@ -11,8 +11,8 @@ import numpy as np
 import uvicorn
 from PIL import Image, ImageFilter
 
-from metacli.web.app import build
-from metacli.web.server import listening
+from metacli.web.app import build_app
+from metacli.web.server import open_listener
 
 TOKEN = "a-token"
 
@@ -61,9 +61,9 @@ class Stub:
 @contextlib.contextmanager
 def served(learner: Stub) -> Iterator[int]:
     """The page in a thread: its port."""
-    listener = listening(0)
+    listener = open_listener(0)
     port = listener.getsockname()[1]
-    app = build(learner, TOKEN, port)
+    app = build_app(learner, TOKEN, port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What stands behind a learner: a trained model, and a lesson, its phi of a person's own examples in several orders."""
+"""A few-shot model loaded from a checkpoint, and phi of a support set that it read in several random orders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from metacli.checkpoints import checkpoint
 from metacli.episode import Episode
 from metacli.errors import UsageError
-from metacli.models.attribution import sources
+from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import Trace
 from metacli.registry import TASKS, resolve
@@ -27,19 +27,19 @@ from metacli.tasks.images import augment
 from metacli.tasks.images.config import ImageConfig
 from metacli.tasks.rng import CounterRNG
 
-AT_ONCE = 512  # questions times orders in one pass
-MOST = 1000  # examples of a lesson: attention takes memory by their square
-VIEW = 1.0  # how far pictures are moved from order to order, as a share of what training did
+MAX_BATCH = 512  # queries times orders in one forward pass
+MAX_SUPPORT = 1000  # support examples; the memory that attention needs grows with their square
+JITTER_SCALE = 1.0  # how far images are moved from order to order, as a share of the augmentation in training
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A model that can be taught a person's own classes.
+class FewShotModel:
+    """A trained model that can classify new classes.
 
     Attributes:
-        path: of its checkpoint.
-        model: in eval mode, on the CPU.
-        task: the config of the tasks that it was trained on.
+        path: path of its checkpoint.
+        model: the model, in eval mode, on the CPU.
+        task: the config of the task distribution that it was trained on.
     """
 
     path: Path
@@ -48,81 +48,92 @@ class Trained:
 
     @property
     def ways(self) -> int:
-        """The most classes that it tells apart."""
+        """The largest number of classes that it can tell apart."""
         return self.model.spec.out_size
 
     @property
-    def shows_images(self) -> bool:
-        """Whether it reads images, not vectors."""
+    def reads_images(self) -> bool:
+        """Whether its inputs are images rather than vectors."""
         return len(self.model.spec.x_shape) == 3
 
-    def seen(self, pictures: list[Image.Image]) -> Tensor:
-        """Pictures as the model reads them, (M, *x_shape) float32 in [0, 1]; raises a MetacliError for an empty one."""
-        bytes_ = resolve(TASKS, self.task.name, "task").seen(self.task, pictures)
-        return torch.from_numpy(bytes_).to(torch.float32).div_(255)
+    def preprocess(self, images: list[Image.Image]) -> Tensor:
+        """Returns images as the model reads them, (M, *x_shape) float32 in [0, 1].
 
-    def doubts(self, counts: np.ndarray) -> str:
-        """Why the model's accuracy with so many examples (classes,) of each class is unproven, or ''."""
-        t, most, ways = self.task, int(counts.max()), self.ways
-        shots, fewest = getattr(t, "shots", 1), getattr(t, "fewest_ways", 0) or ways
-        found = []
-        if len(counts) < fewest:
-            found.append(f"{len(counts)} classes (trained on {fewest}{f' to {ways}' * (fewest < ways)})")
-        if counts.sum() > ways * shots or (fewest == ways and most > shots):
-            found.append(f"{counts.sum()} examples, up to {most} of a class (trained on {ways * shots} in all)")
-        return f"accuracy is unproven with {' and '.join(found)}" if found else ""
+        Raises:
+            MetacliError: an image is empty.
+        """
+        pixels = resolve(TASKS, self.task.name, "task").preprocess(self.task, images)
+        return torch.from_numpy(pixels).to(torch.float32).div_(255)
+
+    def untested_support_warning(self, counts: np.ndarray) -> str:
+        """Returns how a support set exceeds the training range, or '' if it lies within.
+
+        Args:
+            counts: (classes,) the number of support examples of each class.
+        """
+        task, largest, ways = self.task, int(counts.max()), self.ways
+        shots, fewest_ways = getattr(task, "shots", 1), getattr(task, "fewest_ways", 0) or ways
+        differences = []
+        if len(counts) < fewest_ways:
+            trained_range = f"{fewest_ways}{f' to {ways}' * (fewest_ways < ways)}"
+            differences.append(f"{len(counts)} classes (trained on {trained_range})")
+        if counts.sum() > ways * shots or (fewest_ways == ways and largest > shots):
+            differences.append(
+                f"{counts.sum()} examples, up to {largest} of a class (trained on {ways * shots} in all)"
+            )
+        return f"accuracy is unproven with {' and '.join(differences)}" if differences else ""
 
 
-def trained(path: Path) -> Trained:
-    """The model of a checkpoint file or run directory, read once as long as the file stays what it is.
+def load_few_shot_model(path: Path) -> FewShotModel:
+    """Loads the model of a checkpoint file or run directory. Cached until the file changes.
 
     Raises:
-        MetacliError: it cannot be read.
-        UsageError: it was not trained on N-way K-shot tasks.
+        MetacliError: the checkpoint cannot be read.
+        UsageError: the model was not trained on N-way K-shot tasks.
     """
     file = checkpoint.file_of(path)
-    stamp = os.stat(file) if os.path.isfile(file) else None
-    return _trained(file, stamp and (stamp.st_mtime_ns, stamp.st_size, stamp.st_ino))
+    status = os.stat(file) if os.path.isfile(file) else None
+    return _load_cached(file, status and (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
 @lru_cache(maxsize=8)
-def _trained(path: Path, stamp: object) -> Trained:
+def _load_cached(path: Path, version: object) -> FewShotModel:
     saved = checkpoint.load(path)
     model: Any = saved.build_model()
     spec = model.spec
-    tasks = resolve(TASKS, saved.recipe.task.name, "task")
-    answer = tasks.answer_of(saved.recipe.task)
+    task_class = resolve(TASKS, saved.recipe.task.name, "task")
+    answer = task_class.answer_of(saved.recipe.task)
     if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.label_size != spec.out_size:
         raise UsageError(
             f"{path}: trained on {saved.recipe.task.name} asked as {spec.mode!r}, which teaches no classes",
             "take a model of N-way K-shot tasks with labels: one-hot",
         )
-    if len(spec.x_shape) == 3 and not hasattr(tasks, "seen"):
+    if len(spec.x_shape) == 3 and not hasattr(task_class, "preprocess"):
         raise UsageError(
             f"{path}: {saved.recipe.task.name} does not say how it shows a person's own picture",
-            "give the class a method as ImageTasks.seen in metacli/tasks/images/base.py",
+            "give the class a method as Images.preprocess in metacli/tasks/images/base.py",
         )
-    return Trained(path, model, saved.recipe.task)
+    return FewShotModel(path, model, saved.recipe.task)
 
 
-class Answers(NamedTuple):
-    """What a model says of Q questions.
+class QueryResult(NamedTuple):
+    """The answers to Q queries.
 
     Attributes:
-        probabilities: (Q, N) float64, rows that sum to 1; 0 for a class that was not shown.
-        looked_at: (Q, S) float64, the share of the model's look on each example, the mean over its reading heads; rows
-            sum to 1. None where it was not asked for, or the model has no memory to look at.
+        probabilities: (Q, N) float64, rows sum to 1; 0 for a class without support examples.
+        attended: (Q, S) float64, the share of the model's attention on each support example, averaged over its read
+            heads; rows sum to 1. None if it was not requested, or if the model has no memory or attention.
     """
 
     probabilities: np.ndarray
-    looked_at: np.ndarray | None
+    attended: np.ndarray | None
 
 
-class View(NamedTuple):
-    """How the pictures of each of M orders are moved: the first not at all, the others a little, as in training.
+class Jitter(NamedTuple):
+    """Small random motions of the images, one for each of M orders, of the same kinds as in training.
 
     Attributes:
-        origin: (M, 2, 2), see `metacli.tasks.images.augment.turns`.
+        origin: (M, 2, 2), see `metacli.tasks.images.augment.rotation_matrices`.
         shift: (M, 2) in pixels.
     """
 
@@ -130,116 +141,121 @@ class View(NamedTuple):
     shift: np.ndarray
 
     @classmethod
-    def draw(cls, rng: CounterRNG, trained: Trained) -> View | None:
-        """At random; None for a model that was not trained on moved pictures."""
-        t = trained.task
-        if not isinstance(t, ImageConfig) or not (t.rotation or t.shift or t.stretch > 1 or t.slant):
+    def sample(cls, rng: CounterRNG, few_shot: FewShotModel) -> Jitter | None:
+        """Draws a motion for each order, none for the first. None if the model was trained without augmentation."""
+        task = few_shot.task
+        if not isinstance(task, ImageConfig) or not (task.rotation or task.shift or task.stretch > 1 or task.slant):
             return None
-        draw = VIEW * (2 * rng.uniform(6) - 1)
-        draw[0] = 0
-        lean = augment.leans(t.stretch ** draw[:, 1:3], np.radians(t.slant) * draw[:, 3])
-        return cls(lean @ augment.turns(np.radians(t.rotation) * draw[:, 0]), t.shift * draw[:, 4:])
+        amounts = JITTER_SCALE * (2 * rng.uniform(6) - 1)
+        amounts[0] = 0
+        shear = augment.shear_matrices(task.stretch ** amounts[:, 1:3], np.radians(task.slant) * amounts[:, 3])
+        rotation = augment.rotation_matrices(np.radians(task.rotation) * amounts[:, 0])
+        return cls(shear @ rotation, task.shift * amounts[:, 4:])
 
-    def of(self, x: Tensor) -> Tensor:
-        """Pictures x (M, n, C, H, W), moved."""
-        each = x.shape[1]
+    def apply(self, x: Tensor) -> Tensor:
+        """Moves the images x (M, n, C, H, W)."""
+        count = x.shape[1]
         flat = x.reshape(-1, *x.shape[2:])
-        return augment.move(flat, self.origin.repeat(each, 0), self.shift.repeat(each, 0)).view(x.shape)
+        return augment.transform(flat, self.origin.repeat(count, 0), self.shift.repeat(count, 0)).view(x.shape)
 
 
 @dataclass(frozen=True)
 class FittedContext:
-    """phi of examples of new classes, read in M random orders; a label stands for another class in each.
+    """phi of a support set, read in M random orders. In each order, the labels stand for other classes.
 
     Attributes:
-        trained: the model.
-        rng: of the orders, M episodes.
-        views: how pictures are moved in each order, those of the examples and those of the questions.
-        slots: (M, N) int64, which label stands for each class.
-        order: (M, S) int64, the examples as they were read.
-        x: (M, S, *x_shape), the examples in that order, moved a little.
-        y: (S,) int64, the class of each example.
-        phi: of first dimension M.
+        few_shot: the model.
+        rng: draws the orders, as M episodes.
+        jitters: how images are moved in each order: those of the support set, and the queries.
+        label_of_class: (M, N) int64, the label that stands for each class.
+        order: (M, S) int64, the support examples in reading order.
+        x: (M, S, *x_shape), the support examples in reading order, jittered.
+        y: (S,) int64, the class of each support example.
+        phi: first dimension M.
     """
 
-    trained: Trained
+    few_shot: FewShotModel
     rng: CounterRNG
-    views: tuple[View | None, View | None]
-    slots: np.ndarray
+    jitters: tuple[Jitter | None, Jitter | None]
+    label_of_class: np.ndarray
     order: np.ndarray
     x: Tensor
     y: np.ndarray
     phi: Any
 
     @classmethod
-    def start(cls, trained: Trained, orders: int, seed: int) -> FittedContext:
-        """Nothing read yet."""
+    def create_empty(cls, few_shot: FewShotModel, orders: int, seed: int) -> FittedContext:
+        """Returns a context without support examples."""
         rng = CounterRNG(seed, "lesson", np.arange(orders))
-        slots = rng.permutation(trained.ways)
-        nothing = torch.zeros(orders, 0, *trained.model.spec.x_shape)
-        views = View.draw(rng, trained), View.draw(rng, trained)
-        return cls(trained, rng, views, slots, np.zeros((orders, 0), np.int64), nothing, np.zeros(0, np.int64), None)
+        label_of_class = rng.permutation(few_shot.ways)
+        x = torch.zeros(orders, 0, *few_shot.model.spec.x_shape)
+        jitters = Jitter.sample(rng, few_shot), Jitter.sample(rng, few_shot)
+        order, y = np.zeros((orders, 0), np.int64), np.zeros(0, np.int64)
+        return cls(few_shot, rng, jitters, label_of_class, order, x, y, None)
 
     @torch.no_grad()
-    def read(self, x: Tensor, y: np.ndarray) -> FittedContext:
-        """The lesson with further examples: a recurrent model goes on from phi, another reads all of them again.
+    def extend(self, x: Tensor, y: np.ndarray) -> FittedContext:
+        """Returns the context with further support examples.
+
+        A recurrent model continues from phi. Every other model reads the whole support set again.
 
         Args:
             x: (n, *x_shape).
-            y: (n,) int64, numbers of classes below N.
+            y: (n,) int64, class numbers below N.
         """
-        rng = deepcopy(self.rng)  # drawing moves it on, and this lesson stays as it is
+        rng = deepcopy(self.rng)  # drawing advances it, and `self` must not change
         order = rng.permutation(len(y))  # (M, n)
-        new, model = moved(self.views[0], x[torch.from_numpy(order)]), self.trained.model
-        whole = replace(
+        x_new, model = apply_jitter(self.jitters[0], x[torch.from_numpy(order)]), self.few_shot.model
+        extended = replace(
             self,
             rng=rng,
             order=np.concatenate([self.order, order + len(self.y)], 1),
-            x=torch.cat([self.x, new], 1),
+            x=torch.cat([self.x, x_new], 1),
             y=np.concatenate([self.y, y]),
         )
-        if self.phi is not None and model.continues:
-            return replace(whole, phi=model.extend(self.phi, new, whole.labels[:, -len(y) :]))
-        return replace(whole, phi=model.adapt(whole.x, whole.labels))
+        if self.phi is not None and model.can_extend:
+            return replace(extended, phi=model.extend(self.phi, x_new, extended.labels[:, -len(y) :]))
+        return replace(extended, phi=model.adapt(extended.x, extended.labels))
 
     @property
     def labels(self) -> Tensor:
-        """(M, S, N) float32, one-hot, in the order of reading."""
-        numbers = np.take_along_axis(self.slots, self.y[self.order], 1)
-        return F.one_hot(torch.from_numpy(numbers), self.trained.ways).to(torch.float32)
+        """(M, S, N) float32, one-hot labels in reading order."""
+        numbers = np.take_along_axis(self.label_of_class, self.y[self.order], 1)
+        return F.one_hot(torch.from_numpy(numbers), self.few_shot.ways).to(torch.float32)
 
     @torch.no_grad()
-    def ask(self, x: Tensor, look: bool = False) -> Answers:
-        """Answers to questions x (Q, *x_shape), the mean over the orders.
+    def predict(self, x: Tensor, with_attention: bool = False) -> QueryResult:
+        """Answers the queries x (Q, *x_shape), averaged over the orders.
 
         Args:
-            look: also find what the model looked at, which takes about as long again.
+            with_attention: also compute which support examples were attended, at about twice the time.
         """
         if not len(x):
-            return Answers(np.zeros((0, self.trained.ways)), None)
-        step = max(1, AT_ONCE // len(self.slots))
-        parts = [self._ask(part, look) for part in x.split(step)]
-        looked = [part.looked_at for part in parts if part.looked_at is not None]
-        return Answers(np.concatenate([p.probabilities for p in parts]), np.concatenate(looked) if looked else None)
+            return QueryResult(np.zeros((0, self.few_shot.ways)), None)
+        batch = max(1, MAX_BATCH // len(self.label_of_class))
+        results = [self._predict_batch(queries, with_attention) for queries in x.split(batch)]
+        attended = [result.attended for result in results if result.attended is not None]
+        probabilities = np.concatenate([result.probabilities for result in results])
+        return QueryResult(probabilities, np.concatenate(attended) if attended else None)
 
-    def _ask(self, x: Tensor, look: bool) -> Answers:
-        orders, classes, model = len(self.slots), np.unique(self.y), self.trained.model
-        asked = moved(self.views[1], x.expand(orders, *x.shape))
+    def _predict_batch(self, x: Tensor, with_attention: bool) -> QueryResult:
+        orders, classes, model = len(self.label_of_class), np.unique(self.y), self.few_shot.model
+        x_test = apply_jitter(self.jitters[1], x.expand(orders, *x.shape))
         trace = None
-        if look:
-            unknown = torch.zeros(orders, len(x), 1, dtype=torch.int64)
-            trace = model.trace(Episode(self.x, self.labels, asked, unknown, torch.arange(orders)))
-        logits = model.predict(self.phi, asked) if trace is None else trace.logits
-        used = torch.from_numpy(self.slots[:, None, classes]).expand(-1, len(x), -1)
-        probabilities = np.zeros((len(x), self.trained.ways))
-        probabilities[:, classes] = logits.double().gather(2, used).softmax(2).mean(0).numpy()
-        return Answers(probabilities, None if trace is None else self._looked_at(trace))
+        if with_attention:
+            y_test = torch.zeros(orders, len(x), 1, dtype=torch.int64)  # unknown, and never read
+            trace = model.trace(Episode(self.x, self.labels, x_test, y_test, torch.arange(orders)))
+        logits = model.predict(self.phi, x_test) if trace is None else trace.logits
+        label = torch.from_numpy(self.label_of_class[:, None, classes]).expand(-1, len(x), -1)
+        probabilities = np.zeros((len(x), self.few_shot.ways))
+        probabilities[:, classes] = logits.double().gather(2, label).softmax(2).mean(0).numpy()
+        return QueryResult(probabilities, None if trace is None else self._average_attention(trace))
 
-    def _looked_at(self, trace: Trace) -> np.ndarray | None:
-        """(Q, S) the share of all reading heads on each example, the mean over the orders."""
-        start = self.x.shape[1]
+    def _average_attention(self, trace: Trace) -> np.ndarray | None:
+        """(Q, S) the share of all read heads on each support example, averaged over the orders."""
+        support_size = self.x.shape[1]
         values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
-        total = np.zeros((trace.logits.shape[1], start))
+        total = np.zeros((trace.logits.shape[1], support_size))
         for m, order in enumerate(self.order):
             by_role: dict[str, list[np.ndarray]] = {"attention": [], "read": [], "write": [], "retention": []}
             for name, traced in trace.arrays.items():
@@ -248,13 +264,13 @@ class FittedContext:
                 elif traced.about.role in by_role:
                     by_role[traced.about.role] += list(values[name][m].swapaxes(0, 1))
             retention = by_role["retention"][0] if by_role["retention"] else None
-            found = sources(by_role, retention, start, True, trace.reads_first)
-            if found is None:
+            shares = attribute_reads(by_role, retention, support_size, True, trace.reads_first)
+            if shares is None:
                 return None
-            total[:, order] += found[start:, :, :start].mean(1)
+            total[:, order] += shares[support_size:, :, :support_size].mean(1)
         return total / np.maximum(total.sum(1, keepdims=True), 1e-12)
 
 
-def moved(view: View | None, x: Tensor) -> Tensor:
-    """Pictures (M, n, *x_shape) in their views, where there are any."""
-    return x if view is None or not x.shape[1] else view.of(x)
+def apply_jitter(jitter: Jitter | None, x: Tensor) -> Tensor:
+    """Moves the inputs x (M, n, *x_shape); returns them unchanged without a jitter."""
+    return x if jitter is None or not x.shape[1] else jitter.apply(x)

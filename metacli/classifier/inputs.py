@@ -1,4 +1,4 @@
-"""What a person gives a learner: pictures or vectors, and names for them."""
+"""Checks and converts what a caller passes to a Learner: images or vectors, and their labels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metacli.classifier.ensemble import Trained
+from metacli.classifier.ensemble import FewShotModel
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.pictures import named, pictures
+from metacli.tasks.images.preprocess.pictures import describe_source, load_images
 
-PLAIN = {str, int, float, bool, np.str_, np.int64, np.int32, np.float64, np.bool_}
+SCALAR_TYPES = {str, int, float, bool, np.str_, np.int64, np.int32, np.float64, np.bool_}
 
 
 class UnteachableError(ValueError):
-    """What a model cannot be taught.
+    """The model cannot learn these classes or examples.
 
     Args:
         message: what is wrong.
@@ -30,54 +30,62 @@ class UnteachableError(ValueError):
         self.hint = hint
 
 
-def paired(images: Any, labels: Iterable[Any]) -> tuple[list[Any], list[Any]]:
-    """Images and their labels, as many of the one as of the other; raises a TypeError or ValueError where not."""
-    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
-        raise TypeError(f"images are a list or an array of pictures, not {type(images).__name__}")
-    given, names = list(images), list(labels)
-    if len(given) != len(names):
-        raise ValueError(f"{len(given)} images, but {len(names)} labels")
-    return given, names
-
-
-def seen(model: Trained, images: Any, what: str) -> Tensor:
-    """Pictures or vectors as the model reads them, (n, *x_shape) float32.
+def check_pairs(images: Any, labels: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Returns images and labels as lists of equal length.
 
     Raises:
-        ValueError: a picture that is none or shows nothing, vectors of another width, NaN.
-        TypeError: of a wrong kind.
+        TypeError: `images` is no collection of images.
+        ValueError: the lengths differ.
     """
-    if model.shows_images:
-        found = [torch.zeros(0, *model.model.spec.x_shape)]
-        for i, (source, picture) in enumerate(zip(images, pictures(images, what), strict=True)):
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
+        raise TypeError(f"images are a list or an array of pictures, not {type(images).__name__}")
+    image_list, label_list = list(images), list(labels)
+    if len(image_list) != len(label_list):
+        raise ValueError(f"{len(image_list)} images, but {len(label_list)} labels")
+    return image_list, label_list
+
+
+def preprocess_inputs(few_shot: FewShotModel, inputs: Any, kind: str) -> Tensor:
+    """Returns images or vectors as the model reads them, (n, *x_shape) float32.
+
+    Args:
+        kind: what an error message calls an input, such as `query`.
+
+    Raises:
+        ValueError: an image cannot be read or is empty, vectors have another width or hold NaN.
+        TypeError: an input has an unsupported type.
+    """
+    if few_shot.reads_images:
+        tensors = [torch.zeros(0, *few_shot.model.spec.x_shape)]
+        for i, (source, image) in enumerate(zip(inputs, load_images(inputs, kind), strict=True)):
             try:
-                found.append(model.seen([picture]))
+                tensors.append(few_shot.preprocess([image]))
             except MetacliError as error:
-                raise UnteachableError(f"{named(source, what, i)}: {error.message}", error.hint) from None
-        return torch.cat(found)
-    vectors = np.asarray(images, np.float32)
-    if vectors.shape[1:] != model.model.spec.x_shape or not np.isfinite(vectors).all():
+                raise UnteachableError(f"{describe_source(source, kind, i)}: {error.message}", error.hint) from None
+        return torch.cat(tensors)
+    vectors = np.asarray(inputs, np.float32)
+    if vectors.shape[1:] != few_shot.model.spec.x_shape or not np.isfinite(vectors).all():
         raise ValueError(
-            f"{what}s of shape {vectors.shape}: {model.model.spec.x_shape[0]} finite numbers each are read"
+            f"{kind}s of shape {vectors.shape}: {few_shot.model.spec.x_shape[0]} finite numbers each are read"
         )
     return torch.from_numpy(vectors)
 
 
-def distinct(names: list[Any]) -> list[Any]:
-    """Each name once, in the order in which they came; raises a TypeError where one cannot be a name."""
+def unique_labels(labels: list[Any]) -> list[Any]:
+    """Returns each label once, in order of first appearance; raises a TypeError for an unhashable label."""
     try:
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(labels))
     except TypeError as error:
         raise TypeError(f"labels are names, one for each image: {error}") from None
 
 
-def in_order(classes: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Class names sorted where they can be compared, and the number that each had: both (classes,)."""
+def sort_classes(classes: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the classes sorted, if they can be compared, and the index of each in `classes`; both (classes,)."""
     try:
         order = sorted(range(len(classes)), key=classes.__getitem__)
-    except TypeError:  # names of several kinds
+    except TypeError:  # labels of several types
         order = list(range(len(classes)))
-    kinds = {type(name) for name in classes}
+    types = {type(name) for name in classes}
     array = np.empty(len(classes), object)
     array[:] = [classes[i] for i in order]
-    return (np.array(array.tolist()) if len(kinds) == 1 and kinds <= PLAIN else array), np.array(order)
+    return (np.array(array.tolist()) if len(types) == 1 and types <= SCALAR_TYPES else array), np.array(order)

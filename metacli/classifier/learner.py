@@ -1,4 +1,4 @@
-"""A trained model that learns a person's own classes: `fit` reads examples, `predict` answers. No gradient step."""
+"""Learner: a few-shot classifier with the scikit-learn interface."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ import numpy as np
 from torch import Tensor
 
 from metacli.checkpoints import bundled
-from metacli.classifier.ensemble import MOST, FittedContext, Trained, trained
-from metacli.classifier.inputs import UnteachableError, distinct, in_order, paired, seen
+from metacli.classifier.ensemble import MAX_SUPPORT, FewShotModel, FittedContext, load_few_shot_model
+from metacli.classifier.inputs import UnteachableError, check_pairs, preprocess_inputs, sort_classes, unique_labels
 from metacli.errors import MetacliError
 
-ORDERS = 10  # by default; what each gives and costs stands in docs/predict.md
+ORDERS = 10  # default; docs/predict.md has the accuracy and time of other numbers
 
 
 class NotFittedError(ValueError, AttributeError):
-    """Asked before it was taught."""
+    """`fit` must be called before this method."""
 
 
 class Learner:
-    """phi <- f_theta(D_train) by `fit`, answers from phi by `predict`: a classifier as scikit-learn knows them.
+    """A few-shot classifier with the scikit-learn interface.
 
-    What a recurrent model answers hangs on the order of D_train, and every model's on which label stands for which
-    class. So D_train is read in several random orders, with labels assigned at random and the pictures moved a little,
-    as in training, and the probabilities are averaged.
+    `fit` reads the support set into phi; `predict` answers queries. No gradient step is taken.
+
+    A recurrent model's answer depends on the order of the support examples. Every model's answer depends on which label
+    is assigned to which class. So the support set is read in several random orders, with random labels and slightly
+    moved images, and the probabilities are averaged.
 
     Args:
-        checkpoint: the name of a model that ships, a file, a run directory, or None: the shipped one that suits.
-        orders: how many orders of D_train are averaged over, 1 or more.
-        seed: of the orders; the same answers for the same seed.
+        checkpoint: name of a bundled model, checkpoint file or run directory. None: `fit` chooses a bundled model.
+        orders: number of orders of the support set to average over, 1 or more.
+        seed: seed of the orders; the same seed gives the same answers.
 
     Attributes:
-        classes_: the class names, sorted, of whatever type they were given.
-        context_: phi, and all that was read into it.
+        classes_: the class names, sorted, of the type that `fit` received.
+        context_: phi and the support set.
     """
 
     _estimator_type = "classifier"
@@ -49,93 +51,95 @@ class Learner:
         self.seed = seed
 
     def fit(self, images: Iterable[Any], labels: Iterable[Any]) -> Learner:
-        """Read examples of new classes, D_train, into phi.
+        """Reads the support set D_train into phi.
 
         Args:
-            images: S pictures of any sizes, see `metacli.tasks.images.preprocess.pictures.picture`; vectors (S, D) for
-                a model that was trained on vectors.
-            labels: S class names of any hashable type, two different ones at least.
+            images: S images of any size, see `metacli.tasks.images.preprocess.pictures.load_image`; vectors (S, D)
+                for a model that was trained on vectors.
+            labels: S class names of any hashable type, at least two distinct ones.
 
         Raises:
-            ValueError: too few or too many classes, images and labels of different length, a picture that is none.
-            TypeError: images or labels of a wrong kind.
+            ValueError: too few or too many classes, different numbers of images and labels, an unreadable image.
+            TypeError: images or labels have an unsupported type.
         """
-        given, names = paired(images, labels)
-        return self._learn(names, [], lambda model: seen(model, given, "image"))
+        inputs, names = check_pairs(images, labels)
+        return self._read_support(names, [], lambda few_shot: preprocess_inputs(few_shot, inputs, "image"))
 
-    def fit_seen(self, x: Tensor, labels: list[Any]) -> Learner:
-        """`fit` with pictures as the model sees them, (S, *x_shape), see `model_for` and `Trained.seen`."""
-        return self._learn(labels, [], lambda model: x)
+    def fit_tensor(self, x: Tensor, labels: list[Any]) -> Learner:
+        """`fit` with preprocessed images (S, *x_shape); see `select_model` and `FewShotModel.preprocess`."""
+        return self._read_support(labels, [], lambda few_shot: x)
 
     def partial_fit(
         self, images: Iterable[Any], labels: Iterable[Any], classes: Iterable[Any] | None = None
     ) -> Learner:
-        """Read further examples: a recurrent model goes on from phi, the others read all of them again.
+        """Reads further support examples.
+
+        A recurrent model continues from phi. Every other model reads the whole support set again.
 
         Args:
-            images: as in `fit`; one class is enough here.
-            labels: as in `fit`; new classes may come.
-            classes: class names that will come, at the first call, as scikit-learn wants it; not needed.
+            images: as in `fit`; one class is enough.
+            labels: as in `fit`; they may include new classes.
+            classes: optional, all class names to expect. scikit-learn passes them at the first call.
         """
-        known = list(self._classes) if hasattr(self, "context_") else list(classes) if classes is not None else []
-        given, names = paired(images, labels)
-        return self._learn(names, known, lambda model: seen(model, given, "image"))
+        numbered = list(self._classes) if hasattr(self, "context_") else list(classes) if classes is not None else []
+        inputs, names = check_pairs(images, labels)
+        return self._read_support(names, numbered, lambda few_shot: preprocess_inputs(few_shot, inputs, "image"))
 
     def predict(self, images: Iterable[Any]) -> np.ndarray:
-        """The most probable class of each picture, (Q,) of `classes_`."""
-        found = self.predict_proba(images)
-        return self.classes_[found.argmax(1)]
+        """Returns the most probable class of each query, (Q,) values of `classes_`."""
+        probabilities = self.predict_proba(images)
+        return self.classes_[probabilities.argmax(1)]
 
     def predict_proba(self, images: Iterable[Any]) -> np.ndarray:
-        """(Q, classes) probabilities in the order of `classes_`; rows sum to 1.
+        """Returns (Q, classes) probabilities in the order of `classes_`; rows sum to 1.
 
         Raises:
-            ValueError: a picture that is none; not fitted yet.
+            ValueError: an image is unreadable, or `fit` was not called.
         """
-        return self._in_order(self._lesson().ask(self._asked(images)).probabilities)
+        return self._sort_columns(self._fitted_context().predict(self._preprocess_queries(images)).probabilities)
 
     def looked_at(self, images: Iterable[Any]) -> np.ndarray | None:
-        """(Q, S) the share of the model's look on each example, in the order in which they were given; rows sum to 1.
+        """Returns (Q, S) the share of each query's attention on each support example, in `fit` order; rows sum to 1.
 
-        None for a model without a memory to look at.
+        None for a model without memory or attention.
         """
-        return self._lesson().ask(self._asked(images), look=True).looked_at
+        return self._fitted_context().predict(self._preprocess_queries(images), with_attention=True).attended
 
-    def answers(self, images: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
-        """`predict_proba` and `looked_at` from one pass."""
-        return self.answers_seen(self._asked(images))
+    def predict_with_attention(self, images: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns what `predict_proba` and `looked_at` return, from one pass."""
+        return self.predict_tensor(self._preprocess_queries(images))
 
-    def answers_seen(self, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """`answers` to pictures as the model sees them, (Q, *x_shape)."""
-        found = self._lesson().ask(x, look=True)
-        return self._in_order(found.probabilities), found.looked_at
+    def predict_tensor(self, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        """`predict_with_attention` of preprocessed images (Q, *x_shape)."""
+        result = self._fitted_context().predict(x, with_attention=True)
+        return self._sort_columns(result.probabilities), result.attended
 
     def score(self, images: Iterable[Any], labels: Iterable[Any]) -> float:
-        """The share of pictures whose class is predicted right."""
-        wanted = list(labels)
-        found = self.predict(images)
-        if len(found) != len(wanted):
-            raise ValueError(f"{len(found)} images, but {len(wanted)} labels")
-        return float(np.mean([bool(a == b) for a, b in zip(found, wanted, strict=True)]))
+        """Returns the accuracy: the share of queries whose class is predicted correctly."""
+        targets = list(labels)
+        predictions = self.predict(images)
+        if len(predictions) != len(targets):
+            raise ValueError(f"{len(predictions)} images, but {len(targets)} labels")
+        return float(np.mean([bool(a == b) for a, b in zip(predictions, targets, strict=True)]))
 
     @property
     def name(self) -> str:
-        """What the model is called: as it was asked for, or the shipped one that was chosen."""
-        return str(self.checkpoint) if self.checkpoint is not None else self._lesson().trained.path.stem
+        """The model's name: the `checkpoint` argument, or the bundled model that `fit` chose."""
+        return str(self.checkpoint) if self.checkpoint is not None else self._fitted_context().few_shot.path.stem
 
     @property
     def ways(self) -> int:
-        """The most classes that the model tells apart."""
+        """The largest number of classes that the model can tell apart."""
         if self.checkpoint is None:
             return max(bundled.task_of(name).ways for name in bundled.teachable())
-        return self.model_for(0).ways
+        return self.select_model(0).ways
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments that it was made with."""
+        """Returns the constructor's arguments."""
         return {"checkpoint": self.checkpoint, "orders": self.orders, "seed": self.seed}
 
     def set_params(self, **params: Any) -> Learner:
-        """Change some of them; they count from the next `fit` on."""
+        """Changes parameters; they take effect at the next `fit`."""
         unknown = params.keys() - self.get_params().keys()
         if unknown:
             raise ValueError(f"no parameter {min(unknown)!r}: a Learner has {', '.join(self.get_params())}")
@@ -159,73 +163,79 @@ class Learner:
             input_tags=InputTags(two_d_array=True, three_d_array=True),
         )
 
-    def _learn(self, names: list[Any], known: list[Any], see: Callable[[Trained], Tensor]) -> Learner:
-        """Read examples of these names: `known` classes have their numbers already; without any, it begins anew.
+    def _read_support(
+        self, names: list[Any], numbered: list[Any], preprocess: Callable[[FewShotModel], Tensor]
+    ) -> Learner:
+        """Reads support examples into a new context, or into the existing one.
 
         Args:
-            see: the examples as a model sees them, (S, *x_shape).
+            names: the class name of each example.
+            numbered: classes that have a number already; empty to start anew.
+            preprocess: returns the examples as a model reads them, (S, *x_shape).
         """
-        goes_on = bool(known) and hasattr(self, "context_")
-        classes = known + [name for name in distinct(names) if name not in known]
+        extends = bool(numbered) and hasattr(self, "context_")
+        classes = numbered + [name for name in unique_labels(names) if name not in numbered]
         if len(classes) < 2:
             raise ValueError(f"the examples show {len(classes)} class{'es' * (not classes)}; two or more are needed")
-        model = self.context_.trained if goes_on else self.model_for(len(classes))
-        called = model.path.stem if self.checkpoint is None else str(self.checkpoint)
-        if len(classes) > model.ways:
+        few_shot = self.context_.few_shot if extends else self.select_model(len(classes))
+        model_name = few_shot.path.stem if self.checkpoint is None else str(self.checkpoint)
+        if len(classes) > few_shot.ways:
             able = [name for name in bundled.teachable() if bundled.task_of(name).ways >= len(classes)]
             raise UnteachableError(
-                f"{len(classes)} classes are more than {called} can tell apart, which is {model.ways}",
+                f"{len(classes)} classes are more than {model_name} can tell apart, which is {few_shot.ways}",
                 f"of the shipped models {', '.join(able) or 'none'} can",
             )
         if not isinstance(self.orders, int | np.integer) or self.orders < 1:
             raise ValueError(f"orders is {self.orders!r}: a whole number from 1 on")
-        lesson = self.context_ if goes_on else FittedContext.start(model, int(self.orders), int(self.seed))
-        if len(lesson.y) + len(names) > MOST:
-            raise ValueError(f"{len(lesson.y) + len(names)} examples; {MOST} at most")
+        context = self.context_ if extends else FittedContext.create_empty(few_shot, int(self.orders), int(self.seed))
+        if len(context.y) + len(names) > MAX_SUPPORT:
+            raise ValueError(f"{len(context.y) + len(names)} examples; {MAX_SUPPORT} at most")
         try:
-            lesson = lesson.read(see(model), np.array([classes.index(name) for name in names], np.int64))
+            context = context.extend(preprocess(few_shot), np.array([classes.index(name) for name in names], np.int64))
         except MetacliError as error:
             raise UnteachableError(error.message, error.hint) from None
-        self.context_, self._classes = lesson, classes
-        self.classes_, self._sorted = in_order(classes)
-        if doubts := model.doubts(np.bincount(lesson.y, minlength=len(classes))):
-            warnings.warn(f"{called}: {doubts}", stacklevel=3)
+        self.context_, self._classes = context, classes
+        self.classes_, self._class_order = sort_classes(classes)
+        if warning := few_shot.untested_support_warning(np.bincount(context.y, minlength=len(classes))):
+            warnings.warn(f"{model_name}: {warning}", stacklevel=3)
         return self
 
-    def model_for(self, classes: int) -> Trained:
-        """The model; of the shipped ones, where none was asked for, the one that suits so many classes.
+    def select_model(self, classes: int) -> FewShotModel:
+        """Loads the model; without a checkpoint argument, the bundled one that fits this number of classes.
 
         Raises:
-            ValueError: none does, or it cannot be read.
+            ValueError: no bundled model fits, or the checkpoint cannot be read.
         """
         try:
-            return trained(bundled.find(self.checkpoint if self.checkpoint is not None else bundled.fitting(classes)))
+            name = self.checkpoint if self.checkpoint is not None else bundled.fitting(classes)
+            return load_few_shot_model(bundled.find(name))
         except MetacliError as error:
             raise UnteachableError(error.message, error.hint) from error
 
-    def _lesson(self) -> FittedContext:
+    def _fitted_context(self) -> FittedContext:
         if not hasattr(self, "context_"):
             raise NotFittedError("this Learner has not been taught yet: call fit first")
         return self.context_
 
-    def _asked(self, images: Iterable[Any]) -> Tensor:
-        lesson = self._lesson()
-        return seen(lesson.trained, list(images) if isinstance(images, Iterator) else images, "query")
+    def _preprocess_queries(self, images: Iterable[Any]) -> Tensor:
+        few_shot = self._fitted_context().few_shot
+        return preprocess_inputs(few_shot, list(images) if isinstance(images, Iterator) else images, "query")
 
-    def _in_order(self, probabilities: np.ndarray) -> np.ndarray:
-        return probabilities[:, self._sorted]
+    def _sort_columns(self, probabilities: np.ndarray) -> np.ndarray:
+        return probabilities[:, self._class_order]
 
 
 def load(name: str | Path | None = None, **params: Any) -> Learner:
-    """A learner with a trained model: the name of one that ships, a checkpoint file, or a run directory.
+    """Returns a Learner with a trained model.
 
     Args:
-        name: None for the shipped one that suits the number of classes, chosen in `fit`.
+        name: name of a bundled model, checkpoint file or run directory. None: `fit` chooses a bundled model by the
+            number of classes.
         params: see `Learner`.
 
     Raises:
-        MetacliError: there is no such checkpoint, or its model teaches itself no classes.
+        MetacliError: there is no such checkpoint, or its model is not a few-shot classifier.
     """
     if name is not None:
-        trained(bundled.find(name))
+        load_few_shot_model(bundled.find(name))
     return Learner(name, **params)

@@ -1,4 +1,4 @@
-"""The work behind the verb `predict`: pictures of new classes from a folder, questions from files, answers as JSON."""
+"""The work of the command `predict`: support images from a folder, queries from files, answers as JSON."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metacli.classifier.ensemble import Trained
+from metacli.classifier.ensemble import FewShotModel
 from metacli.classifier.learner import Learner
 from metacli.errors import MetacliError, UsageError
 from metacli.system import terminal
 from metacli.tasks.images.folder import SUFFIXES
-from metacli.tasks.images.preprocess.pictures import opened
+from metacli.tasks.images.preprocess.pictures import open_image
 
 
-class Shown(NamedTuple):
-    """A picture and how the model saw it.
+class LoadedImage(NamedTuple):
+    """An image file and what the model reads of it.
 
     Attributes:
-        path: where it was read.
-        image: the picture, upright.
-        seen: (C, H, W) float32 in [0, 1].
+        path: its path.
+        image: the image, upright.
+        pixels: (C, H, W) float32 in [0, 1], preprocessed for the model.
     """
 
     path: Path
     image: Image.Image
-    seen: Tensor
+    pixels: Tensor
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answers to some questions.
+    """The answers to all queries.
 
     Attributes:
         checkpoint: the name of the model.
-        orders: how many orders of the examples the answers are the mean of.
-        classes: the names, sorted.
-        examples: by class, in the order in which they were read.
-        questions: those that could be read.
+        orders: number of orders of the support set that the answers are averaged over.
+        classes: the class names, sorted.
+        support: (class name, image) of each support example, by class, in reading order.
+        queries: the queries that could be read.
         probabilities: (Q, classes).
-        looked_at: (Q, examples) shares, or None.
-        errors: (path, what is wrong with it) of each question that could not be answered.
-        notes: for the reader, such as what accuracy is unproven with.
+        attended: (Q, S) shares, or None.
+        errors: (path, error message) of each query that could not be read.
+        notes: warnings for the reader.
     """
 
     checkpoint: str
     orders: int
     classes: list[str]
-    examples: list[tuple[str, Shown]]
-    questions: list[Shown]
+    support: list[tuple[str, LoadedImage]]
+    queries: list[LoadedImage]
     probabilities: np.ndarray
-    looked_at: np.ndarray | None
+    attended: np.ndarray | None
     errors: list[tuple[Path, str]]
     notes: list[str]
 
-    def most_looked_at(self, q: int) -> tuple[str, Shown] | None:
-        """The example that had the greatest share of the look at question q."""
-        return None if self.looked_at is None else self.examples[int(self.looked_at[q].argmax())]
+    def most_attended(self, q: int) -> tuple[str, LoadedImage] | None:
+        """Returns the support example with the greatest share of the attention of query q."""
+        return None if self.attended is None else self.support[int(self.attended[q].argmax())]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; `looked_at` is a path, or null for a model without a memory to look at."""
+        """Returns plain values. `looked_at` is a path, or null for a model without memory or attention."""
         predictions = []
-        for q, (question, row) in enumerate(zip(self.questions, self.probabilities, strict=True)):
-            best, looked = int(row.argmax()), self.most_looked_at(q)
+        for q, (query, row) in enumerate(zip(self.queries, self.probabilities, strict=True)):
+            best, attended = int(row.argmax()), self.most_attended(q)
             predictions.append(
                 {
-                    "query": str(question.path),
+                    "query": str(query.path),
                     "label": self.classes[best],
                     "probability": float(row[best]),
                     "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
-                    "looked_at": str(looked[1].path) if looked else None,
+                    "looked_at": str(attended[1].path) if attended else None,
                 }
             )
         return {
@@ -91,72 +91,75 @@ class Prediction:
 
 
 def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Prediction:
-    """Teach a learner the classes of a folder, and ask it.
+    """Fits a learner to a folder of support images, and answers queries.
 
     Args:
-        learner: not taught yet.
-        support: a folder with a directory for each class, of one or more pictures each.
-        queries: picture files, or folders of them.
+        learner: a Learner, not fitted yet.
+        support: a folder with one directory per class, each with one or more images.
+        queries: image files, or folders of them.
 
     Raises:
-        UsageError: no such folder, fewer than two classes, a class without a readable picture, more classes than the
-            model can tell apart, no questions.
+        UsageError: no such folder, fewer than two classes, a class without a readable image, more classes than the
+            model can tell apart, no queries.
     """
-    folders = class_folders(support)
+    folders = list_class_folders(support)
     try:
-        model = learner.model_for(len(folders))
-        examples, notes = read_support(support, folders, model)
+        few_shot = learner.select_model(len(folders))
+        examples, notes = load_support(support, folders, few_shot)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            learner.fit_seen(stacked([shown for _, shown in examples], model), [name for name, _ in examples])
+            x_train = stack_pixels([example for _, example in examples], few_shot)
+            learner.fit_tensor(x_train, [name for name, _ in examples])
     except ValueError as error:
         message = getattr(error, "message", str(error))
         raise UsageError(f"{support}: {message}", getattr(error, "hint", "")) from None
-    asked = files(queries)
-    if not asked:
+    query_files = list_image_files(queries)
+    if not query_files:
         raise UsageError(
             "the folders of --query hold no pictures", f"name files, or folders with {', '.join(SUFFIXES)}"
         )
-    questions, errors = look(model, asked)
-    probabilities, looked_at = learner.answers_seen(stacked(questions, model))
+    loaded, errors = load_image_files(few_shot, query_files)
+    probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
     notes += [str(warning.message) for warning in caught]
     return Prediction(
         learner.name,
         learner.orders,
         learner.classes_.tolist(),
         examples,
-        questions,
+        loaded,
         probabilities,
-        looked_at,
+        attended,
         errors,
         notes,
     )
 
 
-def class_folders(root: Path) -> list[Path]:
-    """The directory of each class, in the order of their names; raises a UsageError for fewer than two."""
+def list_class_folders(root: Path) -> list[Path]:
+    """Returns the directory of each class, sorted by name; raises a UsageError for fewer than two."""
     if not os.path.isdir(root):
         raise UsageError(f"--support {root} is not a folder", "give a folder with one directory of pictures per class")
-    found = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    folders = sorted(found, key=lambda path: path.name)
+    visible = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(visible, key=lambda path: path.name)
     if len(folders) < 2:
         message = f"{root} holds {len(folders)} director{'y' if len(folders) == 1 else 'ies'} of pictures; two or more"
         raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
     return folders
 
 
-def read_support(root: Path, folders: list[Path], model: Trained) -> tuple[list[tuple[str, Shown]], list[str]]:
-    """The examples, each with its class, and notes on pictures that show nothing.
+def load_support(
+    root: Path, folders: list[Path], few_shot: FewShotModel
+) -> tuple[list[tuple[str, LoadedImage]], list[str]]:
+    """Loads the support examples, each with its class name; also returns notes on images that were left out.
 
     Raises:
-        UsageError: a class without a readable picture; all of these are named.
+        UsageError: classes without a readable image.
     """
     examples, notes, empty = [], [], []
     for folder in folders:
-        shown, faults = look(model, files([folder]))
-        examples += [(folder.name, example) for example in shown]
-        notes += [f"left out: {message}" for _, message in faults]
-        if not shown:
+        loaded, errors = load_image_files(few_shot, list_image_files([folder]))
+        examples += [(folder.name, image) for image in loaded]
+        notes += [f"left out: {message}" for _, message in errors]
+        if not loaded:
             empty.append(folder.name)
     if empty:
         hint = f"put a picture ({', '.join(SUFFIXES)}) into it, or take it away"
@@ -164,44 +167,44 @@ def read_support(root: Path, folders: list[Path], model: Trained) -> tuple[list[
     return examples, notes
 
 
-def files(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, and of each folder the pictures directly in it, in the order of their names."""
-    found = []
+def list_image_files(paths: Iterable[Path]) -> list[Path]:
+    """Returns files as they are, and the images directly inside each folder, sorted by name."""
+    files = []
     for path in paths:
         if os.path.isdir(path):
-            pictures = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            found += sorted((p for p in pictures if not p.name.startswith(".")), key=lambda p: p.name)
+            images = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            files += sorted((p for p in images if not p.name.startswith(".")), key=lambda p: p.name)
         else:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
-def look(model: Trained, paths: list[Path]) -> tuple[list[Shown], list[tuple[Path, str]]]:
-    """Pictures as a model sees them, and what is wrong with files that are none or show nothing."""
-    good, bad = [], []
+def load_image_files(few_shot: FewShotModel, paths: list[Path]) -> tuple[list[LoadedImage], list[tuple[Path, str]]]:
+    """Loads and preprocesses images; also returns (path, error message) of each that is unreadable or empty."""
+    loaded, errors = [], []
     for path in paths:
         try:
-            image = opened(path, str(path))
-            good.append(Shown(path, image, model.seen([image])[0]))
+            image = open_image(path, str(path))
+            loaded.append(LoadedImage(path, image, few_shot.preprocess([image])[0]))
         except ValueError as error:
-            bad.append((path, str(error)))
+            errors.append((path, str(error)))
         except MetacliError as error:
-            bad.append((path, f"{path}: {error.message}"))
-    return good, bad
+            errors.append((path, f"{path}: {error.message}"))
+    return loaded, errors
 
 
-def stacked(shown: list[Shown], model: Trained) -> Tensor:
-    """What the model saw of some pictures, (n, C, H, W)."""
-    return torch.stack([s.seen for s in shown]) if shown else torch.zeros(0, *model.model.spec.x_shape)
+def stack_pixels(images: list[LoadedImage], few_shot: FewShotModel) -> Tensor:
+    """Returns the preprocessed images as one tensor, (n, C, H, W)."""
+    return torch.stack([image.pixels for image in images]) if images else torch.zeros(0, *few_shot.model.spec.x_shape)
 
 
-def say(prediction: Prediction) -> None:
-    """What the reader should know before the answers, on stderr."""
-    shots = Counter(name for name, _ in prediction.examples)
-    some = min(shots.values())
-    each = str(some) if some == max(shots.values()) else f"{some} to {max(shots.values())}"
+def print_notes(prediction: Prediction) -> None:
+    """Prints the model, the orders, warnings and errors on stderr."""
+    shots = Counter(name for name, _ in prediction.support)
+    fewest, most = min(shots.values()), max(shots.values())
+    shots_range = str(fewest) if fewest == most else f"{fewest} to {most}"
     lines = [
-        f"model   {prediction.checkpoint}; {len(shots)} classes, pictures of each: {each}",
+        f"model   {prediction.checkpoint}; {len(shots)} classes, pictures of each: {shots_range}",
         f"orders  {prediction.orders}, averaged",
     ]
     lines += [f"warning: {note}" for note in prediction.notes]

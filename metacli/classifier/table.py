@@ -1,4 +1,4 @@
-"""What `predict` prints: a line for each question."""
+"""The table that `predict` prints, one row per query."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from metacli.classifier.prediction import Prediction
 from metacli.show.console import legible
 from metacli.show.results import shorten
 
-WORTH_SAYING = 0.01  # probability
+MIN_SECOND_PROBABILITY = 0.01  # below it, the second choice is not printed
 
 
 def print_prediction(console: Console, prediction: Prediction) -> None:
-    """A table of the answers: class, probability, what else it could be, and the example that was looked at most."""
-    looks = prediction.looked_at is not None
+    """Prints a table of the answers: class, probability, second choice, and the most attended support example."""
+    has_attended = prediction.attended is not None
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("query", "answer", "probability", "if not that", *["looked at most"] * looks):
+    for heading in ("query", "answer", "probability", "if not that", *["looked at most"] * has_attended):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "probability" else "left")
-    room = (console.width - len("probability") - 2 * len(table.columns)) // (len(table.columns) - 1)
-    for q, (question, row) in enumerate(zip(prediction.questions, prediction.probabilities, strict=True)):
+    cell_width = (console.width - len("probability") - 2 * len(table.columns)) // (len(table.columns) - 1)
+    for q, (query, row) in enumerate(zip(prediction.queries, prediction.probabilities, strict=True)):
         first, second = row.argsort()[::-1][:2]
-        rest = f"{row[second]:.0%} {prediction.classes[second]}" if row[second] >= WORTH_SAYING else ""
-        cells = [question.path.name, prediction.classes[first], f"{row[first]:.1%}", rest]
-        if looked := prediction.most_looked_at(q):
-            cells.append(f"{looked[0]}/{looked[1].path.name}")
-        table.add_row(*(Text(shorten(legible(console, cell), room)) for cell in cells))
+        is_likely = row[second] >= MIN_SECOND_PROBABILITY
+        second_choice = f"{row[second]:.0%} {prediction.classes[second]}" if is_likely else ""
+        cells = [query.path.name, prediction.classes[first], f"{row[first]:.1%}", second_choice]
+        if attended := prediction.most_attended(q):
+            cells.append(f"{attended[0]}/{attended[1].path.name}")
+        table.add_row(*(Text(shorten(legible(console, cell), cell_width)) for cell in cells))
     console.print(table)

@@ -39,8 +39,8 @@ def predict(
 
     choose_threads(parse_thread_count(threads))
     found = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
-    prediction.say(found)
+    prediction.print_notes(found)
     print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))
     if png:
         save_sheet(png, found)
-    raise typer.Exit(0 if found.questions else 1)
+    raise typer.Exit(0 if found.queries else 1)

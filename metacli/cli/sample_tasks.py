@@ -30,7 +30,7 @@ def sample_tasks(
     from metacli.tasks import sample
 
     plan = load_recipe(recipe, overrides)
-    samples = sample.collect(build(TASKS, plan.task, plan.seed), split, count)
+    samples = sample.collect_samples(build(TASKS, plan.task, plan.seed), split, count)
     print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
     if png:
         picture.save_samples(png, samples)

@@ -86,7 +86,7 @@ def summary(found: list[Compared], recipe: Recipe, tasks: Tasks, split: str, cou
         "recipe": recipe.as_dict(),
         "split": split,
         "n_tasks": count,
-        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
+        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better_direction},
         "models": [
             {
                 "checkpoint": one.name,

@@ -65,7 +65,8 @@ class Scores:
     def __str__(self) -> str:
         """As in `accuracy 96.12 % ± 0.31 over 500 tasks`."""
         mean, half = (None if math.isnan(value) else value for value in (self.mean, self.ci95))
-        return f"{self.metric.label} {self.metric.spread({'mean': mean, 'ci95': half})} over {len(self):,} tasks"
+        interval = self.metric.format_interval({"mean": mean, "ci95": half})
+        return f"{self.metric.label} {interval} over {len(self):,} tasks"
 
 
 @torch.no_grad()
@@ -167,7 +168,7 @@ def check_compatible(trained: Recipe, tasks: Tasks) -> None:
     """Raise a UsageError where a model that was trained by a recipe cannot answer these tasks."""
     cls = resolve(TASKS, trained.task.name, "task")
     check_spec(cls.spec_of(trained.task), tasks)
-    if reason := tasks.answer.serves(cls.answer_of(trained.task)):
+    if reason := tasks.answer.check_compatible(cls.answer_of(trained.task)):
         raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")
 
 

@@ -37,7 +37,7 @@ def summary(
         "n_tasks": len(scores),
         "environment": environment,
         "data": Provenance.of(tasks).digest,
-        "metrics": {m.name: {"key": m.key, "unit": m.unit, "better": m.better} for m in tasks.metrics},
+        "metrics": {m.name: {"key": m.key, "unit": m.unit, "better": m.better_direction} for m in tasks.metrics},
         "baseline": tasks.baseline,
     }
     for m in tasks.metrics:

@@ -42,7 +42,7 @@ def right_steps(trace: MemoryTrace) -> np.ndarray:
     """
     s, start = trace.sample, trace.start
     right = np.zeros((len(s.x_test), trace.steps), bool)
-    if not s.answer.names_class:
+    if not s.answer.is_class_label:
         return right
     for q, answer in enumerate(s.labels_test):
         if s.mode == "independent":
@@ -155,4 +155,4 @@ def step_label(trace: MemoryTrace, step: int) -> str:
 
 def answer_word(trace: MemoryTrace, question: int) -> str:
     """The model's answer as a person writes it."""
-    return trace.sample.answer.said(trace.arrays["prediction"][question], trace.sample.y_test[question])
+    return trace.sample.answer.format_prediction(trace.arrays["prediction"][question], trace.sample.y_test[question])

@@ -146,11 +146,11 @@ def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
         ax.axhline(edge - 0.5, color="#9aa4ae", linewidth=0.8)
     middles = [edge - len(values) / 2 - 0.5 for edge, values in zip(edges, parts.values(), strict=True)]
     ax.set_yticks(middles, list(parts), fontsize=8)
-    if s.answer.names_class:
+    if s.answer.is_class_label:
         for t in range(trace.steps):
             ax.text(t, edges[-1] - 0.4, step_label(trace, t), ha="center", va="top", fontsize=7, color=_INK)
     scaled = "; real numbers from white, the lowest, to black, each row by itself" if rows.notes else "; dark is 1"
-    title = "inputs and labels" if s.answer.names_class else "inputs, right answers and the model's"
+    title = "inputs and labels" if s.answer.is_class_label else "inputs, right answers and the model's"
     ax.set_title("\n".join([*classes, f"{title}{scaled}"]), fontsize=9, loc="left", color=_INK)
 
 
@@ -169,7 +169,7 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
     for mask, marker, colour in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
         chosen = mask & s.scored
         ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, zorder=3)
-    if s.answer.names_class and len(s.labels_test[0]) < 3 and trace.steps <= 60:
+    if s.answer.is_class_label and len(s.labels_test[0]) < 3 and trace.steps <= 60:
         for q in np.flatnonzero(~correct & s.scored).tolist():
             ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")
     ax.set_ylim(-0.08, 1.12)

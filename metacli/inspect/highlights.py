@@ -39,7 +39,7 @@ def telling(trace: MemoryTrace) -> dict[str, float]:
     names, start = reading_heads(trace), trace.start
     if trace.sources is None:
         return {}
-    if trace.sample.answer.names_class:
+    if trace.sample.answer.is_class_label:
         known = right_steps(trace).any(1)
         scores = on_right_class(trace)[known if known.any() else slice(None)].mean(0)
     elif trace.sample.mode == "sequence" and start:
@@ -121,7 +121,7 @@ def opening(trace: MemoryTrace) -> int:
     Without any such question the first that is asked.
     """
     scored = trace.sample.scored
-    known = scored & right_steps(trace).any(1) if trace.sample.answer.names_class else scored
+    known = scored & right_steps(trace).any(1) if trace.sample.answer.is_class_label else scored
     correct = trace.decoded.correct
     wrong = known & ~correct if correct is not None else known & False
     for some in (wrong, known, scored):

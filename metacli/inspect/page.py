@@ -108,7 +108,7 @@ def _items(trace: MemoryTrace) -> list[dict[str, Any]]:
                     ["right answer", _list(rows.answers[:, t]), _list(s.y_test[q])],
                     ["model", _list(rows.guesses[:, t]), _list(said[q])],
                 ]
-            if s.answer.names_class and s.answer.parts == 1 and decoded.probability is not None:
+            if s.answer.is_class_label and s.answer.components == 1 and decoded.probability is not None:
                 item["odds"] = _list(decoded.probability[q])
         if q >= 0 and s.labels_previous:
             item["late"] = s.labels_previous[q]

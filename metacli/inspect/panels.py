@@ -63,7 +63,7 @@ def _about(trace: MemoryTrace, view: View) -> str:
     """The title of a panel: who, how much of its weight was well placed, how heavy a weight gets."""
     verb = {"write": "written by", "read": "read by", "attention": "looked at by"}[view.role]
     share, heaviest = "", f", heaviest weight {view.values.max():.2f}"
-    if view.who in (shares := telling(trace)) and trace.sample.answer.names_class:
+    if view.who in (shares := telling(trace)) and trace.sample.answer.is_class_label:
         even = uniform_baseline(trace)[right_steps(trace).any(1)]
         spread = f" (spread evenly {even.mean():.2f})" if len(even) else ""
         share = f", {shares[view.who]:.2f} of its weight on the right class{spread}"

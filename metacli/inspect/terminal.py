@@ -36,13 +36,13 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
         console.print(Text(f"  {label} = {legible(console, c)}", style="dim"))
     console.print(trace.verdict, highlight=False)
     if s.view == "curve" and s.curve is not None:
-        said = s.answer.rows(trace.arrays["prediction"])[0]
+        said = s.answer.to_channels(trace.arrays["prediction"])[0]
         plot(console, s.curve, [*curve_points(s), Points("the model's answers", "*", "magenta", s.x_test[:, 0], said)])
     console.print()
     console.print(_steps(trace, chosen))
     if trace.steps > _STEPS:
         console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
-    if trace.sources is not None and s.answer.names_class:
+    if trace.sources is not None and s.answer.is_class_label:
         _print_shares(console, trace)
     _print_maps(console, trace, heads)
     if note := left_out(trace, heads):

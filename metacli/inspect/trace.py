@@ -14,13 +14,13 @@ import torch
 
 from metacli.errors import MetacliError
 from metacli.evaluation.evaluate import narrowed, widened
-from metacli.models.attribution import sources
+from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.system import files
-from metacli.tasks.answers import Decoded, verdict
+from metacli.tasks.answers import Decoded, summarize_result
 from metacli.tasks.base import Split, Tasks
-from metacli.tasks.sample import Sample, one
+from metacli.tasks.sample import Sample, extract_sample
 
 
 class Head(NamedTuple):
@@ -77,7 +77,7 @@ class MemoryTrace:
     @property
     def verdict(self) -> str:
         """How well the task was answered, in words."""
-        return verdict(self.decoded, self.sample.y_test, self.sample.scored)
+        return summarize_result(self.decoded, self.sample.y_test, self.sample.scored)
 
     def names(self, role: str) -> list[str]:
         """The arrays of a role."""
@@ -97,12 +97,12 @@ class MemoryTrace:
 
     @cached_property
     def sources(self) -> np.ndarray | None:
-        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote, see `sources`."""
+        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote."""
         weights = {role: [h.weights for h in self.heads if h.role == role] for role in ("attention", "read", "write")}
         retention = self.names("retention")
         kept = self.arrays[retention[0]] if retention else None
         apart = self.sample.mode == "independent"
-        return sources(weights, kept, self.start, apart, self.reads_first)
+        return attribute_reads(weights, kept, self.start, apart, self.reads_first)
 
     def check(self) -> None:
         """Raise a MetacliError where a weighting is not what it should be, with its place."""
@@ -153,7 +153,7 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
     seen = episode.x_train.shape[1]
     traces = []
     for row in range(count):
-        sample = one(tasks, split, episode, row)
+        sample = extract_sample(tasks, split, episode, row)
         real, asked = len(sample.x_train), len(sample.x_test)
         places = np.r_[0:real, seen : seen + asked]
         own = {name: v[row, places] for name, v in values.items()}

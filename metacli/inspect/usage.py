@@ -41,7 +41,7 @@ def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
     """Measures of each question, each (Q,)."""
     found: dict[Key, np.ndarray] = {}
     names = reading_heads(trace)
-    if trace.sample.answer.names_class and trace.sources is not None:
+    if trace.sample.answer.is_class_label and trace.sources is not None:
         found |= {("on the right class", n): share for n, share in zip(names, on_right_class(trace).T, strict=True)}
         found["uniform baseline", ""] = uniform_baseline(trace)
     for head in trace.heads:

@@ -1,4 +1,4 @@
-"""What in a model looks at a whole batch, told that the batch lies in several processes."""
+"""Batch norm and dropout that act on a batch divided among several processes."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from torch import nn
 
 from metacli.compute.processes import Processes
 from metacli.models.layers.dropout import Dropout
-from metacli.models.layers.sync_batch_norm import BatchNorm
+from metacli.models.layers.sync_batch_norm import SyncBatchNorm
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def make_distributed(model: nn.Module, processes: Processes, batch: int) -> None:
-    """Let batch norm and dropout in training, those of one's own encoder too, act on a batch as one process would.
+    """Makes batch norm and dropout act in training as a single process would, registered encoders included.
 
-    Weights, statistics and the keys of the state stay as they are; in a single process so does everything else.
+    Weights, statistics and state_dict keys do not change. With a single process, nothing changes.
 
     Args:
-        batch: tasks in the whole batch, of which each process has its share; see `Processes.share`.
+        batch: number of tasks in the whole batch; each process has a share of them, see `Processes.share`.
     """
     for module in model.modules():
-        if processes.size > 1 and type(module) in _NORMS:
-            module.__class__ = BatchNorm
+        if processes.size > 1 and type(module) in _BATCH_NORMS:
+            module.__class__ = SyncBatchNorm
         if processes.size > 1 and type(module) is nn.Dropout and 0 < module.p < 1:
             module.__class__ = Dropout
-        if isinstance(module, BatchNorm):
+        if isinstance(module, SyncBatchNorm):
             module.processes = processes
         if isinstance(module, Dropout):
-            module.rows, module.whole = processes.share(batch), batch
+            module.batch_range, module.batch_size = processes.share(batch), batch
 
 
 def make_local(model: nn.Module) -> nn.Module:
-    """The model, to be run by this process alone, on a batch of any size."""
+    """Undoes `make_distributed`: the model then runs in this process alone, on a batch of any size."""
     for module in model.modules():
-        for name in ("processes", "rows", "whole"):
+        for name in ("processes", "batch_range", "batch_size"):
             module.__dict__.pop(name, None)
     return model
 

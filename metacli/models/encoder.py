@@ -1,4 +1,4 @@
-"""From an input item to a feature vector: flat pixels, the usual four convolution blocks, or a network of one's own."""
+"""Encoder: maps an input item to a feature vector, by four convolution blocks or a registered network."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class EncoderConfig(BaseConfig):
 
 
 class Flatten(Dropout):
-    """(n, ...) to (n, features), in training a share `p` of them zero."""
+    """Flattens (n, ...) to (n, features), with dropout in training."""
 
     def forward(self, x: Tensor) -> Tensor:
         """See `Dropout`."""
@@ -112,40 +112,40 @@ class Flatten(Dropout):
 
 
 class Encoder(nn.Module):
-    """x of any leading shape to features.
+    """Maps items x (..., *x_shape) to features (..., size).
 
     Args:
-        config: the encoder's part of the recipe.
+        config: the encoder section of the recipe.
         x_shape: shape of one item, (C, H, W) or (D,).
 
     Attributes:
-        size: width of the features.
-        frozen: whether it no longer learns, see `freeze`.
+        size: number of features.
+        frozen: whether its parameters are fixed, see `freeze`.
     """
 
     frozen = False
 
     def __init__(self, config: EncoderConfig, x_shape: tuple[int, ...]):
         super().__init__()
-        self.x_dim = len(x_shape)
-        self.pooled = 0  # how many of the blocks, the first ones, have something to pool
+        self.item_dims = len(x_shape)
+        self.pooled_blocks = 0  # number of leading blocks that pool
         layers: list[nn.Module] = []
         if config.kind == "flat":
             self.size = math.prod(x_shape)
         elif config.kind not in KINDS:
             layers = [resolve(ENCODERS, config.kind, "encoder")(config, x_shape)]
-            self.size = width_of(layers[0], config.kind, x_shape)
+            self.size = measure_features(layers[0], config.kind, x_shape)
         else:
             channels, height, width = x_shape
-            of_block = config.channels if isinstance(config.channels, list) else [config.channels] * BLOCKS
-            for block, filters in enumerate(of_block):
+            block_filters = config.channels if isinstance(config.channels, list) else [config.channels] * BLOCKS
+            for block, filters in enumerate(block_filters):
                 layers += [nn.Conv2d(channels, filters, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(filters)]
                 if block < config.pools and min(height, width) > 1:
                     layers += [nn.MaxPool2d(2)]
-                    self.pooled += 1
+                    self.pooled_blocks += 1
                     height, width = height // 2, width // 2
-                layers += [nn.ReLU()]  # after the pooling: the same values from a quarter of the work
+                layers += [nn.ReLU()]  # after pooling: equal values, a quarter of the work
                 channels = filters
             self.size = channels * height * width
         layers += [Flatten(config.dropout)]
@@ -155,14 +155,14 @@ class Encoder(nn.Module):
         if config.normalise:
             layers += [nn.BatchNorm1d(self.size, affine=False)]
         self.layers = nn.Sequential(*layers)
-        self.channels_last = config.kind in KINDS  # faster convolutions; one's own network may count on the usual order
+        self.channels_last = config.kind in KINDS  # faster; a registered network may rely on the usual memory order
         if self.channels_last:
             self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in self.layers.modules())
+        self.has_convolutions = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in self.layers.modules())
         self.precision = config.precision
 
     def freeze(self) -> None:
-        """From now on it learns nothing and sees as in evaluation, whatever the mode of the model around it."""
+        """Fixes all parameters and keeps the encoder in eval mode, also when the model is in train mode."""
         self.frozen = True
         self.eval().requires_grad_(False)
 
@@ -171,39 +171,41 @@ class Encoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def training_precision(self, device: torch.device) -> tuple[torch.dtype, str] | None:
-        """The arithmetic of the convolutions in training on a device, and why; None where none are trained."""
-        return choose_precision(self.precision, device) if self.convolves and not self.frozen else None
+        """Returns the dtype of the convolutions in training on a device and its reason; None if none are trained."""
+        return choose_precision(self.precision, device) if self.has_convolutions and not self.frozen else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., *x_shape) to (..., size)."""
-        lead = x.shape[: x.dim() - self.x_dim]
-        items = x.flatten(0, len(lead) - 1)
+        """Maps (..., *x_shape) to (..., size)."""
+        leading_shape = x.shape[: x.dim() - self.item_dims]
+        items = x.flatten(0, len(leading_shape) - 1)
         if items.dim() == 4 and self.channels_last:
             items = items.contiguous(memory_format=torch.channels_last)
         precision = self.training_precision(x.device) if self.training else None
-        low = precision is not None and precision[0] is torch.bfloat16 and x.dtype is torch.float32  # not of doubles
-        with torch.autocast(x.device.type, torch.bfloat16) if low else nullcontext():
-            features = self._in_training(items) if self.training and x.is_cpu else self.layers(items)
-        return features.to(x.dtype).unflatten(0, lead)
+        use_bfloat16 = (
+            precision is not None and precision[0] is torch.bfloat16 and x.dtype is torch.float32
+        )  # not of doubles
+        with torch.autocast(x.device.type, torch.bfloat16) if use_bfloat16 else nullcontext():
+            features = self._forward_training(items) if self.training and x.is_cpu else self.layers(items)
+        return features.to(x.dtype).unflatten(0, leading_shape)
 
-    def _in_training(self, items: Tensor) -> Tensor:
-        """self.layers(items), by blocks that are faster in training on a CPU."""
-        for block in range(0, 4 * self.pooled, 4):
+    def _forward_training(self, items: Tensor) -> Tensor:
+        """Computes self.layers(items) with blocks that are faster in training on a CPU."""
+        for block in range(0, 4 * self.pooled_blocks, 4):
             conv, norm = self.layers[block], self.layers[block + 1]
             items = conv_block(items, conv, norm)  # type: ignore[arg-type]  # a Sequential forgets their classes
-        return self.layers[4 * self.pooled :](items)
+        return self.layers[4 * self.pooled_blocks :](items)
 
 
 @torch.no_grad()
-def width_of(network: nn.Module, kind: str, x_shape: tuple[int, ...]) -> int:
-    """How many numbers a registered encoder makes of an item.
+def measure_features(network: nn.Module, kind: str, x_shape: tuple[int, ...]) -> int:
+    """Returns the number of features that a registered encoder computes from an item.
 
     Raises:
-        MetacliError: it does not map (M, *x_shape) to (M, ...).
+        MetacliError: the network does not map (M, *x_shape) to (M, ...).
     """
     features = network.eval()(torch.zeros(2, *x_shape))
     network.train()
     if not isinstance(features, Tensor) or features.dim() < 2 or len(features) != 2:
-        what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise MetacliError(f"encoder {kind!r}: made {what} of items {(2, *x_shape)}, not (2, features)")
+        result = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise MetacliError(f"encoder {kind!r}: made {result} of items {(2, *x_shape)}, not (2, features)")
     return features[0].numel()

@@ -1,4 +1,4 @@
-"""One recurrence, three ways to be asked: what LSTM, NTM, MANN and DNC share."""
+"""Recurrent: the base class of LSTM, NTM, MANN and DNC."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Step(NamedTuple):
     """One step of a recurrence.
 
     Attributes:
-        output: (B, D) what the output layer reads.
+        output: (B, D) the input of the output layer.
         state: the next state, a NamedTuple of tensors (nesting allowed), each with first dimension B.
-        parameters: a NamedTuple of what the step computed on the way (head parameters), for `inspect-memory`.
+        parameters: a NamedTuple of intermediate values of the step (head parameters), for `inspect-memory`.
     """
 
     output: Tensor
@@ -29,131 +29,131 @@ class Step(NamedTuple):
 
 
 class Recurrent(MetaLearner):
-    """One recurrence, three ways to be asked: phi is the state after D_train.
+    """A recurrent meta-learner for all three modes: phi is the state after D_train.
 
-    Inputs of a step are [encoder(x), y]: y is the item's own label in D_train, zero for a question, and the label
-    of the step before in a stream. A subclass sets `self.output` (D to O) and offers `initial_state` and `step`.
+    The input of a step is [encoder(x), y]: y is the item's label in D_train, zero for a query, and the label of the
+    previous step in a stream. A subclass sets `self.output` (D to O) and implements `initial_state` and `step`.
 
     Attributes:
-        described: the meaning of the tensors of its state and parameters that `inspect-memory` shows, by their names.
+        array_info: by name, the meaning of the tensors of its state and parameters that `inspect-memory` shows.
     """
 
-    continues = True
+    can_extend = True
     output: nn.Module
-    described: dict[str, ArrayInfo]
+    array_info: dict[str, ArrayInfo]
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any:
-        """The state before the first item, for `batch` tasks."""
+        """Returns the state before the first item, for `batch` tasks."""
 
     @abstractmethod
     def step(self, state: Any, inputs: Tensor) -> Step:
-        """One step of the recurrence.
+        """Computes one step of the recurrence.
 
         Args:
             inputs: (B, input_size).
         """
 
     def scan(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Any]:
-        """All steps in order: what training and evaluation run. Where `mask` is False, a task's state stands still.
+        """Computes all steps in order, for training and evaluation. Where `mask` is False, a task's state is unchanged.
 
         Args:
-            state: the state before.
+            state: the state before the first step.
             inputs: (B, T, input_size), T >= 1.
             mask: (B, T) bool; None: all True.
 
         Returns:
-            What the output layer reads at each step (B, T, D), 0 where `mask` is False, and the last state.
+            The input of the output layer at each step (B, T, D), 0 where `mask` is False, and the final state.
         """
         outputs = []
         for step in self._steps(state, inputs, mask):
             outputs.append(step.output)
             state = step.state
-        whole = torch.stack(outputs, 1)
-        return whole if mask is None else whole * mask.unsqueeze(2), state
+        stacked = torch.stack(outputs, 1)
+        return stacked if mask is None else stacked * mask.unsqueeze(2), state
 
     def unroll(self, state: Any, inputs: Tensor, mask: Tensor | None = None) -> tuple[list[Step], Any]:
-        """`scan` for those who look inside: every step with its state and parameters, and the last state."""
+        """Like `scan`, but returns every step with its state and parameters, and the final state."""
         steps = list(self._steps(state, inputs, mask))
         return steps, steps[-1].state
 
     def _steps(self, state: Any, inputs: Tensor, mask: Tensor | None) -> Iterator[Step]:
-        whole = [mask is None] * inputs.shape[1]
-        if mask is not None and mask.device.type == "cpu":  # to ask a GPU is to wait for it
-            whole = mask.all(0).tolist()
+        all_real = [mask is None] * inputs.shape[1]
+        if mask is not None and mask.device.type == "cpu":  # reading a value from a GPU would wait for it
+            all_real = mask.all(0).tolist()
         for t, item in enumerate(inputs.unbind(1)):
             step = self.step(state, item)
-            if mask is not None and not whole[t]:
-                step = step._replace(state=select(mask[:, t], step.state, state))
+            if mask is not None and not all_real[t]:
+                step = step._replace(state=select_tasks(mask[:, t], step.state, state))
             state = step.state
             yield step
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Any:
-        """phi: the state after D_train has been read, item by item."""
+        """Returns phi, the state after reading D_train item by item."""
         state = self.initial_state(x_train.shape[0])
         if x_train.shape[1] == 0:
             return state
-        return self.scan(state, self.inputs(x_train, y_train), mask)[1]
+        return self.scan(state, self.encode_items(x_train, y_train), mask)[1]
 
     def extend(self, phi: Any, x_train: Tensor, y_train: Tensor) -> Any:
-        """See `MetaLearner.extend`: the recurrence goes on."""
-        return self.scan(phi, self.inputs(x_train, y_train))[1]
+        """See `MetaLearner.extend`: continues the recurrence."""
+        return self.scan(phi, self.encode_items(x_train, y_train))[1]
 
     def predict(self, phi: Any, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
-        """Logits (B, Q, O): one step from a copy of phi for each item, or the items in order."""
-        inputs = self.inputs(x_test, y_previous)  # (B, Q, I)
+        """Returns logits (B, Q, O): one step from a copy of phi for each query, or all queries in order."""
+        inputs = self.encode_items(x_test, y_previous)  # (B, Q, I)
         if self.spec.mode == "independent":
-            state, questions = self.copies(phi, inputs)
-            outputs = self.scan(state, questions.unsqueeze(1))[0].view(*inputs.shape[:2], -1)
+            state, queries = self.repeat_for_queries(phi, inputs)
+            outputs = self.scan(state, queries.unsqueeze(1))[0].view(*inputs.shape[:2], -1)
         else:
             outputs = self.scan(phi, inputs)[0]
         return self.output(outputs)
 
-    def copies(self, phi: Any, inputs: Tensor) -> tuple[Any, Tensor]:
-        """A copy of phi for each of the questions (B, Q, input_size), and the questions, of first dimension B Q."""
+    def repeat_for_queries(self, phi: Any, inputs: Tensor) -> tuple[Any, Tensor]:
+        """Returns a copy of phi for each query, and the queries (B, Q, input_size), both with first dimension B Q."""
         return tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi), inputs.flatten(0, 1)
 
     def trace(self, episode: Episode) -> Trace:
-        """Every state and interface parameter that is `described`, but empty ones; see `MetaLearner.trace`."""
+        """Returns every array of `array_info`, except empty ones; see `MetaLearner.trace`."""
         state, batch = self.initial_state(len(episode)), len(episode)
         frames = []
         if episode.x_train.shape[1]:
-            steps, state = self.unroll(state, self.inputs(episode.x_train, episode.y_train), episode.mask_train)
-            frames = [leaves(s.state) | leaves(s.parameters) for s in steps]
-        questions = self.inputs(episode.x_test, episode.y_previous)  # (B, Q, I)
+            steps, state = self.unroll(state, self.encode_items(episode.x_train, episode.y_train), episode.mask_train)
+            frames = [named_tensors(s.state) | named_tensors(s.parameters) for s in steps]
+        queries = self.encode_items(episode.x_test, episode.y_previous)  # (B, Q, I)
         if self.spec.mode == "independent":
-            count = questions.shape[1]
-            step = self.step(*self.copies(state, questions))
+            count = queries.shape[1]
+            step = self.step(*self.repeat_for_queries(state, queries))
             outputs = step.output.unflatten(0, (batch, count))
-            asked = leaves(step.state) | leaves(step.parameters)
-            frames += [{k: v.unflatten(0, (batch, count))[:, q] for k, v in asked.items()} for q in range(count)]
+            tensors = named_tensors(step.state) | named_tensors(step.parameters)
+            frames += [{k: v.unflatten(0, (batch, count))[:, q] for k, v in tensors.items()} for q in range(count)]
         else:
-            steps, _ = self.unroll(state, questions)
+            steps, _ = self.unroll(state, queries)
             outputs = torch.stack([s.output for s in steps], 1)
-            frames += [leaves(s.state) | leaves(s.parameters) for s in steps]
+            frames += [named_tensors(s.state) | named_tensors(s.parameters) for s in steps]
         arrays = {
-            name: Traced(torch.stack([f[name] for f in frames], 1), about) for name, about in self.described.items()
+            name: Traced(torch.stack([f[name] for f in frames], 1), about) for name, about in self.array_info.items()
         }
         return Trace(self.output(outputs), {k: v for k, v in arrays.items() if v.values.numel()})
 
 
-def tree_map(fn: Callable[..., Tensor], *trees: Any) -> Any:
-    """`fn` over the tensors of equally shaped NamedTuples (nesting allowed)."""
+def tree_map(function: Callable[..., Tensor], *trees: Any) -> Any:
+    """Applies a function to the tensors of equally structured NamedTuples (nesting allowed)."""
     if isinstance(trees[0], Tensor):
-        return fn(*trees)
-    return type(trees[0])(*(tree_map(fn, *leaves) for leaves in zip(*trees, strict=True)))
+        return function(*trees)
+    return type(trees[0])(*(tree_map(function, *children) for children in zip(*trees, strict=True)))
 
 
-def select(mask: Tensor, new: Any, old: Any) -> Any:
-    """`new` for the tasks where mask (B,) is True, `old` elsewhere, leaf by leaf."""
+def select_tasks(mask: Tensor, new: Any, old: Any) -> Any:
+    """Returns `new` for the tasks where mask (B,) is True and `old` elsewhere, for every tensor."""
     return tree_map(lambda a, b: torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
 
 
-def leaves(tree: Any) -> dict[str, Tensor]:
-    """The tensors of a NamedTuple by name, those of nested ones beside the others; none of None."""
-    found: dict[str, Tensor] = {}
+def named_tensors(tree: Any) -> dict[str, Tensor]:
+    """Returns the tensors of a NamedTuple by name, nested ones included; empty for None."""
+    tensors: dict[str, Tensor] = {}
     for name, value in ({} if tree is None else tree._asdict()).items():
-        part = {name: value} if isinstance(value, Tensor) else leaves(value)
-        assert not found.keys() & part.keys(), f"two tensors named {found.keys() & part.keys()}"
-        found |= part
-    return found
+        named = {name: value} if isinstance(value, Tensor) else named_tensors(value)
+        assert not tensors.keys() & named.keys(), f"two tensors named {tensors.keys() & named.keys()}"
+        tensors |= named
+    return tensors

@@ -1,4 +1,4 @@
-"""SNAIL: temporal convolutions to gather what was seen, causal attention to find it again."""
+"""SNAIL: temporal convolutions that aggregate past items, and causal attention that retrieves them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.models.encoder import EncoderConfig
-from metacli.models.layers.causal import AttentionBlock, TCBlock, causal_mask, dense_blocks
-from metacli.models.matching import snail_by_content
+from metacli.models.layers.attention import causal_mask
+from metacli.models.layers.snail_blocks import AttentionBlock, TCBlock, count_dense_blocks
+from metacli.models.matching_init import init_snail_by_content
 from metacli.models.trace import ArrayInfo, Trace, Traced
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Phi(NamedTuple):
-    """SNAIL's phi: its cached activations of D_train. Padding, if any, stands in front of the real items.
+    """SNAIL's phi: its cached activations of D_train. Padding, if any, is in front of the real items.
 
     Attributes:
-        items: (B, S, D) the features of every item before the last block. As blocks append to their input, the first
-            columns are the inputs of every dilated convolution, whose tails a query continues.
+        items: (B, S, D) the features of every item before the last block. As blocks append to their input, these
+            contain the inputs of every dilated convolution.
         keys: (B, S, sum of `keys`) the keys of all attention blocks, side by side.
         values: (B, S, sum of `values`) their values.
         padding_mask: (B, S) bool, False at padding.
@@ -37,14 +38,14 @@ class Phi(NamedTuple):
     padding_mask: Tensor
 
 
-class Run(NamedTuple):
-    """What T items became.
+class ItemActivations(NamedTuple):
+    """The activations of T items.
 
     Attributes:
-        items: (B, T, D) after the last block; before it where they were not asked.
+        items: (B, T, D) after the last block, or before it if no output was needed.
         keys: as in `Phi`.
         values: as in `Phi`.
-        weights: (B, T, S + T) of each attention block that read.
+        weights: (B, T, S + T) attention weights of each block that was evaluated.
     """
 
     items: Tensor
@@ -56,12 +57,12 @@ class Run(NamedTuple):
 class SNAIL(MetaLearner):
     """The simple neural attentive meta-learner of Mishra et al. 2018 (section 3, appendix A).
 
-    Attention blocks with a TC block between each two, then a linear layer, on items [encoder(x), y]: y is the item's
-    own label in D_train, zero for a question, and the label of the item before in a stream. D_train is read once, all
-    items at the same time; every question then continues from it, which equals the paper's own order, the whole
-    sequence [D_train, question] once for each question. In a sequence the answer phase continues D_train in order.
+    Attention blocks alternate with TC blocks, then a linear layer follows. Items are [encoder(x), y]: y is the item's
+    label in D_train, zero for a query, and the label of the previous item in a stream. D_train is read once, all items
+    at the same time. Every query then continues from it. This equals the paper's computation, which reads the sequence
+    [D_train, query] once for each query. In a sequence task the answer phase continues D_train in order.
 
-    The convolutions of a TC block look back 1, 2, 4, ... steps, in the paper's pseudo-code 2, 4, 8, ...; see `TCBlock`.
+    The dilations of a TC block are 1, 2, 4, ... and in the paper's pseudo-code 2, 4, 8, ...; see `TCBlock`.
     """
 
     tiny: ClassVar[dict[str, Any]] = {"filters": 6, "keys": [5, 6, 7], "values": [4, 5, 6]}
@@ -97,7 +98,7 @@ class SNAIL(MetaLearner):
             "random",
             description=(
                 "Initial weights. `random`, or `content`, which is not in the paper: in the first attention block, a "
-                "query reads the labels of similar support examples (see `metacli.models.matching`)."
+                "query reads the labels of similar support examples (see `metacli.models.matching_init`)."
             ),
         )
 
@@ -109,9 +110,9 @@ class SNAIL(MetaLearner):
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        self.reach = 2 ** dense_blocks(spec.length)
+        self.max_steps = 2 ** count_dense_blocks(spec.length)
         self.attentions = nn.ModuleList()
-        self.convolutions = nn.ModuleList()  # number i stands before attention block i + 1
+        self.convolutions = nn.ModuleList()  # number i comes before attention block i + 1
         width = self.input_size
         for i, (keys, values) in enumerate(zip(config.keys, config.values, strict=True)):
             if i:
@@ -122,11 +123,11 @@ class SNAIL(MetaLearner):
             width += values
         self.output = nn.Linear(width, spec.out_size)
         if config.init == "content":
-            snail_by_content(self.attentions[0], self.output, spec.y_size)
+            init_snail_by_content(self.attentions[0], self.output, spec.y_size)
 
     @classmethod
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:
-        """See `MetaLearner.check_compatible`; `init: content` reads an item's own label, whole."""
+        """See `MetaLearner.check_compatible`; with `init: content` a value must hold a whole label."""
         if config.init == "content" and not (spec.mode == "independent" and 0 < spec.y_size <= config.values[0]):
             return (
                 f"init: content needs questions asked one by one and labels of 1 to values[0], {config.values[0]},"
@@ -135,59 +136,62 @@ class SNAIL(MetaLearner):
         return super().check_compatible(config, spec)
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
-        """phi: the activations of D_train, read in order, in parallel over time.
+        """Returns phi, the activations of D_train, computed in parallel over time.
 
         Raises:
             UsageError: D_train is longer than the convolutions reach.
         """
-        empty = self._nothing(x_train.shape[0])
+        empty = self._empty_phi(x_train.shape[0])
         if x_train.shape[1] == 0:
             return empty
-        run = self._run(empty, self.inputs(x_train, y_train), parallel=False, asked=False)
+        inputs = self.encode_items(x_train, y_train)
+        items, keys, values, _ = self._run_items(empty, inputs, parallel=False, needs_output=False)
         if mask is None:
-            return Phi(run.items, run.keys, run.values, torch.ones_like(run.items[..., 0], dtype=torch.bool))
-        return _padding_first(Phi(run.items, run.keys, run.values, mask))
+            return Phi(items, keys, values, torch.ones_like(items[..., 0], dtype=torch.bool))
+        return _move_padding_first(Phi(items, keys, values, mask))
 
     def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
-        """Logits (B, Q, O), each question from its own copy of phi, or the items in order from phi.
+        """Returns logits (B, Q, O): each query from its own copy of phi, or all queries in order.
 
         Raises:
-            UsageError: D_train and a question (or all items in order) are longer than the convolutions reach.
+            UsageError: D_train and a query (or all queries in order) are longer than the convolutions reach.
         """
-        return self.output(self._ask(phi, x_test, y_previous).items)
+        return self.output(self._run_queries(phi, x_test, y_previous).items)
 
     def trace(self, episode: Episode) -> Trace:
-        """The weights of every attention block, on the time axis of D_train and D_test; see `MetaLearner.trace`."""
-        batch, seen = episode.x_train.shape[:2]
-        count = episode.x_test.shape[1]
+        """Returns the weights of every attention block over D_train and D_test; see `MetaLearner.trace`."""
+        batch, support_size = episode.x_train.shape[:2]
+        query_count = episode.x_test.shape[1]
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
-        run = self._ask(phi, episode.x_test, episode.y_previous)
-        learning = self._run(self._nothing(batch), self.inputs(episode.x_train, episode.y_train), parallel=False)
-        weights = phi.items.new_zeros(batch, seen + count, len(self.attentions), seen + count)
-        weights[:, :seen, :, :seen] = torch.stack(learning.weights, 2)
-        weights[:, seen:] = torch.stack(run.weights, 2)
-        if episode.mask_train is not None:  # phi holds its padding in front, the episode at the end
-            places = _order(episode.mask_train)[:, None, None].expand(-1, count, len(self.attentions), -1)
-            weights[:, seen:, :, :seen] = (
-                weights[:, seen:, :, :seen].clone().scatter(-1, places, weights[:, seen:, :, :seen])
-            )
+        queries = self._run_queries(phi, episode.x_test, episode.y_previous)
+        support = self._run_items(
+            self._empty_phi(batch), self.encode_items(episode.x_train, episode.y_train), parallel=False
+        )
+        blocks, steps = len(self.attentions), support_size + query_count
+        weights = phi.items.new_zeros(batch, steps, blocks, steps)
+        weights[:, :support_size, :, :support_size] = torch.stack(support.weights, 2)
+        weights[:, support_size:] = torch.stack(queries.weights, 2)
+        if episode.mask_train is not None:  # padding comes first in phi, and last in the episode
+            order = _padding_first_order(episode.mask_train)[:, None, None].expand(-1, query_count, blocks, -1)
+            on_support = weights[:, support_size:, :, :support_size]
+            weights[:, support_size:, :, :support_size] = on_support.clone().scatter(-1, order, on_support)
         text = "the weights of each attention block over the steps before and the step itself, sum to 1"
         return Trace(
-            self.output(run.items), {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))}
+            self.output(queries.items), {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))}
         )
 
-    def _ask(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None) -> Run:
-        return self._run(phi, self.inputs(x_test, y_previous), parallel=self.spec.mode == "independent")
+    def _run_queries(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None) -> ItemActivations:
+        return self._run_items(phi, self.encode_items(x_test, y_previous), parallel=self.spec.mode == "independent")
 
-    def _run(self, phi: Phi, x: Tensor, parallel: bool, asked: bool = True) -> Run:
-        """Items x (B, T, D) that follow phi, one after the other, or (`parallel`) each as the only one.
+    def _run_items(self, phi: Phi, x: Tensor, parallel: bool, needs_output: bool = True) -> ItemActivations:
+        """Computes items x (B, T, D) that follow phi, in order, or each directly after phi if `parallel`.
 
-        Of items that are not asked, others see no more than the keys and values of the last block: it reads nothing.
+        Without `needs_output` the last block computes its keys and values only.
         """
         steps = phi.items.shape[1] + (1 if parallel else x.shape[1])
-        if steps > self.reach:
+        if steps > self.max_steps:
             raise UsageError(
-                f"{steps} items in a row: this SNAIL was built to reach {self.reach}",
+                f"{steps} items in a row: this SNAIL was built to reach {self.max_steps}",
                 f"use fewer ways or shots or a shorter sequence, or train on tasks of {steps} items or more",
             )
         visible = causal_mask(phi.padding_mask, x.shape[1], parallel)
@@ -198,7 +202,7 @@ class SNAIL(MetaLearner):
             if i:
                 x = self.convolutions[i - 1](x, phi.items, parallel)
             assert isinstance(attention, AttentionBlock)
-            if attention is self.attentions[-1] and not asked:
+            if attention is self.attentions[-1] and not needs_output:
                 keys.append(attention.key(x))
                 values.append(attention.value(x))
                 break
@@ -206,10 +210,10 @@ class SNAIL(MetaLearner):
             keys.append(new_keys)
             values.append(new_values)
             weights.append(new_weights)
-        return Run(x, torch.cat(keys, -1), torch.cat(values, -1), weights)
+        return ItemActivations(x, torch.cat(keys, -1), torch.cat(values, -1), weights)
 
-    def _nothing(self, batch: int) -> Phi:
-        """phi of an empty D_train."""
+    def _empty_phi(self, batch: int) -> Phi:
+        """Returns phi of an empty D_train."""
         like = self.output.weight
         before_last = self.output.in_features - self.config.values[-1]
         widths = before_last, sum(self.config.keys), sum(self.config.values)
@@ -217,9 +221,9 @@ class SNAIL(MetaLearner):
         return Phi(items, keys, values, like.new_zeros(batch, 0, dtype=torch.bool))
 
 
-def _padding_first(phi: Phi) -> Phi:
-    """phi with each task's padding moved from the end to the front, as zeros: what was there before the start."""
-    order = _order(phi.padding_mask)
+def _move_padding_first(phi: Phi) -> Phi:
+    """Moves each task's padding from the end to the front of phi, as zeros, like the time before the first item."""
+    order = _padding_first_order(phi.padding_mask)
     padding_mask = phi.padding_mask.gather(1, order)
     items, keys, values = (
         a.gather(1, order[..., None].expand_as(a)).where(padding_mask[..., None], 0)
@@ -228,7 +232,7 @@ def _padding_first(phi: Phi) -> Phi:
     return Phi(items, keys, values, padding_mask)
 
 
-def _order(padding_mask: Tensor) -> Tensor:
-    """(B, S) where each item comes from when the padding at the end moves to the front."""
+def _padding_first_order(padding_mask: Tensor) -> Tensor:
+    """Returns (B, S) the source index of each item when the padding moves from the end to the front."""
     count = padding_mask.shape[1]
     return (torch.arange(count, device=padding_mask.device) + padding_mask.sum(1, keepdim=True)) % count

@@ -1,4 +1,4 @@
-"""What a model did with an episode, as named arrays on one time axis: the items of D_train, then those of D_test."""
+"""Trace: a model's internal arrays over an episode, on one time axis: the items of D_train, then those of D_test."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from torch import Tensor
 
 Role = Literal["", "read", "write", "attention", "weighting", "memory", "usage", "retention", "links"]
 WEIGHTINGS = ("read", "write", "attention", "weighting")
-EXACTLY_1, AT_MOST_1 = (1.0, 1.0), (0.0, 1.0)  # what the weights of a weighting sum to
+EXACTLY_1, AT_MOST_1 = (1.0, 1.0), (0.0, 1.0)  # range of the sum of a weighting
 
 
 class ArrayInfo(NamedTuple):
-    """What an array means.
+    """The meaning of an array.
 
     Attributes:
         axes: the name of each axis after the time step: head, location, width, offset, layer, unit, block, step.
         text: one sentence, with the paper's symbol and the range.
-        role: what a reader may do with it without knowing the model. `read`, `write` (head, location): where heads
-            read and wrote. `attention` (block, step): which steps were looked at. `weighting`: other weights over its
+        role: how the array can be displayed for any model. `read`, `write` (head, location): the weights of read and
+            write heads. `attention` (block, step): attention weights over steps. `weighting`: other weights over the
             last axis. `memory` (location, width). `usage` (location). `retention` (location): the share of a
-            location's earlier content that survives the step. `links` (location, location): which was written after
-            which.
-        total: of the first four, what a row sums to at least and at most.
-        names: of the entries of the first axis; empty where their numbers say enough.
+            location's earlier content that the step retains. `links` (location, location): the order of writes.
+        total: for the first four roles, the minimum and maximum of a row's sum.
+        names: names of the entries of the first axis; empty if their numbers suffice.
     """
 
     axes: tuple[str, ...]
@@ -41,12 +40,12 @@ class Traced(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What a model did with a batch of tasks.
+    """A model's internal arrays over a batch of tasks.
 
     Attributes:
-        logits: (B, Q, O), those of `MetaLearner.forward`.
-        arrays: by name. In the mode `independent` each item of D_test is a step of its own right after D_train.
-        reads_first: whether a step reads the memory as it was before the step wrote.
+        logits: (B, Q, O), equal to `MetaLearner.forward`.
+        arrays: arrays by name. In the mode `independent` each query is a step directly after D_train.
+        reads_first: whether a step reads the memory before it writes.
     """
 
     logits: Tensor

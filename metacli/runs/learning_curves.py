@@ -41,7 +41,7 @@ class Curve:
         """Step and score of the best validation, None before the first."""
         if not len(self.val):
             return None
-        row = self.val[self.val[:, 1].argmax() if self.metric.higher else self.val[:, 1].argmin()]
+        row = self.val[self.val[:, 1].argmax() if self.metric.higher_is_better else self.val[:, 1].argmin()]
         return int(row[0]), float(row[1])
 
     def plain(self) -> dict[str, Any]:

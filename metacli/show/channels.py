@@ -48,15 +48,15 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
         if low or high > 1:
             x[i] = (channel - low) / (high - low)
             notes.append(f"in {i} holds real numbers, drawn from {low:.2f} (blank) to {high:.2f} (full)")
-    right = s.answer.rows(s.y_test)
+    right = s.answer.to_channels(s.y_test)
     y = np.full((len(right), x.shape[1]), np.nan)
     guesses = y.copy()
     y[:, start:][:, s.scored] = right[:, s.scored]
     if s.answer.label_size and len(y):
-        y[:, :start] = s.answer.rows(s.y_train[:, : s.answer.parts])
+        y[:, :start] = s.answer.to_channels(s.y_train[:, : s.answer.components])
     if decoded is not None:
         said = decoded.prediction if decoded.probability is None else decoded.probability
-        guesses[:, start:][:, s.scored] = s.answer.rows(said)[:, s.scored]
+        guesses[:, start:][:, s.scored] = s.answer.to_channels(said)[:, s.scored]
     for i, channel in enumerate(y):
         low, high = _range(channel)
         if low or high > 1:

@@ -29,7 +29,10 @@ def print_comparison(console: Console, found: list[Compared], tasks: Tasks, spli
     table.add_column("less the first", justify="right", no_wrap=True)
     for one in found:
         table.add_row(
-            shorten(legible(console, one.name), _NAME), one.model, metric.spread(one.score), _difference(one, metric)
+            shorten(legible(console, one.name), _NAME),
+            one.model,
+            metric.format_interval(one.score),
+            _difference(one, metric),
         )
     console.print(table)
     console.print(tasks.describe(), highlight=False, soft_wrap=True)
@@ -41,7 +44,7 @@ def _difference(one: Compared, metric: Metric) -> str:
         return ""
     mean, half = one.difference["mean"], one.difference["ci95"]
     sure = half is not None and abs(mean) > half
-    return f"{'+' if mean > 0 else ''}{metric.spread(one.difference)}{' *' if sure else '  '}"
+    return f"{'+' if mean > 0 else ''}{metric.format_interval(one.difference)}{' *' if sure else '  '}"
 
 
 def save_comparison(path: Path, found: list[Compared], tasks: Tasks, split: str, count: int) -> None:

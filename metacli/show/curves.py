@@ -33,7 +33,7 @@ def print_curves(console: Console, curves: list[Curve]) -> None:
     table.add_column("curve", no_wrap=True)
     table.add_column("best", justify="right", no_wrap=True)
     for c in curves:
-        best = "none yet" if c.best is None else f"{metric.number(c.best[1])} at {c.best[0]:,}"
+        best = "none yet" if c.best is None else f"{metric.format_value(c.best[1])} at {c.best[0]:,}"
         bars = sparkline(c.val[:, 1], scores.min(initial=np.inf), scores.max(initial=-np.inf))
         table.add_row(shorten(legible(console, str(c.run)), _NAME), f"{int(c.train[-1, 0]):,}", bars, best)
     console.print(table)

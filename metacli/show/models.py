@@ -19,7 +19,7 @@ def print_models(console: Console, models: list[Shipped]) -> None:
         task = bundled.task_of(model.name)
         answer = resolve(TASKS, task.name, "task").answer_of(task)
         metric = next(m for m in answer.metrics if m.name == model.metric)
-        spread = metric.spread({"mean": model.mean, "ci95": model.ci95})
+        spread = metric.format_interval({"mean": model.mean, "ci95": model.ci95})
         console.print(Text(f"{model.name}, {files.amount(model.bytes)}", style="bold"), soft_wrap=True)
         for line in (
             purposes[model.recipe],

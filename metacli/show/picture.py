@@ -159,7 +159,7 @@ def _channel_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
     answers = top + inputs * tall + _GAP  # where the answers' rows start
     width = left + cell * values.shape[1] + 8
     edge = left + start * cell
-    words = [*(s.labels_train or [""] * start), *s.labels_test] if s.answer.names_class else []
+    words = [*(s.labels_train or [""] * start), *s.labels_test] if s.answer.is_class_label else []
     room = 24 + (20 if words else 0)
     panel = Image.new("RGB", (max(width, edge + 160), answers + (len(names) - inputs) * tall + room), "white")
     draw = ImageDraw.Draw(panel)

@@ -39,8 +39,8 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
 def _mean(result: dict[str, Any], m: Metric) -> str:
     value = result[m.key] if isinstance(result[m.key], dict) else {"mean": result[m.key], "ci95": None}
     unit = f" {m.unit}" if m.unit not in ("", "%") else ""
-    guess = f"   guessing {m.number(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
-    return f"{m.spread(value)}{unit}{guess}"
+    guess = f"   guessing {m.format_value(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
+    return f"{m.format_interval(value)}{unit}{guess}"
 
 
 def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric], show: int) -> Table:
@@ -54,7 +54,7 @@ def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric],
         table.add_column(m.label, justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
         classes = [", ".join(shorten(legible(console, c)) for c in task["classes"])] if with_classes else []
-        table.add_row(str(task["index"]), *classes, *(m.number(task[m.name]) for m in metrics))
+        table.add_row(str(task["index"]), *classes, *(m.format_value(task[m.name]) for m in metrics))
     return table
 
 
@@ -64,7 +64,7 @@ def _curve_table(rows: list[dict[str, Any]], m: Metric) -> Table:
     table.add_column(m.label.split()[0], justify="right")
     for row in rows:
         if row["mean"] is not None:
-            table.add_row(str(row[m.axis]), m.spread(row))
+            table.add_row(str(row[m.axis]), m.format_interval(row))
     return table
 
 
@@ -73,7 +73,7 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
     for label in (group, "tasks", *(m.label for m in metrics)):
         table.add_column(label, justify="right")
     for row in rows:
-        table.add_row(str(row[group]), str(row["n_tasks"]), *(m.spread(row[m.name]) for m in metrics))
+        table.add_row(str(row[group]), str(row["n_tasks"]), *(m.format_interval(row[m.name]) for m in metrics))
     return table
 
 

@@ -79,7 +79,7 @@ def _draw_channels(console: Console, s: Sample) -> None:
     ask = "." * rows.start + "".join("?" if asked else "-" for asked in s.scored)
     labels = [*(s.labels_train or [" "] * rows.start), *s.labels_test]
     footers = [("ask", ask)]
-    if s.answer.names_class and max(map(len, labels), default=0) == 1:
+    if s.answer.is_class_label and max(map(len, labels), default=0) == 1:
         footers.insert(0, ("label", "".join(labels)))
     heat_map(console, rows.values, rows.names, footers, floor="·")
 
@@ -91,7 +91,7 @@ def _draw_curve(console: Console, s: Sample) -> None:
 
 def curve_points(s: Sample) -> list[Points]:
     """The points of D_test and of D_train."""
-    given, asked = s.answer.rows(s.y_train[:, : s.answer.parts])[0], s.answer.rows(s.y_test)[0]
+    given, asked = s.answer.to_channels(s.y_train[:, : s.answer.components])[0], s.answer.to_channels(s.y_test)[0]
     return [
         Points("D_test, asked", "x", "cyan", s.x_test[:, 0], asked),
         Points("D_train, read with their y", "O", "bold green", s.x_train[:, 0], given),

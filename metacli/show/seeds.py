@@ -23,11 +23,11 @@ def print_seeds(console: Console, result: dict[str, Any]) -> None:
     for name in ("seed", "best step", f"best val {metric.label}", f"D_test {metric.label}"):
         table.add_column(name, justify="right")
     for row in result["seeds"]:
-        best = "-" if row["best"] is None else metric.number(row["best"])
-        table.add_row(str(row["seed"]), f"{row['step']:,}", best, metric.spread(row))
+        best = "-" if row["best"] is None else metric.format_value(row["best"])
+        table.add_row(str(row["seed"]), f"{row['step']:,}", best, metric.format_interval(row))
     console.print(table)
     lowest, middle, highest = (
-        metric.spread({"mean": result[key], "ci95": None}) for key in ("lowest", "median", "highest")
+        metric.format_interval({"mean": result[key], "ci95": None}) for key in ("lowest", "median", "highest")
     )
     console.print(f"median {middle}, from {lowest} to {highest}", highlight=False)
     console.print(f"runs in {result['run_dir']}", highlight=False, soft_wrap=True)

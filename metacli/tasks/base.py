@@ -1,4 +1,4 @@
-"""What every p(T) offers."""
+"""Tasks: the base class of all task distributions p(T)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Tasks(ABC):
     """A distribution p(T) with the splits train, val and test.
 
     A subclass is built as `cls(config, seed)` and declares a nested `Config(BaseConfig)` (see `metacli.config.base`).
-    What its answers are follows from `answer_of`; most need nothing more to be trained, scored, decoded and drawn.
+    The kind of answer from `answer_of` determines loss, scores, decoding and drawing.
 
     Attributes:
-        answer: what an answer is.
-        view: how a task is drawn: `images`; `channels`, numbers with time across; `curve`, y over x.
-        group: the score by which the result of `eval` is also divided, as the length of a sequence; empty for none.
+        answer: the kind of answer.
+        view: how a task is drawn: `images`; `channels`, numbers over time; `curve`, y over x.
+        group: the score by which `eval` also groups its result, such as the length of a sequence; empty for none.
         has_fixed_class_names: whether a name stands for the same class in all tasks over the same data set. Otherwise
             a class is recognised by its pictures, see `class_digests`.
     """
@@ -47,27 +47,27 @@ class Tasks(ABC):
     @classmethod
     @abstractmethod
     def answer_of(cls, config: Any) -> Answer:
-        """What an answer is in the tasks that `config` describes."""
+        """Returns the kind of answer of the tasks that `config` describes."""
 
     @classmethod
     @abstractmethod
     def spec_of(cls, config: Any) -> Spec:
-        """The spec of the tasks that `config` describes, found without touching any data."""
+        """Returns the spec of the tasks that `config` describes, without reading any data."""
 
     @abstractmethod
     def batch(self, split: Split, first: int, count: int) -> Episode:
-        """Episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, its number)."""
+        """Returns episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, number)."""
 
     def episodes(
         self, split: Split = "train", batch: int = 1, first: int = 0, count: int | None = None
     ) -> Iterator[Episode]:
-        """The tasks of a split in order, `batch` of them at a time: the same ones at every call.
+        """Yields the tasks of a split in order, `batch` at a time, the same at every call.
 
         Args:
             split: train, val or test.
             batch: B, tasks in an Episode, 1 or more; the last Episode may have fewer.
             first: the number of the first task.
-            count: how many tasks in all; None: without end.
+            count: total number of tasks; None: endless.
         """
         if split not in SPLITS or batch < 1 or first < 0:
             raise ValueError(f"split {split!r}, batch {batch}, first {first}: one of {SPLITS}, from 1 on, from 0 on")
@@ -78,52 +78,52 @@ class Tasks(ABC):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The scores that are shown and kept; the first is the headline: it ranks checkpoints on the val split."""
+        """The metrics to report. The first one ranks checkpoints on the val split."""
         return self.answer.metrics
 
     @property
     def baseline(self) -> dict[str, float]:
-        """Metrics of who knows nothing of the task: the line to beat."""
-        return self.answer.guessing
+        """Metrics at chance level."""
+        return self.answer.chance_level
 
     def loss(self, logits: Tensor, episode: Episode) -> Tensor:
-        """The scalar that training minimises: the mean cost of a part of an answer, in the unit of the answer's loss.
+        """Returns the training loss: the mean cost of the components of all scored answers.
 
         Args:
             logits: (B, Q, O).
         """
-        cost, scored = self._cost(logits, episode)
+        cost, scored = self._masked_cost(logits, episode)
         return cost.mean() if scored is None else cost.sum() / (scored.sum() * cost.shape[2])
 
-    def weight(self, episode: Episode) -> int:
-        """How many parts of answers `loss` is the mean over: what episodes count by where several processes share them.
+    def loss_weight(self, episode: Episode) -> int:
+        """Returns how many components `loss` is the mean over, the weight of an episode among several processes.
 
-        A number of the CPU's: to count on a GPU is to wait for it.
+        The episode must be on the CPU, because counting on a GPU would wait for it.
         """
-        asked = episode.y_test[..., 0].numel() if episode.mask_test is None else int(episode.mask_test.sum())
-        return asked * episode.y_test.shape[-1]
+        scored_answers = episode.y_test[..., 0].numel() if episode.mask_test is None else int(episode.mask_test.sum())
+        return scored_answers * episode.y_test.shape[-1]
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Scores task by task: each (B,), or (B, k) for a curve, NaN where a task has no value; always a `loss`."""
-        cost, scored = self._cost(logits, episode)
+        """Returns the scores of each task, `loss` among them: (B,), or (B, k) for a curve; NaN for no value."""
+        cost, scored = self._masked_cost(logits, episode)
         loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
         return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
 
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
-        """What the logits (Q, O) of one task say to a person, beside the right answers (Q, C)."""
+        """Decodes the logits (Q, O) of one task and compares them with the correct answers (Q, C)."""
         return self.answer.decode(logits, answer)
 
-    def _cost(self, logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor | None]:
-        """(B, Q, C), zero where unscored; and what is scored, (B, Q) bool, None for all."""
+    def _masked_cost(self, logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor | None]:
+        """Returns the cost (B, Q, C), zero where not scored, and what is scored, (B, Q) bool, None for all."""
         cost, scored = self.answer.cost(logits, episode.y_test), episode.mask_test
         return (cost if scored is None else cost.masked_fill(~scored[..., None], 0.0)), scored
 
     def describe(self) -> str:
-        """One line: which data, which split, how many classes of each; printed before training."""
+        """Returns one line about the data and its splits, printed before training."""
         return str(self.config.name)
 
     def curves(self, split: Split, first: int, count: int) -> np.ndarray | None:
-        """(count, P, 2) points x, y of the true function of some tasks, for the view `curve`; else None."""
+        """Returns (count, P, 2), points x, y of the true function of each task, for the view `curve`; else None."""
         return None
 
     def data_identity(self) -> str:
@@ -142,7 +142,7 @@ class Tasks(ABC):
         return b""
 
     def class_names(self, classes: Tensor) -> list[str]:
-        """Names of the classes of one task.
+        """Returns the names of the classes of one task.
 
         Args:
             classes: (N,) a row of `Episode.classes`.

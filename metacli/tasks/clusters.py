@@ -1,4 +1,4 @@
-"""N-way K-shot classification of plain vectors: clusters around random centres. The smallest task with classes."""
+"""N-way K-shot classification of vectors in clusters around random centres."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metacli.tasks.rng import CounterRNG
 
 
 class Clusters(Tasks):
-    """Every task has N new centres, uniform in [-1, 1] in each dimension; an item is its class's centre plus noise."""
+    """Every task has N new centres, uniform in [-1, 1] in each dimension. An item is its class's centre plus noise."""
 
     class Config(BaseConfig):
         """Keys of `clusters`."""
@@ -30,29 +30,30 @@ class Clusters(Tasks):
 
     @classmethod
     def answer_of(cls, config: Config) -> Symbols:
-        """The label of a class."""
+        """Returns class labels."""
         return Symbols(config.ways)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """Vectors in, a label out; every question alone."""
+        """See `Tasks.spec_of`: vectors in, class labels out, independent queries."""
         answer = cls.answer_of(config)
         return Spec("independent", (config.width,), answer.label_size, answer.size, config.ways * config.shots + 1)
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
-        """See `Tasks.batch`: both parts in random order."""
+        """See `Tasks.batch`. D_train and D_test are in random order."""
         index = np.arange(first, first + count)
         rng, c = CounterRNG(self.seed, split, index), self.config
-        centres, rows = 2 * rng.uniform(c.ways, c.width) - 1, np.arange(count)[:, None]
+        centres, task_row = 2 * rng.uniform(c.ways, c.width) - 1, np.arange(count)[:, None]
         parts = []
-        for each in (c.shots, c.queries):
-            label = rng.permutation(c.ways * each) % c.ways  # (B, T)
-            noise = c.noise * (2 * rng.uniform(c.ways * each, c.width) - 1)
-            parts.append((torch.from_numpy(centres[rows, label] + noise).float(), torch.from_numpy(label[..., None])))
+        for per_class in (c.shots, c.queries):
+            label = rng.permutation(c.ways * per_class) % c.ways  # (B, T)
+            noise = c.noise * (2 * rng.uniform(c.ways * per_class, c.width) - 1)
+            x = torch.from_numpy(centres[task_row, label] + noise).float()
+            parts.append((x, torch.from_numpy(label[..., None])))
         (x_train, y_train), (x_test, y_test) = parts
         return Episode(x_train, Symbols(c.ways).encode(y_train), x_test, y_test, torch.from_numpy(index))
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
         return f"clusters: {c.ways} of {c.width} numbers, {c.shots} shown of each, generated; seed {self.seed}"

@@ -1,10 +1,10 @@
-"""Metric: a score of a task by name, with its unit and its direction."""
+"""Metric: the name, unit and direction of a score, and how it is formatted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-Interval = dict[str, float | None]  # `mean` and `ci95` over tasks, None where there is none
+Interval = dict[str, float | None]  # `mean` and `ci95` over tasks, None if undefined
 
 
 @dataclass(frozen=True)
@@ -12,17 +12,17 @@ class Metric:
     """One of the scores of `Tasks.score`.
 
     Attributes:
-        name: its name there and in the log.
-        unit: `%` for a share, which is from 0 to 1 and printed in percent; else in words, empty for none.
-        higher: whether more of it is better; None for what is there to compare with.
+        name: its name in `Tasks.score` and in the log.
+        unit: `%` for a share in [0, 1], which is printed in percent; otherwise words, empty for none.
+        higher_is_better: the direction; None for a reference value.
         key: its name in the result of `eval`.
-        axis: what the k-th value of a curve (B, k) belongs to; empty for a score that is one number.
-        title: of a curve's table.
+        axis: the name of the index k of a curve (B, k); empty for a single number.
+        title: the title of a curve's table.
     """
 
     name: str
     unit: str
-    higher: bool | None
+    higher_is_better: bool | None
     key: str
     axis: str = ""
     title: str = ""
@@ -33,20 +33,20 @@ class Metric:
         return self.name.replace("_", " ")
 
     @property
-    def better(self) -> str | None:
+    def better_direction(self) -> str | None:
         """`higher`, `lower` or None."""
-        return None if self.higher is None else "higher" if self.higher else "lower"
+        return None if self.higher_is_better is None else "higher" if self.higher_is_better else "lower"
 
-    def beats(self, score: float, best: float | None) -> bool:
-        """Whether a score is better than the best so far, None before the first."""
-        return best is None or (score > best if self.higher else score < best)
+    def is_better(self, score: float, best: float | None) -> bool:
+        """Whether a score is better than the best so far; True if there is none."""
+        return best is None or (score > best if self.higher_is_better else score < best)
 
-    def number(self, value: float) -> str:
-        """As in `96.1%` or `0.03123`."""
+    def format_value(self, value: float) -> str:
+        """Formats a value as in `96.1%` or `0.03123`."""
         return f"{value:.1%}" if self.unit == "%" else f"{value:.4g}"
 
-    def spread(self, value: Interval) -> str:
-        """As in `96.12 % ± 0.31` or `0.031 ± 0.004`, without the interval where there is none; `-` for no value."""
+    def format_interval(self, value: Interval) -> str:
+        """Formats a mean with its interval, if any, as in `96.12 % ± 0.31` or `0.031 ± 0.004`; `-` for no value."""
         mean, half = value["mean"], value["ci95"]
         if mean is None:
             return "-"

@@ -1,4 +1,4 @@
-"""Samples: single tasks as plain arrays and words, for people, files and pictures."""
+"""Sample: a single task as NumPy arrays and text, for printing, saving and drawing."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from metacli.tasks.base import Split, Tasks, View
 
 @dataclass(frozen=True)
 class Sample:
-    """One task, its padding removed. S items of D_train, Q of D_test, N classes; see `metacli.episode`.
+    """One task without padding. S items of D_train, Q of D_test, N classes; see `metacli.episode`.
 
     Attributes:
         task: the name of p(T).
         split: train, val or test.
         index: the number of the episode in its split.
-        mode: how D_test is asked.
-        view: how it is drawn; see `Tasks.view`.
-        answer: what an answer is.
+        mode: see `Spec.mode`.
+        view: see `Tasks.view`.
+        answer: the kind of answer.
         classes: (N,) names, in the order of their labels; empty without classes.
         x_train: (S, *x_shape) float32.
-        y_train: (S, Y) float32, as the model reads it.
+        y_train: (S, Y) float32, encoded labels.
         x_test: (Q, *x_shape) float32.
-        y_test: (Q, C) the right answers, int64 for label characters, else float32.
-        y_previous: (Q, Y) float32 in a stream, else (Q, 0): the label that arrives with each item.
-        scored: (Q,) bool, whether an answer is asked for.
-        labels_train: (S,) the labels as words; empty where items carry none.
-        labels_test: (Q,) the right answers as words.
-        labels_previous: (Q,) what arrives with each item of a stream, "" with the first; else empty.
+        y_test: (Q, C) the correct answers, int64 for label characters, else float32.
+        y_previous: (Q, Y) float32, the label that arrives with each item of a stream; else (Q, 0).
+        scored: (Q,) bool, whether an answer is scored.
+        labels_train: (S,) the labels as text; empty without labels.
+        labels_test: (Q,) the correct answers as text.
+        labels_previous: (Q,) the label that arrives with each item of a stream, "" with the first; else empty.
         curve: (P, 2) points of the true function, for the view `curve`; else None.
     """
 
@@ -60,37 +60,38 @@ class Sample:
 
     @property
     def title(self) -> str:
-        """The task in one line, as in `strokes, test split, task 3: 5-way 1-shot`."""
-        shown, asked = len(self.x_train), int(self.scored.sum())
-        ways = self.answer.size if self.answer.names_class and self.answer.parts == 1 else len(self.classes)
-        kinds = {
-            "independent": f"{ways}-way {shown // ways}-shot" if ways else f"{shown} examples, {asked} questions",
+        """A one-line title, as in `strokes, test split, task 3: 5-way 1-shot`."""
+        support_size, query_count = len(self.x_train), int(self.scored.sum())
+        ways = self.answer.size if self.answer.is_class_label and self.answer.components == 1 else len(self.classes)
+        n_way = f"{ways}-way {support_size // ways}-shot" if ways else ""
+        by_mode = {
+            "independent": n_way or f"{support_size} examples, {query_count} questions",
             "stream": f"stream of {len(self.x_test)} items, {ways} classes",
-            "sequence": f"{shown} steps in, {asked} answers",
+            "sequence": f"{support_size} steps in, {query_count} answers",
         }
-        return f"{self.task}, {self.split} split, task {self.index}: {kinds[self.mode]}"
+        return f"{self.task}, {self.split} split, task {self.index}: {by_mode[self.mode]}"
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """(label, class name) of each class; empty where labels are strings of letters or there are no classes."""
-        plain = self.answer.names_class and self.answer.parts == 1
-        return [(str(i), name) for i, name in enumerate(self.classes)] if plain else []
+        """(label, class name) of each class; empty for string labels and without classes."""
+        has_numbers = self.answer.is_class_label and self.answer.components == 1
+        return [(str(i), name) for i, name in enumerate(self.classes)] if has_numbers else []
 
 
-def collect(tasks: Tasks, split: Split, count: int, first: int = 0) -> list[Sample]:
-    """Episodes first, ..., first + count - 1 of a split."""
+def collect_samples(tasks: Tasks, split: Split, count: int, first: int = 0) -> list[Sample]:
+    """Returns episodes first, ..., first + count - 1 of a split as samples."""
     episode = tasks.batch(split, first, count)
-    return [one(tasks, split, episode, b) for b in range(len(episode))]
+    return [extract_sample(tasks, split, episode, b) for b in range(len(episode))]
 
 
-def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
-    """Task `row` of a batch, its padding removed."""
-    real = slice(0, _last(episode.mask_train, row, episode.x_train.shape[1]))
-    asked = slice(0, _last(episode.mask_test, row, episode.x_test.shape[1]))
-    x_test, y_test = _array(episode.x_test[row, asked]), _array(episode.y_test[row, asked])
-    y_train, late = _array(episode.y_train[row, real]), episode.y_previous
-    y_previous = np.zeros((len(x_test), 0), np.float32) if late is None else _array(late[row, asked])
-    index, answer = int(episode.index[row]), tasks.answer
+def extract_sample(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
+    """Returns task `row` of a batch without padding."""
+    support_steps = slice(0, _unpadded_length(episode.mask_train, row, episode.x_train.shape[1]))
+    query_steps = slice(0, _unpadded_length(episode.mask_test, row, episode.x_test.shape[1]))
+    x_test, y_test = _to_numpy(episode.x_test[row, query_steps]), _to_numpy(episode.y_test[row, query_steps])
+    y_train, arriving = _to_numpy(episode.y_train[row, support_steps]), episode.y_previous
+    y_previous = np.zeros((len(x_test), 0), np.float32) if arriving is None else _to_numpy(arriving[row, query_steps])
+    index, answer, mask_test = int(episode.index[row]), tasks.answer, episode.mask_test
     curves = tasks.curves(split, index, 1)
     return Sample(
         task=tasks.config.name,
@@ -100,34 +101,35 @@ def one(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sample:
         view=tasks.view,
         answer=answer,
         classes=[] if episode.classes is None else tasks.class_names(episode.classes[row]),
-        x_train=_array(episode.x_train[row, real]),
+        x_train=_to_numpy(episode.x_train[row, support_steps]),
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
         y_previous=y_previous,
-        scored=np.ones(len(x_test), bool) if episode.mask_test is None else _array(episode.mask_test[row, asked]),
-        labels_train=answer.read(y_train) if answer.label_size else [],
-        labels_test=[answer.word(value) for value in y_test],
-        labels_previous=answer.read(y_previous) if late is not None else [],
+        scored=np.ones(len(x_test), bool) if mask_test is None else _to_numpy(mask_test[row, query_steps]),
+        labels_train=answer.format_labels(y_train) if answer.label_size else [],
+        labels_test=[answer.format_answer(value) for value in y_test],
+        labels_previous=answer.format_labels(y_previous) if arriving is not None else [],
         curve=None if curves is None else curves[0],
     )
 
 
 def save_npz(path: str | Path, samples: list[Sample]) -> None:
-    """Write the arrays of n samples, loadable with NumPy alone.
+    """Writes the arrays of n samples in NumPy's npz format.
 
     `x_train` (n, S, *x_shape), `y_train` (n, S, Y), `x_test`, `y_test`, `y_previous` (n, Q, ...) as in `Sample`, padded
-    with zeros to the longest; `mask_train` (n, S) and `mask_test` (n, Q): True where an item is real and, in D_test,
-    an answer is asked for; `index` (n,); `classes` (n, N) names.
+    with zeros to the longest; `mask_train` (n, S), False at padding; `mask_test` (n, Q), True where an answer is
+    scored; `index` (n,); `classes` (n, N) names.
 
     Raises:
         MetacliError: the file cannot be written.
     """
     arrays = {
-        k: _stack([getattr(s, k) for s in samples]) for k in ("x_train", "y_train", "x_test", "y_test", "y_previous")
+        k: _stack_padded([getattr(s, k) for s in samples])
+        for k in ("x_train", "y_train", "x_test", "y_test", "y_previous")
     }
-    arrays["mask_train"] = _stack([np.ones(len(s.x_train), bool) for s in samples])
-    arrays["mask_test"] = _stack([s.scored for s in samples])
+    arrays["mask_train"] = _stack_padded([np.ones(len(s.x_train), bool) for s in samples])
+    arrays["mask_test"] = _stack_padded([s.scored for s in samples])
     arrays["index"] = np.array([s.index for s in samples])
     arrays["classes"] = np.array([s.classes for s in samples], dtype=str)
     packed = io.BytesIO()
@@ -136,39 +138,39 @@ def save_npz(path: str | Path, samples: list[Sample]) -> None:
 
 
 def as_json(samples: list[Sample]) -> list[dict[str, Any]]:
-    """Each sample as plain values: labels as words, vectors and bits as numbers; of images only the shape."""
-    return [_plain(s) for s in samples]
+    """Returns each sample as plain values: labels as text, vectors and bits as numbers, images as their shape only."""
+    return [_sample_as_json(s) for s in samples]
 
 
-def _plain(s: Sample) -> dict[str, Any]:
-    words, given = s.answer.names_class, s.y_train[:, : s.answer.parts]
-    train: dict[str, Any] = {"items": len(s.x_train), "labels": s.labels_train if words else given.tolist()}
-    test: dict[str, Any] = {"items": len(s.x_test), "answers": s.labels_test if words else s.y_test.tolist()}
+def _sample_as_json(s: Sample) -> dict[str, Any]:
+    uses_words, answers = s.answer.is_class_label, s.y_train[:, : s.answer.components]
+    train: dict[str, Any] = {"items": len(s.x_train), "labels": s.labels_train if uses_words else answers.tolist()}
+    test: dict[str, Any] = {"items": len(s.x_test), "answers": s.labels_test if uses_words else s.y_test.tolist()}
     if s.mode == "stream":
         test["labels_previous"] = s.labels_previous
     if s.view != "images":
         train["x"] = s.x_train.tolist()
         test |= {"x": s.x_test.tolist(), "scored": s.scored.tolist()}
-    named = {"task": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes}
-    return {**named, "x_shape": list(s.x_test.shape[1:]), "d_train": train, "d_test": test}
+    header = {"task": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes}
+    return {**header, "x_shape": list(s.x_test.shape[1:]), "d_train": train, "d_test": test}
 
 
-def _array(x: Tensor) -> np.ndarray:
-    kept = x.detach().cpu()
-    return (kept.float() if kept.is_floating_point() else kept).numpy()
+def _to_numpy(x: Tensor) -> np.ndarray:
+    detached = x.detach().cpu()
+    return (detached.float() if detached.is_floating_point() else detached).numpy()
 
 
-def _last(mask: Tensor | None, row: int, length: int) -> int:
-    """One past the last True."""
+def _unpadded_length(mask: Tensor | None, row: int, length: int) -> int:
+    """Returns one past the last True of a row, or `length` without a mask."""
     if mask is None:
         return length
-    places = mask[row].nonzero()
-    return int(places[-1]) + 1 if len(places) else 0
+    indices = mask[row].nonzero()
+    return int(indices[-1]) + 1 if len(indices) else 0
 
 
-def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+def _stack_padded(arrays: list[np.ndarray]) -> np.ndarray:
     longest = max(len(a) for a in arrays)
-    full = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
-    for row, array in zip(full, arrays, strict=True):
+    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(stacked, arrays, strict=True):
         row[: len(array)] = array
-    return full
+    return stacked

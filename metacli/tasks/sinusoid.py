@@ -1,4 +1,4 @@
-"""Few-shot regression: a sine wave from a few of its points (Finn, Abbeel, Levine 2017, section 5.1)."""
+"""Few-shot regression of sine waves (Finn, Abbeel, Levine 2017, section 5.1)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
-LEFT, RIGHT = -5.0, 5.0  # of x
-LOW, HIGH = 0.1, 5.0  # of the amplitude
+X_MIN, X_MAX = -5.0, 5.0
+MIN_AMPLITUDE, MAX_AMPLITUDE = 0.1, 5.0
 
 
 class Sinusoid(Tasks):
@@ -35,12 +35,12 @@ class Sinusoid(Tasks):
 
     @classmethod
     def answer_of(cls, config: Config) -> Reals:
-        """y."""
+        """Returns one real number, y."""
         return Reals(1)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """x in, y out; every question alone."""
+        """See `Tasks.spec_of`: x in, y out, independent queries."""
         answer = cls.answer_of(config)
         return Spec("independent", (1,), answer.label_size, answer.size, config.shots + 1)
 
@@ -48,42 +48,43 @@ class Sinusoid(Tasks):
         """See `Tasks.batch`."""
         index = np.arange(first, first + count)
         rng, c = CounterRNG(self.seed, split, index), self.config
-        wave = rng.uniform(2)
-        x = LEFT + (RIGHT - LEFT) * rng.uniform(c.shots + c.queries, 1)  # (B, S + Q, 1)
-        points, y = (torch.from_numpy(a).float() for a in (x, _y(wave, x)))
+        uniforms = rng.uniform(2)
+        x = X_MIN + (X_MAX - X_MIN) * rng.uniform(c.shots + c.queries, 1)  # (B, S + Q, 1)
+        points, y = (torch.from_numpy(values).float() for values in (x, _evaluate_wave(uniforms, x)))
         x_train, x_test = points.split([c.shots, c.queries], 1)
         y_train, y_test = y.split([c.shots, c.queries], 1)
         return Episode(x_train, Reals(1).encode(y_train), x_test, y_test, torch.from_numpy(index))
 
     def curves(self, split: Split, first: int, count: int) -> np.ndarray:
         """See `Tasks.curves`: 101 points."""
-        wave = CounterRNG(self.seed, split, np.arange(first, first + count)).uniform(2)
-        x = np.broadcast_to(np.linspace(LEFT, RIGHT, 101)[:, None], (count, 101, 1))
-        return np.concatenate([x, _y(wave, x)], 2)
+        uniforms = CounterRNG(self.seed, split, np.arange(first, first + count)).uniform(2)
+        x = np.broadcast_to(np.linspace(X_MIN, X_MAX, 101)[:, None], (count, 101, 1))
+        return np.concatenate([x, _evaluate_wave(uniforms, x)], 2)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The squared error, and that of the best constant of each task."""
+        """The squared error, and the squared error of the best constant of each task."""
         return (*super().metrics, Metric("best_constant", "", None, "best_constant"))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """`squared_error`, and `best_constant`: the error of the mean of D_test's answers, which no constant beats."""
+        """Returns `squared_error`, and `best_constant`, the error of the mean of D_test's answers."""
         return {**super().score(logits, episode), "best_constant": episode.y_test.var((1, 2), correction=0)}
 
     @property
     def baseline(self) -> dict[str, float]:
-        """Of one constant for all tasks, E[y], whose error is E[y^2] - E[y]^2."""
-        square = (HIGH**3 - LOW**3) / (HIGH - LOW) / 3 / 2  # E[a^2] E[sin^2]
-        mean = (HIGH + LOW) / 2 * math.sin(RIGHT) / RIGHT * 2 / math.pi  # E[a] E[sin(x - b)], up to its sign
+        """The error of the best constant for all tasks, E[y], which is E[y^2] - E[y]^2."""
+        square = (MAX_AMPLITUDE**3 - MIN_AMPLITUDE**3) / (MAX_AMPLITUDE - MIN_AMPLITUDE) / 3 / 2  # E[a^2] E[sin^2]
+        # E[a] E[sin(x - b)], up to its sign
+        mean = (MAX_AMPLITUDE + MIN_AMPLITUDE) / 2 * math.sin(X_MAX) / X_MAX * 2 / math.pi
         return {"squared_error": square - mean**2}
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
         return f"sinusoid: {c.shots} points of a wave, then {c.queries} to predict, generated; seed {self.seed}"
 
 
-def _y(wave: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(B, T, 1) from the draws (B, 2) of amplitude and phase, and x (B, T, 1)."""
-    amplitude, phase = LOW + (HIGH - LOW) * wave[:, 0], np.pi * wave[:, 1]
+def _evaluate_wave(uniforms: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Returns y (B, T, 1) at x (B, T, 1), from uniform numbers (B, 2) for amplitude and phase."""
+    amplitude, phase = MIN_AMPLITUDE + (MAX_AMPLITUDE - MIN_AMPLITUDE) * uniforms[:, 0], np.pi * uniforms[:, 1]
     return amplitude[:, None, None] * np.sin(x - phase[:, None, None])

@@ -25,7 +25,7 @@ class Share(NamedTuple):
         episode: its tasks, padded as in the whole batch.
         of_loss: the fraction, from 0 to 1, that their loss contributes to the loss of the whole batch.
         of_tasks: the fraction of the tasks of the whole batch.
-        weight: the weight of the whole batch, see `Tasks.weight`.
+        weight: the weight of the whole batch, see `Tasks.loss_weight`.
         batch: the number of tasks in the whole batch.
         stop_code: the largest stop request of all processes, see `Stopper.read`.
     """
@@ -48,7 +48,7 @@ def align_batch(state: TrainState, episode: Episode, stop_code: int = 0) -> Shar
     Raises:
         ProcessLostError: another process has ended.
     """
-    weight, n_tasks = state.tasks.weight(episode), len(episode)
+    weight, n_tasks = state.tasks.loss_weight(episode), len(episode)
     sizes = [stop_code, episode.x_train.shape[1], episode.x_test.shape[1], weight, n_tasks]
     stop_codes, train_lengths, test_lengths, weights, counts = zip(*state.processes.table(sizes), strict=True)
     total, batch = sum(weights), sum(counts)

@@ -90,7 +90,7 @@ class Logbook:
         scores = evaluate(state.model, state.tasks, "val", count, state.device, processes=state.processes)
         means = state.processes.broadcast(scores.means())  # all processes must agree on whether patience ran out
         score = means[self._headline.name]
-        if self._headline.beats(score, run.best_score):
+        if self._headline.is_better(score, run.best_score):
             run.best_score = score
             run.save_best(state)
         self._patience.count(score)

@@ -100,7 +100,9 @@ class Progress:
         self.tell("tasks", tasks.describe())
         self.tell("model", f"{recipe.model.name}, {size:,} parameters")
         self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
-        known = [f"{m.label} {m.number(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline]
+        known = [
+            f"{m.label} {m.format_value(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline
+        ]
         if known:
             self.tell("guess", f"{', '.join(known)}: the line to beat")
         self._bar = tqdm(
@@ -134,7 +136,7 @@ class Progress:
     def show(self, means: dict[str, float], headline: Metric) -> None:
         """Put numbers on the bar: `loss`, the headline score, `episodes_per_s`."""
         self._shown = time.monotonic()
-        numbers = f"loss {means['loss']:.3f} {headline.label} {headline.number(means[headline.name])}"
+        numbers = f"loss {means['loss']:.3f} {headline.label} {headline.format_value(means[headline.name])}"
         self._bar.set_postfix_str(
             f"{duration(self._forecast.seconds_left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
         )
@@ -142,7 +144,7 @@ class Progress:
     def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
         """The scores on held-out tasks, and the time that is left."""
         self._forecast.count_validation()
-        text = "  ".join(f"{m.label} {m.number(means[m.name])}" for m in tasks.metrics if m.name in means)
+        text = "  ".join(f"{m.label} {m.format_value(means[m.name])}" for m in tasks.metrics if m.name in means)
         left = self._forecast.seconds_left()
         self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
 

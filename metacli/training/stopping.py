@@ -81,7 +81,7 @@ class Patience:
 
     def count(self, score: float) -> None:
         """Count one more validation by its headline score."""
-        if self._headline.beats(score, self._best):
+        if self._headline.is_better(score, self._best):
             self._best, self._since_best = score, 0
         else:
             self._since_best += 1
@@ -92,7 +92,9 @@ class Patience:
         if not self._limit or self._since_best < self._limit:
             return ""
         times = "1 validation" if self._since_best == 1 else f"{self._since_best} validations"
-        return f"{times} without a better val {self._headline.label} than {self._headline.number(self._best or 0.0)}"
+        return (
+            f"{times} without a better val {self._headline.label} than {self._headline.format_value(self._best or 0.0)}"
+        )
 
 
 class Stopper:

@@ -1,1 +1,1 @@
-"""The page of `metacli draw`: classes drawn by hand, and a model that learns them at once; the extra `web`."""
+"""The page of `metacli draw`, on which a model learns classes drawn by hand. Needs the extra `web`."""

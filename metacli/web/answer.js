@@ -1,6 +1,6 @@
-/* Asking the server, and showing what it said: probabilities, and which drawings were looked at. */
+/* Requests answers from the server, and shows probabilities and the attended drawings. */
 import { ink } from "./pad.js";
-import { drawn, facts, lesson, post, question } from "./state.js";
+import { encodeClasses, encodeTask, facts, listDrawnClasses, post } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,72 +13,72 @@ export function make(tag, attributes = {}, ...inner) {
 }
 
 const PATIENCE = 250; // milliseconds after which the lines follow a pen that never rests
-let asking = false, next = null, shown = null, spoken = "", lookedLast = 0;
+let isAsking = false, next = null, currentAnswer = null, lastAnnouncement = "", lastAttendedTime = 0;
 
 /* Ask about a state; while an answer is on its way, only the latest of further questions is kept. `settled`: nothing
    is being drawn just now, so the answer is also spoken. */
 export async function ask(state, settled) {
   next = { state, settled };
-  if (asking) return;
-  asking = true;
+  if (isAsking) return;
+  isAsking = true;
   while (next) {
     const { state, settled } = next;
     next = null;
-    await answer(state, settled);
+    await requestAnswer(state, settled);
   }
-  asking = false;
+  isAsking = false;
 }
 
-/* In colours that have changed. */
-export const redraw = () => shown?.looked && gallery();
+/* Redraws the thumbnails after a change of colours. */
+export const redraw = () => currentAnswer?.looked && showGallery();
 
-async function answer(state, settled) {
-  const classes = drawn(state), names = new Set(classes.map((c) => c.name));
-  if (classes.length < 2 || names.size < classes.length || !state.query.strokes.length) return empty(classes);
+async function requestAnswer(state, settled) {
+  const classes = listDrawnClasses(state), names = new Set(classes.map((c) => c.name));
+  if (classes.length < 2 || names.size < classes.length || !state.query.strokes.length) return showMissing(classes);
   try {
-    const asked = question(state), began = performance.now();
-    const told = await (await post("answer", asked)).json();
-    const took = performance.now() - began, before = shown;
+    const request = encodeTask(state), start = performance.now();
+    const result = await (await post("answer", request)).json();
+    const elapsed = performance.now() - start, previous = currentAnswer;
     $("trouble").textContent = "";
-    shown = { classes, probabilities: told.probabilities[0], told, took };
-    const same = before && JSON.stringify(lesson(before.classes)) === JSON.stringify(asked.classes);
-    if (same) shown.looked = before.looked; // until the new one is here
-    show();
-    if (next && performance.now() - lookedLast < PATIENCE) return;
-    shown.looked = (await (await post("look", asked)).json()).looked?.[0] ?? null;
-    lookedLast = performance.now();
-    showLook();
-    if (settled) speak();
+    currentAnswer = { classes, probabilities: result.probabilities[0], result, elapsed };
+    const isSameSupport = previous && JSON.stringify(encodeClasses(previous.classes)) === JSON.stringify(request.classes);
+    if (isSameSupport) currentAnswer.looked = previous.looked; // until the new one is here
+    showAnswer();
+    if (next && performance.now() - lastAttendedTime < PATIENCE) return;
+    currentAnswer.looked = (await (await post("look", request)).json()).looked?.[0] ?? null;
+    lastAttendedTime = performance.now();
+    showAttended();
+    if (settled) announceAnswer();
   } catch (error) {
-    empty(classes);
+    showMissing(classes);
     $("trouble").textContent = error instanceof TypeError ? "metacli draw has ended: start it again." : error.message;
   }
 }
 
-/* No answer yet: what is missing. */
-function empty(classes) {
-  shown = null;
-  const missing = Math.max(0, 2 - classes.length), twice = new Set(classes.map((c) => c.name)).size < classes.length;
-  const words = twice ? "Two classes have the same name." : missing === 2 ? "Draw two classes or more, then ask."
+/* Says what is missing before an answer is possible. */
+function showMissing(classes) {
+  currentAnswer = null;
+  const missing = Math.max(0, 2 - classes.length), hasDuplicates = new Set(classes.map((c) => c.name)).size < classes.length;
+  const message = hasDuplicates ? "Two classes have the same name." : missing === 2 ? "Draw two classes or more, then ask."
     : missing ? "One more class, then ask." : "Now draw one of them again, above.";
-  $("verdict").replaceChildren(words);
+  $("verdict").replaceChildren(message);
   $("answer").classList.add("waiting");
   $("odds").replaceChildren();
   $("looked").replaceChildren();
   $("looked-note").textContent = $("time").textContent = $("doubts").textContent = "";
   $("keep").hidden = true;
-  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
-  threads();
+  for (const sheet of document.querySelectorAll("#classes .sheet")) setShare(sheet, null);
+  drawThreads();
 }
 
-function glow(sheet, share) {
+function setShare(sheet, share) {
   sheet.style.setProperty("--share", share ?? 0);
   sheet.classList.toggle("looked", share !== null);
   sheet.querySelector(".share").textContent = share === null ? "" : percent(share);
 }
 
-function show() {
-  const { classes, probabilities, told, took } = shown, best = probabilities.indexOf(Math.max(...probabilities));
+function showAnswer() {
+  const { classes, probabilities, result, elapsed } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
   $("answer").classList.remove("waiting");
   $("verdict").replaceChildren("It says ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
   const rows = new Map([...$("odds").children].map((row) => [row.dataset.id, row]));
@@ -92,33 +92,33 @@ function show() {
   }));
   $("odds").offsetWidth; // rows that are new start from nothing
   probabilities.forEach((p, i) => $("odds").children[i].querySelector("i").style.setProperty("transform", `scaleX(${p})`));
-  $("time").replaceChildren("in ", make("b", {}, `${Math.max(1, Math.round(took))} ms`));
-  $("time").title = `${took.toFixed(1)} ms from the page and back, of which ${told.milliseconds} ms in the model`;
-  $("model").textContent = told.model;
-  $("doubts").textContent = told.doubts;
+  $("time").replaceChildren("in ", make("b", {}, `${Math.max(1, Math.round(elapsed))} ms`));
+  $("time").title = `${elapsed.toFixed(1)} ms from the page and back, of which ${result.milliseconds} ms in the model`;
+  $("model").textContent = result.model;
+  $("doubts").textContent = result.doubts;
   $("keep").hidden = false;
-  showLook();
+  showAttended();
 }
 
-function showLook() {
-  const { classes, looked } = shown;
-  for (const sheet of document.querySelectorAll("#classes .sheet")) glow(sheet, null);
+function showAttended() {
+  const { classes, looked } = currentAnswer;
+  for (const sheet of document.querySelectorAll("#classes .sheet")) setShare(sheet, null);
   looked && classes.forEach((c, i) => c.drawings.forEach((d, j) => {
     const sheet = document.querySelector(`[data-sheet="${d.id}"]`);
-    if (sheet) glow(sheet, looked[i][j]);
+    if (sheet) setShare(sheet, looked[i][j]);
   }));
-  $("looked-note").textContent = looked ? most() : looked === null ? "This model does not tell where it looked." : "";
-  gallery();
-  threads();
+  $("looked-note").textContent = looked ? describeMostAttended() : looked === null ? "This model does not tell where it looked." : "";
+  showGallery();
+  drawThreads();
 }
 
-/* The drawings that were looked at most, small, for screens where the sheets themselves are out of sight. */
-const SMALL = 52, FEW = 5;
-function gallery() {
-  const { classes, looked } = shown;
-  const all = (looked ?? []).flatMap((shares, i) => shares.map((share, j) => ({ share, c: classes[i], d: classes[i].drawings[j] })));
-  $("looked").replaceChildren(...all.sort((a, b) => b.share - a.share).slice(0, FEW).map(({ share, c, d }) => {
-    const dots = SMALL * devicePixelRatio, canvas = make("canvas", { width: dots, height: dots });
+/* Thumbnails of the most attended drawings, for screens on which the sheets are out of sight. */
+const THUMBNAIL = 52, MAX_SHOWN = 5;
+function showGallery() {
+  const { classes, looked } = currentAnswer;
+  const drawings = (looked ?? []).flatMap((shares, i) => shares.map((share, j) => ({ share, c: classes[i], d: classes[i].drawings[j] })));
+  $("looked").replaceChildren(...drawings.sort((a, b) => b.share - a.share).slice(0, MAX_SHOWN).map(({ share, c, d }) => {
+    const dots = THUMBNAIL * devicePixelRatio, canvas = make("canvas", { width: dots, height: dots });
     ink(canvas.getContext("2d"), d.strokes, dots, getComputedStyle($("looked")).color);
     const item = make("li", { class: `hue-${c.hue}` }, canvas, percent(share));
     item.style.setProperty("--share", share);
@@ -126,23 +126,23 @@ function gallery() {
   }));
 }
 
-/* Which drawing was looked at most, in words. */
-function most() {
-  const { classes, looked } = shown;
-  const all = looked.flatMap((shares, i) => shares.map((share, j) => ({ share, i, j })));
-  const { share, i, j } = all.reduce((a, b) => (b.share > a.share ? b : a));
+/* A sentence about the most attended drawing. */
+function describeMostAttended() {
+  const { classes, looked } = currentAnswer;
+  const drawings = looked.flatMap((shares, i) => shares.map((share, j) => ({ share, i, j })));
+  const { share, i, j } = drawings.reduce((a, b) => (b.share > a.share ? b : a));
   const which = classes[i].drawings.length > 1 ? `drawing ${j + 1} of ${classes[i].name}` : `your ${classes[i].name}`;
   return `It looked most at ${which}: ${percent(share)}.`;
 }
 
-function speak() {
-  const { classes, probabilities, looked } = shown, best = probabilities.indexOf(Math.max(...probabilities));
-  const words = `${classes[best].name}, ${percent(probabilities[best])}. ${looked ? most() : ""}`;
-  if (words !== spoken) $("spoken").textContent = spoken = words;
+function announceAnswer() {
+  const { classes, probabilities, looked } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
+  const message = `${classes[best].name}, ${percent(probabilities[best])}. ${looked ? describeMostAttended() : ""}`;
+  if (message !== lastAnnouncement) $("spoken").textContent = lastAnnouncement = message;
 }
 
 /* Lines from the drawings through phi to the query, as broad as the shares of what was looked at; dotted before that. */
-export function threads() {
+export function drawThreads() {
   const frame = $("threads").getBoundingClientRect(), target = document.querySelector("#query .sheet");
   if (!frame.width || !target) return;
   const box = target.getBoundingClientRect(), y = box.top + box.height / 2 - frame.top, end = box.left - frame.left;
@@ -150,13 +150,13 @@ export function threads() {
   const add = (id, hue, share, from, to) => {
     const middle = (from[0] + to[0]) / 2;
     const path = document.getElementById(id) ?? document.createElementNS(SVG, "path");
-    const about = { id, d: `M${from} C${middle},${from[1]} ${middle},${to[1]} ${to}`, class: share === null ? "" : `hue-${hue}`,
+    const attributes = { id, d: `M${from} C${middle},${from[1]} ${middle},${to[1]} ${to}`, class: share === null ? "" : `hue-${hue}`,
       "stroke-width": share === null ? 1.5 : 1 + 10 * share, opacity: share === null ? 0.9 : 0.25 + 0.6 * share };
-    for (const [key, value] of Object.entries(about)) path.setAttribute(key, value);
+    for (const [key, value] of Object.entries(attributes)) path.setAttribute(key, value);
     lines.push(path);
   };
-  const shares = new Map(shown?.looked
-    ? shown.classes.flatMap((c, i) => c.drawings.map((d, j) => [d.id, [c.hue, shown.looked[i][j]]])) : []);
+  const shares = new Map(currentAnswer?.looked
+    ? currentAnswer.classes.flatMap((c, i) => c.drawings.map((d, j) => [d.id, [c.hue, currentAnswer.looked[i][j]]])) : []);
   for (const row of document.querySelectorAll("#classes li")) {
     const sheets = [...row.querySelectorAll(".sheet")];
     for (const sheet of shares.size ? sheets : sheets.slice(-1)) {
@@ -165,9 +165,9 @@ export function threads() {
       add(`thread-${sheet.dataset.sheet}`, hue, share, [from.right - frame.left, from.top + from.height / 2 - frame.top], node);
     }
   }
-  if (shown) {
-    const p = Math.max(...shown.probabilities);
-    add("thread-phi", shown.classes[shown.probabilities.indexOf(p)].hue, p, node, [end + 2, y]);
+  if (currentAnswer) {
+    const p = Math.max(...currentAnswer.probabilities);
+    add("thread-phi", currentAnswer.classes[currentAnswer.probabilities.indexOf(p)].hue, p, node, [end + 2, y]);
   } else add("thread-phi", 0, null, node, [end + 2, y]);
   $("phi").setAttribute("transform", `translate(${node})`);
   const old = [...$("lines").children];

@@ -1,4 +1,4 @@
-"""The page's server: it gives the page, answers questions about drawings, and packs the drawings into a zip file."""
+"""The web application: serves the page, answers queries about drawings, and packs drawings into a zip file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,20 @@ from starlette.routing import Route
 
 from metacli.classifier.learner import Learner
 from metacli.errors import MetacliError
-from metacli.web.drawings import BYTES, CLASSES, DRAWINGS, NAME, SIDE, Drawn, Question, folder, picture
-from metacli.web.guard import Guard
+from metacli.web.drawings import (
+    MAX_CLASSES,
+    MAX_DRAWINGS,
+    MAX_NAME_LENGTH,
+    MAX_REQUEST_BYTES,
+    PAD_SIDE,
+    DrawnSupport,
+    DrawnTask,
+    pack_folder,
+    render_drawing,
+)
+from metacli.web.guard import RequestGuard
 
-FILES = {
+STATIC_FILES = {
     "draw.css": "text/css",
     "draw.js": "text/javascript",
     "state.js": "text/javascript",
@@ -34,163 +44,173 @@ FILES = {
     "example.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-D = TypeVar("D", bound=Drawn)
+Body = TypeVar("Body", bound=DrawnSupport)
 
 
-class Answers:
-    """Answers from the last D_train that was read: it is read again only when it has changed.
+class AnswerService:
+    """Answers queries with a learner, which is fitted again only if the support set has changed.
 
     Args:
-        learner: the model; one question at a time.
+        learner: the learner, used by one request at a time.
     """
 
     def __init__(self, learner: Learner):
         self._learner = learner
         self._lock = Lock()
-        self._read: object = None
-        self._doubts = ""
+        self._fitted_classes: object = None
+        self._warnings = ""
 
-    def answer(self, question: Question) -> dict[str, Any]:
-        """What the model says.
+    def answer_queries(self, task: DrawnTask) -> dict[str, Any]:
+        """Answers the queries of a task.
 
         Returns:
-            `probabilities`: of each query those of the classes, both in the order of the question; `model`: its name;
-            `doubts`: what it warned of when it read D_train, or ""; `milliseconds`: how long it took.
+            `probabilities`: for each query, the probability of each class, in the order of the task; `model`: its name;
+            `doubts`: the warnings of `fit`, or ""; `milliseconds`: the time it took.
 
         Raises:
-            ValueError: the model cannot learn this.
+            ValueError: the model cannot learn these classes.
         """
-        began = time.perf_counter()
-        queries = [picture(drawing) for drawing in question.queries]
+        start = time.perf_counter()
+        queries = [render_drawing(drawing) for drawing in task.queries]
         with self._lock:
-            self._learn(question)
-            place = {str(name): i for i, name in enumerate(self._learner.classes_)}
-            columns = [place[c.name] for c in question.classes]
-            found = np.asarray(self._learner.predict_proba(queries))[:, columns]
-            told = {"model": self._learner.name, "doubts": self._doubts}
+            self._fit(task)
+            class_index = {str(name): i for i, name in enumerate(self._learner.classes_)}
+            columns = [class_index[c.name] for c in task.classes]
+            probabilities = np.asarray(self._learner.predict_proba(queries))[:, columns]
+            about_model = {"model": self._learner.name, "doubts": self._warnings}
         return {
-            "probabilities": [_rounded(row) for row in found],
-            **told,
-            "milliseconds": round(1000 * (time.perf_counter() - began), 1),
+            "probabilities": [_round_row(row) for row in probabilities],
+            **about_model,
+            "milliseconds": round(1000 * (time.perf_counter() - start), 1),
         }
 
-    def look(self, question: Question) -> dict[str, Any]:
-        """Where the model looked, which takes longer than its answer: a request of its own.
+    def find_attended(self, task: DrawnTask) -> dict[str, Any]:
+        """Returns the attended drawings. This is a separate request because it takes longer than the answer.
 
         Returns:
-            `looked`: of each query, of each class, the share of each drawing; null where a model has no such thing.
+            `looked`: for each query and class, the share of each drawing; null for a model without attention.
 
         Raises:
-            ValueError: the model cannot learn this.
+            ValueError: the model cannot learn these classes.
         """
-        queries = [picture(drawing) for drawing in question.queries]
+        queries = [render_drawing(drawing) for drawing in task.queries]
         with self._lock:
-            self._learn(question)
-            found = self._learner.looked_at(queries)
-        ends = np.cumsum([len(c.drawings) for c in question.classes])[:-1]
-        return {"looked": found if found is None else [[_rounded(c) for c in np.split(row, ends)] for row in found]}
+            self._fit(task)
+            attended = self._learner.looked_at(queries)
+        ends = np.cumsum([len(c.drawings) for c in task.classes])[:-1]
+        return {
+            "looked": attended
+            if attended is None
+            else [[_round_row(c) for c in np.split(row, ends)] for row in attended]
+        }
 
-    def _learn(self, question: Question) -> None:
-        if self._read == question.classes:
+    def _fit(self, task: DrawnTask) -> None:
+        if self._fitted_classes == task.classes:
             return
-        self._read = None
-        images = [picture(drawing) for c in question.classes for drawing in c.drawings]
-        with warnings.catch_warnings(record=True) as warned:
+        self._fitted_classes = None
+        images = [render_drawing(drawing) for c in task.classes for drawing in c.drawings]
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            self._learner.fit(images, [c.name for c in question.classes for _ in c.drawings])
-        self._read = question.classes
-        self._doubts = "; ".join(str(w.message) for w in warned if w.category is UserWarning)
+            self._learner.fit(images, [c.name for c in task.classes for _ in c.drawings])
+        self._fitted_classes = task.classes
+        self._warnings = "; ".join(str(w.message) for w in caught if w.category is UserWarning)
 
 
-def _rounded(row: np.ndarray) -> list[float]:
+def _round_row(row: np.ndarray) -> list[float]:
     return [round(float(v), 4) for v in row]
 
 
-def build(learner: Learner, token: str, port: int) -> Guard:
-    """The page for one model.
+def build_app(learner: Learner, token: str, port: int) -> RequestGuard:
+    """Builds the web application for one model.
 
     Args:
         learner: the model.
-        token: the first part of every path, known only to who may use the page.
-        port: where it is served.
+        token: the first part of every path, which keeps others out.
+        port: the port of the server.
     """
-    answers = Answers(learner)
-    texts = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in FILES}
-    facts = {
+    service = AnswerService(learner)
+    texts = {name: resources.files(__package__).joinpath(name).read_text("utf-8") for name in STATIC_FILES}
+    page_settings = {
         "model": learner.name,
-        "classes": min(CLASSES, learner.ways),
-        "drawings": DRAWINGS,
-        "side": SIDE,
-        "name": NAME,
+        "classes": min(MAX_CLASSES, learner.ways),
+        "drawings": MAX_DRAWINGS,
+        "side": PAD_SIDE,
+        "name": MAX_NAME_LENGTH,
     }
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    page = page.replace("__FACTS__", html.escape(json.dumps(facts)))
+    page = page.replace("__FACTS__", html.escape(json.dumps(page_settings)))
 
-    async def show(request: Request) -> Response:
+    async def serve_page(request: Request) -> Response:
         return Response(page, media_type="text/html")
 
-    async def file(request: Request) -> Response:
+    async def serve_file(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in FILES:
+        if name not in STATIC_FILES:
             raise HTTPException(404, "there is no such file")
-        return Response(texts[name], media_type=FILES[name])
+        return Response(texts[name], media_type=STATIC_FILES[name])
 
-    async def answer(request: Request) -> Response:
-        return await _told(answers.answer, request)
+    async def serve_answer(request: Request) -> Response:
+        return await _respond(service.answer_queries, request)
 
-    async def look(request: Request) -> Response:
-        return await _told(answers.look, request)
+    async def serve_attended(request: Request) -> Response:
+        return await _respond(service.find_attended, request)
 
-    async def download(request: Request) -> Response:
-        packed = await run_in_threadpool(folder, await _received(request, Drawn))
-        return Response(packed, media_type="application/zip")
+    async def serve_zip(request: Request) -> Response:
+        zip_bytes = await run_in_threadpool(pack_folder, await _parse_body(request, DrawnSupport))
+        return Response(zip_bytes, media_type="application/zip")
 
     routes = [
-        Route("/", show),
-        Route("/answer", answer, methods=["POST"]),
-        Route("/look", look, methods=["POST"]),
-        Route("/folder.zip", download, methods=["POST"]),
-        Route("/{name}", file),
+        Route("/", serve_page),
+        Route("/answer", serve_answer, methods=["POST"]),
+        Route("/look", serve_attended, methods=["POST"]),
+        Route("/folder.zip", serve_zip, methods=["POST"]),
+        Route("/{name}", serve_file),
     ]
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _broken}), token, port)
+    return RequestGuard(
+        Starlette(
+            routes=routes, exception_handlers={HTTPException: _http_error_response, Exception: _internal_error_response}
+        ),
+        token,
+        port,
+    )
 
 
-async def _told(answer: Callable[[Question], dict[str, Any]], request: Request) -> Response:
-    question = await _received(request, Question)
+async def _respond(respond: Callable[[DrawnTask], dict[str, Any]], request: Request) -> Response:
+    task = await _parse_body(request, DrawnTask)
     try:
-        return JSONResponse(await run_in_threadpool(answer, question))
+        return JSONResponse(await run_in_threadpool(respond, task))
     except MetacliError as error:
         raise HTTPException(422, error.message) from error
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
 
 
-async def _received(request: Request, kind: type[D]) -> D:
-    """The body of a request, held to what the page may send.
+async def _parse_body(request: Request, body_type: type[Body]) -> Body:
+    """Parses and validates the body of a request.
 
     Raises:
-        HTTPException: 413, 415 or 422, with a reason in words.
+        HTTPException: 413, 415 or 422, with the reason.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send application/json")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BYTES:
-            raise HTTPException(413, f"a request has at most {BYTES:,} bytes")
+        if len(body) > MAX_REQUEST_BYTES:
+            raise HTTPException(413, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
     try:
-        return kind.model_validate_json(bytes(body))
+        return body_type.model_validate_json(bytes(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        location = ".".join(map(str, first["loc"]))
         reason = first["msg"].removeprefix("Value error, ")
-        raise HTTPException(422, f"{place}: {reason}" if place else reason) from error
+        raise HTTPException(422, f"{location}: {reason}" if location else reason) from error
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _http_error_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _internal_error_response(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "this went wrong; the terminal says why"}, 500)

@@ -1,4 +1,4 @@
-"""What a person drew: what the page may send of it, and how it becomes pictures."""
+"""Drawings: the request models of the page, and their conversion to images and zip files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from metacli.system import operating_system
 
-SIDE = 1000  # a pad is this wide and high, whatever its size on the screen
-PIXELS = 256  # height and width of a picture
-PEN = 8  # width of the round pen, in pixels of the picture
-FINER = 3  # times as many pixels are inked, then averaged: smooth edges
+PAD_SIDE = 1000  # width and height of a pad in its own units, whatever its size on the screen
+IMAGE_SIDE = 256  # height and width of an image
+PEN_WIDTH = 8  # width of the round pen, in pixels of the image
+OVERSAMPLING = 3  # factor of the resolution at which images are drawn, then averaged for smooth edges
 
-CLASSES, DRAWINGS, QUERIES = 5, 5, 8  # at most: classes, drawings of a class, queries of a request
-STROKES, POINTS, ALL_POINTS = 80, 1500, 3000  # at most: strokes of a drawing, points of a stroke, of a drawing
-NAME = 32  # characters of a class name, at most
-BYTES = 1_000_000  # of a request, at most
+MAX_CLASSES, MAX_DRAWINGS, MAX_QUERIES = 5, 5, 8  # classes, drawings of a class, queries of a request
+MAX_STROKES = 80  # strokes of a drawing
+MAX_STROKE_POINTS, MAX_DRAWING_POINTS = 1500, 3000
+MAX_NAME_LENGTH = 32  # characters of a class name
+MAX_REQUEST_BYTES = 1_000_000
 
 README = """Drawn with `metacli draw`: one directory per class below test/, dark ink on white.
 
@@ -37,101 +38,102 @@ To measure it on them, where each class has as many drawings as shots + queries:
 """
 
 
-def _not_too_long(drawing: tuple[Stroke, ...]) -> tuple[Stroke, ...]:
-    if sum(map(len, drawing)) > ALL_POINTS:
-        raise ValueError(f"a drawing has at most {ALL_POINTS} points")
+def _check_points(drawing: tuple[Stroke, ...]) -> tuple[Stroke, ...]:
+    if sum(map(len, drawing)) > MAX_DRAWING_POINTS:
+        raise ValueError(f"a drawing has at most {MAX_DRAWING_POINTS} points")
     return drawing
 
 
-def _printable(name: str) -> str:
+def _normalize_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not name or not name.isprintable():
         raise ValueError("a class name has characters that can be seen")
     return name
 
 
-Coordinate = Annotated[int, Field(strict=True, ge=0, le=SIDE)]
+Coordinate = Annotated[int, Field(strict=True, ge=0, le=PAD_SIDE)]
 Point = tuple[Coordinate, Coordinate]  # to the right and down
-Stroke = Annotated[tuple[Point, ...], Field(min_length=1, max_length=POINTS)]
-Drawing = Annotated[tuple[Stroke, ...], Field(min_length=1, max_length=STROKES), AfterValidator(_not_too_long)]
-Name = Annotated[str, Field(max_length=NAME), AfterValidator(_printable)]
+Stroke = Annotated[tuple[Point, ...], Field(min_length=1, max_length=MAX_STROKE_POINTS)]
+Drawing = Annotated[tuple[Stroke, ...], Field(min_length=1, max_length=MAX_STROKES), AfterValidator(_check_points)]
+Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH), AfterValidator(_normalize_name)]
 
 
-class _Sent(BaseModel):
+class _RequestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DrawnClass(_Sent):
+class DrawnClass(_RequestModel):
     """A class and its drawings."""
 
     name: Name
-    drawings: Annotated[tuple[Drawing, ...], Field(min_length=1, max_length=DRAWINGS)]
+    drawings: Annotated[tuple[Drawing, ...], Field(min_length=1, max_length=MAX_DRAWINGS)]
 
 
-class Drawn(_Sent):
-    """D_train: classes of different names."""
+class DrawnSupport(_RequestModel):
+    """D_train: classes with unique names."""
 
-    classes: Annotated[tuple[DrawnClass, ...], Field(min_length=1, max_length=CLASSES)]
+    classes: Annotated[tuple[DrawnClass, ...], Field(min_length=1, max_length=MAX_CLASSES)]
 
     @field_validator("classes")
     @classmethod
-    def _named_apart(cls, classes: tuple[DrawnClass, ...]) -> tuple[DrawnClass, ...]:
+    def _check_unique_names(cls, classes: tuple[DrawnClass, ...]) -> tuple[DrawnClass, ...]:
         if len({c.name for c in classes}) < len(classes):
             raise ValueError("two classes have the same name")
         return classes
 
 
-class Question(Drawn):
+class DrawnTask(DrawnSupport):
     """D_train and D_test."""
 
-    queries: Annotated[tuple[Drawing, ...], Field(min_length=1, max_length=QUERIES)]
+    queries: Annotated[tuple[Drawing, ...], Field(min_length=1, max_length=MAX_QUERIES)]
 
     @field_validator("classes")
     @classmethod
-    def _two_or_more(cls, classes: tuple[DrawnClass, ...]) -> tuple[DrawnClass, ...]:
+    def _check_class_count(cls, classes: tuple[DrawnClass, ...]) -> tuple[DrawnClass, ...]:
         if len(classes) < 2:
             raise ValueError("a question needs at least two classes")
         return classes
 
 
 @lru_cache(maxsize=256)
-def picture(drawing: Drawing) -> Image.Image:
-    """A drawing in dark ink on white, PIXELS x PIXELS, gone over by a round pen of width PEN. Not to be changed."""
-    scale, pen = PIXELS * FINER / SIDE, PEN * FINER
-    page = Image.new("L", (PIXELS * FINER, PIXELS * FINER), 255)
-    ink = ImageDraw.Draw(page)
+def render_drawing(drawing: Drawing) -> Image.Image:
+    """Renders a drawing in dark ink on white, IMAGE_SIDE x IMAGE_SIDE. The image is cached, so do not change it."""
+    scale, pen_width = IMAGE_SIDE * OVERSAMPLING / PAD_SIDE, PEN_WIDTH * OVERSAMPLING
+    page = Image.new("L", (IMAGE_SIDE * OVERSAMPLING, IMAGE_SIDE * OVERSAMPLING), 255)
+    draw = ImageDraw.Draw(page)
     for stroke in drawing:
         points = [(x * scale, y * scale) for x, y in stroke]
-        ink.line(points, 0, pen)
+        draw.line(points, 0, pen_width)
         for x, y in points:  # Pillow leaves gaps where lines meet, and square ends
-            ink.ellipse((x - pen / 2, y - pen / 2, x + pen / 2, y + pen / 2), 0)
-    return page.resize((PIXELS, PIXELS), Image.Resampling.BOX)
+            draw.ellipse((x - pen_width / 2, y - pen_width / 2, x + pen_width / 2, y + pen_width / 2), 0)
+    return page.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BOX)
 
 
-def folder(drawn: Drawn, name: str = "metacli-drawings") -> bytes:
-    """A zip file that, unpacked, the task `folder` can read, all classes held out: name/test/<class>/<number>.png."""
+def pack_folder(support: DrawnSupport, name: str = "metacli-drawings") -> bytes:
+    """Returns a zip file with name/test/<class>/<number>.png, which the task `folder` can read when unpacked."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr(_entry(f"{name}/README.txt"), README.format(folder=name, ways=len(drawn.classes)))
-        taken: set[str] = set()
-        for c in drawn.classes:
-            directory = _directory(c.name, taken)
+        archive.writestr(_zip_entry(f"{name}/README.txt"), README.format(folder=name, ways=len(support.classes)))
+        used_names: set[str] = set()
+        for c in support.classes:
+            directory = _unique_directory(c.name, used_names)
             for number, drawing in enumerate(c.drawings, 1):
                 png = io.BytesIO()
-                picture(drawing).save(png, "PNG", optimize=True)
-                archive.writestr(_entry(f"{name}/test/{directory}/{number:02}.png"), png.getvalue())
+                render_drawing(drawing).save(png, "PNG", optimize=True)
+                archive.writestr(_zip_entry(f"{name}/test/{directory}/{number:02}.png"), png.getvalue())
     return out.getvalue()
 
 
-def _entry(path: str) -> zipfile.ZipInfo:
-    """Of a fixed date, so that the same drawings make the same bytes."""
+def _zip_entry(path: str) -> zipfile.ZipInfo:
+    """Returns a zip entry with a fixed date, so that equal drawings give equal bytes."""
     return zipfile.ZipInfo(path, (2000, 1, 1, 0, 0, 0))
 
 
-def _directory(name: str, taken: set[str]) -> str:
-    """A class name as a directory that any system can hold, unlike those taken before, even where case is ignored."""
-    safe = re.sub(r"[^\w -]", "_", name).strip() or "class"
-    safe = f"{safe}_" if operating_system.is_device(safe) else safe
-    unlike = next(s for i in range(1, CLASSES + 1) if (s := safe if i == 1 else f"{safe}_{i}").casefold() not in taken)
-    taken.add(unlike.casefold())
-    return unlike
+def _unique_directory(name: str, used_names: set[str]) -> str:
+    """Returns a directory name for a class that is valid on any system and unique, also where case is ignored."""
+    allowed = re.sub(r"[^\w -]", "_", name).strip() or "class"
+    allowed = f"{allowed}_" if operating_system.is_device(allowed) else allowed
+    candidates = (allowed if i == 1 else f"{allowed}_{i}" for i in range(1, MAX_CLASSES + 1))
+    unique = next(name for name in candidates if name.casefold() not in used_names)
+    used_names.add(unique.casefold())
+    return unique

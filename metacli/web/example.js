@@ -1,6 +1,6 @@
 /* An example that draws itself: invented characters, then one of them again in another hand. */
 import { ask } from "./answer.js";
-import { amend, change, facts, newClass, withStrokes } from "./state.js";
+import { change, facts, newClass, replaceState, withStrokes } from "./state.js";
 
 /* Knots of each stroke; a smooth curve goes through them. */
 const CHARACTERS = {
@@ -20,7 +20,7 @@ const HANDS = [[1, 0, 0, 1, 0, 0], [0.93, 0.09, -0.07, 0.96, 40, -20], [1.02, -0
 const ORDER = ["Oru", "Kesh", "Nim", "Lumo", "Tavi"].filter((name) => NAMES.includes(name));
 const NARROW = "(max-width: 800px)"; // as in draw.css: the query lies below the classes
 const PAUSE = 180, SPEED = 3; // milliseconds between drawings; units a millisecond
-let turn = 0, run = null;
+let exampleCount = 0, run = null;
 
 /* Catmull-Rom through the knots, moved by a hand, with a little wave. */
 function strokes(name, hand) {
@@ -37,72 +37,72 @@ function strokes(name, hand) {
       }
     }
     points.push(knots.at(-1));
-    return evened(evened(points)).map(([x, y], i) => {
+    return smoothPoints(smoothPoints(points)).map(([x, y], i) => {
       const wave = 9 * Math.sin(i / 9 + 2 * n + 3 * hand);
       return [a * x + c * y + e + wave, b * x + d * y + f - wave, 1.08 + 0.2 * Math.sin(i / 11 + n)];
     });
   });
 }
 
-/* Each point the mean of those around it. */
-const evened = (points, reach = 4) => points.map((_, i) => {
-  const r = Math.min(reach, i, points.length - 1 - i), some = points.slice(i - r, i + r + 1);
-  return [0, 1].map((axis) => some.reduce((sum, p) => sum + p[axis], 0) / some.length);
+/* Replaces each point by the mean of its neighbours. */
+const smoothPoints = (points, radius = 4) => points.map((_, i) => {
+  const r = Math.min(radius, i, points.length - 1 - i), nearby = points.slice(i - r, i + r + 1);
+  return [0, 1].map((axis) => nearby.reduce((sum, p) => sum + p[axis], 0) / nearby.length);
 });
 
-export const playing = () => run !== null;
-/* What is being drawn is there at once, whole. */
+export const isPlaying = () => run !== null;
+/* Ends the animation and shows the finished example. */
 export function stopExample() {
   run?.finish();
 }
 
-export async function playExample(sheet) {
+export async function playExample(getSheet) {
   stopExample();
   const classes = [];
   for (const name of NAMES) classes.push(newClass(classes, name));
-  const query = strokes(ORDER[turn++ % ORDER.length], 1 + (turn % 2));
-  const whole = {
+  const query = strokes(ORDER[exampleCount++ % ORDER.length], 1 + (exampleCount % 2));
+  const finalState = {
     classes: classes.map((c) => ({ ...c, drawings: [{ ...c.drawings[0], strokes: strokes(c.name, 0) }] })),
     query: { id: "query", strokes: query },
   };
-  const mine = { finish: () => {
+  const thisRun = { finish: () => {
     run = null;
-    amend(whole);
+    replaceState(finalState);
   } };
-  run = mine;
+  run = thisRun;
   change({ classes, query: { id: "query", strokes: [] } });
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return mine.finish();
-  const parts = [...whole.classes.map((c) => c.drawings[0]), whole.query];
-  for (const part of parts) {
-    if (part.id === "query" && matchMedia(NARROW).matches) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return thisRun.finish();
+  const steps = [...finalState.classes.map((c) => c.drawings[0]), finalState.query];
+  for (const step of steps) {
+    if (step.id === "query" && matchMedia(NARROW).matches) {
       document.getElementById("ask").scrollIntoView({ block: "start", behavior: "smooth" });
     }
-    await draw(mine, sheet(part.id), part);
-    if (run !== mine) return;
-    amend(withStrokes(part.id, part.strokes));
+    await animateDrawing(thisRun, getSheet(step.id), step);
+    if (run !== thisRun) return;
+    replaceState(withStrokes(step.id, step.strokes));
     await new Promise((done) => setTimeout(done, PAUSE));
-    if (run !== mine) return;
+    if (run !== thisRun) return;
   }
-  mine.finish();
+  thisRun.finish();
 }
 
-/* Ink a drawing as a hand would; that of the query is asked about as it grows. */
-function draw(mine, pad, part) {
-  const began = performance.now(), total = part.strokes.reduce((n, s) => n + s.length, 0);
-  const span = (total * 18) / SPEED * (part.id === "query" ? 1.6 : 1);
+/* Animates a drawing; while the query grows, answers are requested. */
+function animateDrawing(thisRun, pad, step) {
+  const start = performance.now(), total = step.strokes.reduce((n, s) => n + s.length, 0);
+  const duration = (total * 18) / SPEED * (step.id === "query" ? 1.6 : 1);
   return new Promise((done) => {
     const frame = (time) => {
-      if (run !== mine) return done();
-      let left = Math.floor(total * Math.min(1, Math.max(0, time - began) / span));
+      if (run !== thisRun) return done();
+      let left = Math.floor(total * Math.min(1, Math.max(0, time - start) / duration));
       if (left >= total) return done();
-      const some = [];
-      for (const s of part.strokes) {
-        if (left > 0) some.push(s.slice(0, left));
+      const visible = [];
+      for (const s of step.strokes) {
+        if (left > 0) visible.push(s.slice(0, left));
         left -= s.length;
       }
-      pad.show(some);
-      pad.element.classList.toggle("empty", !some.length);
-      if (part.id === "query" && some.length) ask(withStrokes("query", some), false);
+      pad.show(visible);
+      pad.element.classList.toggle("empty", !visible.length);
+      if (step.id === "query" && visible.length) ask(withStrokes("query", visible), false);
       requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);

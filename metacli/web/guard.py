@@ -1,4 +1,4 @@
-"""Who may talk to the page: this machine's browser, from the page itself, with the address that was printed."""
+"""RequestGuard: accepts only requests of this machine's browser, from the page itself, with the secret address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'",
@@ -20,17 +20,17 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Refuses what does not come from the page, and takes the token out of the path of what does.
+class RequestGuard:
+    """Refuses requests that do not come from the page, and removes the token from the path of all others.
 
-    The Host must name this machine and port: a foreign name that was made to lead here (DNS rebinding) is refused. An
-    Origin, which a browser sends with every POST, must be that of the page. The first part of the path must be the
-    token.
+    The Host must be this machine and port, so that a foreign name that resolves to this machine (DNS rebinding) is
+    refused. The Origin, which a browser sends with every POST, must be the page's. The first part of the path must be
+    the token.
 
     Args:
-        app: what is guarded.
+        app: the application.
         token: the first part of every path.
-        port: where it is served.
+        port: the port of the server.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int):
@@ -43,18 +43,18 @@ class Guard:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
         token, _, rest = scope["path"][1:].partition("/")
-        if reason := self._refusal(Headers(scope=scope), scope["method"], token):
-            await JSONResponse({"error": reason}, 403)(scope, receive, sent)
+        if refusal := self._refusal_reason(Headers(scope=scope), scope["method"], token):
+            await JSONResponse({"error": refusal}, 403)(scope, receive, send_with_headers)
             return
-        await self._app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, sent)
+        await self._app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send_with_headers)
 
-    def _refusal(self, headers: Headers, method: str, token: str) -> str:
+    def _refusal_reason(self, headers: Headers, method: str, token: str) -> str:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return "this page has another address"

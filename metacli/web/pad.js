@@ -5,8 +5,8 @@ const PEN = 0.031; // of the sheet's width
 const FOLLOW = 0.6, NEAR = 4; // how fast the ink follows the hand; units between two points, at least
 const STEP = 40, FINE = 10; // of the keyboard's pen, in units
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const between = (a, b, f) => a + (b - a) * f;
-const within = (v, low, high) => Math.min(high, Math.max(low, v));
+const interpolate = (a, b, f) => a + (b - a) * f;
+const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
 /* One stroke as it grows: trembling is smoothed, and the ink is broader where the pen is slow or pressed. */
 class Stroke {
@@ -18,14 +18,14 @@ class Stroke {
   add(x, y, pressure, time) {
     const last = this.points.at(-1);
     const [px, py] = this.smooth ?? this.raw;
-    this.smooth = [between(px, x, FOLLOW), between(py, y, FOLLOW)];
-    const [sx, sy] = this.smooth, far = Math.hypot(sx - last[0], sy - last[1]);
+    this.smooth = [interpolate(px, x, FOLLOW), interpolate(py, y, FOLLOW)];
+    const [sx, sy] = this.smooth, distance = Math.hypot(sx - last[0], sy - last[1]);
     const speed = Math.hypot(x - this.raw[0], y - this.raw[1]) / Math.max(1, time - this.time);
     this.raw = [x, y];
     this.time = time;
-    if (far < NEAR) return;
-    const wanted = pressure === null ? within(1.3 - 0.22 * speed, 0.7, 1.3) : within(0.55 + 0.9 * pressure, 0.55, 1.45);
-    this.points.push([sx, sy, between(last[2], wanted, 0.2)]);
+    if (distance < NEAR) return;
+    const targetWidth = pressure === null ? clamp(1.3 - 0.22 * speed, 0.7, 1.3) : clamp(0.55 + 0.9 * pressure, 0.55, 1.45);
+    this.points.push([sx, sy, interpolate(last[2], targetWidth, 0.2)]);
   }
   end() {
     const last = this.points.at(-1), [x, y] = this.raw;
@@ -77,7 +77,7 @@ export class Pad {
     on("keyup", (event) => this.keys.delete(event.key));
     on("blur", () => {
       this.keys.clear();
-      this.lift();
+      this.endStroke();
       this.pen = null;
       this.draw();
     });
@@ -88,7 +88,7 @@ export class Pad {
     this.strokes = strokes;
     this.draw();
   }
-  all() {
+  allStrokes() {
     return this.stroke ? [...this.strokes, this.stroke.points] : this.strokes;
   }
   draw() {
@@ -98,7 +98,7 @@ export class Pad {
     const context = this.canvas.getContext("2d"), style = getComputedStyle(this.canvas);
     context.setTransform(dots / size, 0, 0, dots / size, 0, 0);
     context.clearRect(0, 0, size, size);
-    ink(context, this.all(), size, style.color);
+    ink(context, this.allStrokes(), size, style.color);
     if (!this.pen) return;
     const [x, y] = this.pen.map((v) => (v * size) / facts.side);
     context.strokeStyle = style.getPropertyValue("--accent");
@@ -107,46 +107,46 @@ export class Pad {
     context.arc(x, y, this.stroke ? 5 : 8, 0, 7);
     context.stroke();
   }
-  grown() {
+  notifyGrowth() {
     this.draw();
-    this.live(this.all());
+    this.live(this.allStrokes());
   }
-  lift() {
+  endStroke() {
     if (!this.stroke) return;
     const points = this.stroke.end();
     this.stroke = null;
     this.changed([...this.strokes, points]);
   }
 
-  place(event) {
+  toUnits(event) {
     const box = this.canvas.getBoundingClientRect();
-    const unit = (v, low, size) => within(((v - low) / size) * facts.side, 0, facts.side);
+    const unit = (v, low, size) => clamp(((v - low) / size) * facts.side, 0, facts.side);
     return [unit(event.clientX, box.left, box.width), unit(event.clientY, box.top, box.height)];
   }
   down(event) {
     if (event.button !== 0 || this.pointer !== undefined) return;
     event.preventDefault();
-    this.lift();
+    this.endStroke();
     this.pen = null;
     this.canvas.focus({ preventScroll: true });
     this.canvas.setPointerCapture(event.pointerId);
     this.pointer = event.pointerId;
-    this.stroke = new Stroke(...this.place(event));
+    this.stroke = new Stroke(...this.toUnits(event));
     this.stroke.time = event.timeStamp;
-    this.grown();
+    this.notifyGrowth();
   }
   move(event) {
     if (event.pointerId !== this.pointer || !this.stroke) return;
-    const all = event.getCoalescedEvents?.() ?? [];
-    for (const e of all.length ? all : [event]) {
-      this.stroke.add(...this.place(e), e.pointerType === "pen" && e.pressure > 0 ? e.pressure : null, e.timeStamp);
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const e of events.length ? events : [event]) {
+      this.stroke.add(...this.toUnits(e), e.pointerType === "pen" && e.pressure > 0 ? e.pressure : null, e.timeStamp);
     }
-    this.grown();
+    this.notifyGrowth();
   }
   up(event) {
     if (event.pointerId !== this.pointer) return;
     this.pointer = undefined;
-    this.lift();
+    this.endStroke();
   }
 
   key(event) {
@@ -157,17 +157,17 @@ export class Pad {
       this.pen ??= [facts.side / 2, facts.side / 2];
       const step = event.shiftKey ? FINE : STEP;
       for (const [x, y] of [...this.keys].map((k) => ARROWS[k])) {
-        this.pen = [within(this.pen[0] + step * x, 0, facts.side), within(this.pen[1] + step * y, 0, facts.side)];
+        this.pen = [clamp(this.pen[0] + step * x, 0, facts.side), clamp(this.pen[1] + step * y, 0, facts.side)];
       }
       if (this.stroke) this.stroke.points.push([...this.pen, 1]);
       if (this.stroke) this.stroke.raw = this.pen;
-      this.stroke ? this.grown() : this.draw();
+      this.stroke ? this.notifyGrowth() : this.draw();
     } else if (event.key === " " && !event.repeat) {
       this.pen ??= [facts.side / 2, facts.side / 2];
-      if (this.stroke) this.lift();
+      if (this.stroke) this.endStroke();
       else this.stroke = new Stroke(...this.pen);
       this.draw();
-    } else if (event.key === "Escape") this.lift();
+    } else if (event.key === "Escape") this.endStroke();
     else if (event.key === "Backspace" && (this.stroke || this.strokes.length)) {
       if (this.stroke) this.stroke = null;
       else this.changed(this.strokes.slice(0, -1));

@@ -1,4 +1,4 @@
-"""Serves the page on this machine alone, under an address that nobody can guess."""
+"""Serves the page to this machine only, at an address with a secret token."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from metacli.system import operating_system, terminal
 
 
 def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> None:
-    """Load a model and serve the page until it is interrupted; the address goes to stdout.
+    """Loads a model and serves the page until interrupted. Prints the address on stdout.
 
     Args:
-        checkpoint: a name or a path; None for the default.
-        port: 0 for any that is free.
-        open_page: whether to open it in the browser.
-        threads: a number, or auto.
+        checkpoint: name of a bundled model, or a path; None for the default.
+        port: 0 for a free port.
+        open_page: whether to open the page in the browser.
+        threads: a number, or `auto`.
 
     Raises:
-        MetacliError: the extra is not installed, or the port is taken.
+        MetacliError: the extra is not installed, or the port is in use.
     """
     try:
         import uvicorn
 
-        from metacli.web.app import build
+        from metacli.web.app import build_app
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("uvicorn", "starlette"):
             raise
         raise MetacliError(f"draw needs {missing}, which is not installed", "pip install 'metacli[web]'") from error
     from metacli.compute.threads import choose_threads, parse_thread_count
-    from metacli.web.drawings import picture
+    from metacli.web.drawings import render_drawing
 
-    wanted = parse_thread_count(threads)
-    with listening(port) as listener:
+    requested_threads = parse_thread_count(threads)
+    with open_listener(port) as listener:
         learner = metacli.load(checkpoint)
 
-        first, second = picture((((300, 500), (700, 500)),)), picture((((500, 300), (500, 700)),))
+        horizontal, vertical = render_drawing((((300, 500), (700, 500)),)), render_drawing((((500, 300), (500, 700)),))
 
-        def trial() -> None:
-            learner.fit([first, second], ["a", "b"])
-            learner.predict_proba([first])
-            learner.looked_at([first])
+        def warm_up() -> None:
+            learner.fit([horizontal, vertical], ["a", "b"])
+            learner.predict_proba([horizontal])
+            learner.looked_at([horizontal])
 
-        with warnings.catch_warnings(action="ignore"):  # that two examples are few
-            trial()  # loads and compiles what the first answer would wait for
-            terminal.say(f"model   {learner.name}", f"threads {choose_threads(wanted, trial)}")
-        token, taken = secrets.token_urlsafe(16), listener.getsockname()[1]
-        address = f"http://127.0.0.1:{taken}/{token}/"
+        with warnings.catch_warnings(action="ignore"):  # two examples are few
+            warm_up()  # loads and compiles everything that the first answer needs
+            terminal.say(f"model   {learner.name}", f"threads {choose_threads(requested_threads, warm_up)}")
+        token, bound_port = secrets.token_urlsafe(16), listener.getsockname()[1]
+        address = f"http://127.0.0.1:{bound_port}/{token}/"
         settings = uvicorn.Config(
-            build(learner, token, taken),
+            build_app(learner, token, bound_port),
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -70,13 +70,13 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             uvicorn.Server(settings).run(sockets=[listener])
 
 
-def listening(port: int) -> socket.socket:
-    """A socket of this machine alone at which requests may wait; port 0 for any that is free.
+def open_listener(port: int) -> socket.socket:
+    """Opens a listening socket that only this machine can reach; port 0 for a free port.
 
     Raises:
-        MetacliError: the port is taken.
+        MetacliError: the port is in use.
     """
-    # named as TCP, or asyncio leaves Nagle's algorithm on, which keeps every answer back for 40 ms
+    # With an explicit IPPROTO_TCP, asyncio turns Nagle's algorithm off, which would delay every answer by 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         operating_system.claim_port(listener)

@@ -7,47 +7,47 @@ const listeners = [];
 let past = [], future = [], count = 0;
 
 export const drawing = (strokes = []) => ({ id: `d${count++}`, strokes });
-export function newClass(taken, name) {
-  const hues = new Set(taken.map((c) => c.hue)), names = new Set(taken.map((c) => c.name));
+export function newClass(existing, name) {
+  const hues = new Set(existing.map((c) => c.hue)), names = new Set(existing.map((c) => c.name));
   const hue = [...Array(facts.classes).keys()].find((h) => !hues.has(h)) ?? 0;
   name ??= [..."ABCDEFGHIJ"].find((n) => !names.has(n));
   return { id: `c${count++}`, name, hue, drawings: [drawing()] };
 }
-function blank() {
+function createEmptyState() {
   const classes = [];
   while (classes.length < Math.min(3, facts.classes)) classes.push(newClass(classes));
   return { classes, query: { id: "query", strokes: [] } };
 }
 
-export let now = blank();
-const tell = () => listeners.forEach((f) => f(now));
-export const listen = (f) => listeners.push(f);
+export let now = createEmptyState();
+const notifyListeners = () => listeners.forEach((f) => f(now));
+export const addListener = (f) => listeners.push(f);
 export const canUndo = () => past.length > 0;
 export const canRedo = () => future.length > 0;
 export function change(next) {
   past.push(now);
   future = [];
   now = next;
-  tell();
+  notifyListeners();
 }
-/* As `change`, but no step of its own. */
-export function amend(next) {
+/* Like `change`, but without an undo step. */
+export function replaceState(next) {
   now = next;
-  tell();
+  notifyListeners();
 }
 export function undo() {
   if (!past.length) return;
   future.push(now);
   now = past.pop();
-  tell();
+  notifyListeners();
 }
 export function redo() {
   if (!future.length) return;
   past.push(now);
   now = future.pop();
-  tell();
+  notifyListeners();
 }
-export const clear = () => change(blank());
+export const clear = () => change(createEmptyState());
 
 const withClass = (id, f) => ({ ...now, classes: now.classes.map((c) => (c.id === id ? f(c) : c)) });
 export function withStrokes(id, strokes) {
@@ -68,23 +68,23 @@ export const removeDrawing = (id) => change({
   ...now, classes: now.classes.map((c) => ({ ...c, drawings: c.drawings.filter((d) => d.id !== id) })),
 });
 
-/* What the server is sent: whole numbers, not too many. */
-function outgoing(strokes) {
-  const every = Math.ceil(strokes.reduce((n, s) => n + s.length, 0) / POINTS) || 1;
-  const whole = (v) => Math.round(Math.min(facts.side, Math.max(0, v)));
-  const most = Math.ceil(Math.max(...strokes.map((s) => s.length)) / (POINTS / 2));
-  const step = Math.max(every, most);
-  return strokes.map((s) => s.filter((_, i) => i % step === 0 || i === s.length - 1).map(([x, y]) => [whole(x), whole(y)]));
+/* Strokes as the server expects them: integers, and a limited number of points. */
+function encodeStrokes(strokes) {
+  const totalStep = Math.ceil(strokes.reduce((n, s) => n + s.length, 0) / POINTS) || 1;
+  const toInteger = (v) => Math.round(Math.min(facts.side, Math.max(0, v)));
+  const strokeStep = Math.ceil(Math.max(...strokes.map((s) => s.length)) / (POINTS / 2));
+  const step = Math.max(totalStep, strokeStep);
+  return strokes.map((s) => s.filter((_, i) => i % step === 0 || i === s.length - 1).map(([x, y]) => [toInteger(x), toInteger(y)]));
 }
-/* The classes with something drawn, and the drawings that count, in the server's words. */
-export const drawn = (state) => state.classes
+/* The classes with at least one drawing, without empty drawings. */
+export const listDrawnClasses = (state) => state.classes
   .map((c) => ({ ...c, drawings: c.drawings.filter((d) => d.strokes.length) }))
   .filter((c) => c.drawings.length);
-export const lesson = (classes) => classes.map((c) => ({
-  name: c.name, drawings: c.drawings.map((d) => outgoing(d.strokes)),
+export const encodeClasses = (classes) => classes.map((c) => ({
+  name: c.name, drawings: c.drawings.map((d) => encodeStrokes(d.strokes)),
 }));
-export const question = (state) => ({
-  classes: lesson(drawn(state)), queries: [outgoing(state.query.strokes)],
+export const encodeTask = (state) => ({
+  classes: encodeClasses(listDrawnClasses(state)), queries: [encodeStrokes(state.query.strokes)],
 });
 export async function post(path, body) {
   const reply = await fetch(path, {

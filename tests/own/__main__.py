@@ -56,15 +56,15 @@ def digits_table(console: Console, o: argparse.Namespace) -> None:
     """Prepared as always, and with every picture only resized."""
     title = f"10 digits, one example each, {o.runs} runs"
     table = Table("drawn", "error, prepared", "error, resized only", title=title)
-    as_it_is, plain = prepare.characters, prepare.fitted
+    as_it_is, plain = prepare.normalize_characters, prepare.resize_images
     for way in digits.WAYS:
         tasks = digits.runs(o.runs, way, o.seed)
         cells = []
         for characters in (as_it_is, plain):
-            prepare.characters = characters
+            prepare.normalize_characters = characters
             cells.append(said(errors(o.checkpoint, o.orders[0], tasks)))
         table.add_row(way, *cells)
-    prepare.characters = as_it_is
+    prepare.normalize_characters = as_it_is
     console.print(table)
 
 

@@ -72,7 +72,7 @@ def arranged(folder: Path) -> Iterator[Place]:
     parts = tuple(omniglot_archive.Archive(n, hashlib.md5(files[f"{n}.zip"]).hexdigest(), 1, 1) for n in NAMES)
     with (
         serving(Place(files)) as place,
-        mock.patch.multiple(omniglot_archive, ARCHIVES=parts, DRAWINGS=2, MOST_ARCHIVE=10**6),
+        mock.patch.multiple(omniglot_archive, ARCHIVES=parts, DRAWINGS=2, MAX_ARCHIVE_BYTES=10**6),
     ):
         settings = {"METACLI_CACHE": str(folder), "METACLI_MIRROR": place.url, "METACLI_DATA": "", "no_proxy": "*"}
         slow = {"SILENCE": 0.4, "PAUSE": 0.01, "WINDOW": 0.4}

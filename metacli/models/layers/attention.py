@@ -1,4 +1,4 @@
-"""Parts of a Transformer's attention that are no layers: keys smeared and turned, weights that can be looked at."""
+"""Functions for causal attention: key smearing, rotary embedding, attention weights, the causal mask."""
 
 from __future__ import annotations
 
@@ -8,34 +8,45 @@ import torch
 from torch import Tensor
 
 
-def smeared(alpha: Tensor, key: Tensor, last: Tensor, parallel: bool) -> Tensor:
-    """sigmoid(alpha) k_t + (1 - sigmoid(alpha)) k_(t-1) (Olsson et al. 2022).
+def smear_keys(alpha: Tensor, key: Tensor, previous_key: Tensor, parallel: bool) -> Tensor:
+    """Returns sigmoid(alpha) k_t + (1 - sigmoid(alpha)) k_(t-1) (Olsson et al. 2022).
 
     Args:
         alpha: (heads, 1, 1).
         key: (B, heads, T, D).
-        last: (B, heads, D), k_(t-1) of the first item, or (`parallel`) of each.
+        previous_key: (B, heads, D), k_(t-1) of the first item, or of every item if `parallel`.
+        parallel: whether every item follows the same previous item.
     """
-    own, first = alpha.sigmoid(), last.unsqueeze(2)
-    before = first if parallel else torch.cat([first, key[:, :, :-1]], 2)
-    return own * key + (1 - own) * before
+    share, first_previous = alpha.sigmoid(), previous_key.unsqueeze(2)
+    previous = first_previous if parallel else torch.cat([first_previous, key[:, :, :-1]], 2)
+    return share * key + (1 - share) * previous
 
 
-def last_real(key: Tensor, real: Tensor) -> Tensor:
-    """Of keys (B, heads, T, D) that of each task's last real item, real (B, T): (B, heads, D), zero without one."""
-    count = real.sum(1)[:, None, None, None]
-    place = (count - 1).clamp_min(0).expand(-1, key.shape[1], 1, key.shape[3])
-    return (key.gather(2, place) * (count > 0)).squeeze(2)
+def select_last_key(key: Tensor, mask: Tensor) -> Tensor:
+    """Returns the key of each task's last unmasked item, (B, heads, D), zero without one.
+
+    Args:
+        key: (B, heads, T, D).
+        mask: (B, T) bool, False at padding.
+    """
+    count = mask.sum(1)[:, None, None, None]
+    index = (count - 1).clamp_min(0).expand(-1, key.shape[1], 1, key.shape[3])
+    return (key.gather(2, index) * (count > 0)).squeeze(2)
 
 
-def rotated(x: Tensor, turn: Tensor) -> Tensor:
-    """Queries or keys x (B, heads, T, D), each pair of numbers turned by `turn` (B, T, D / 2), as complex numbers."""
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Applies a rotary embedding to queries or keys.
+
+    Args:
+        x: (B, heads, T, D); each pair of numbers is one complex number.
+        rotation: (B, T, D / 2) complex, absolute value 1.
+    """
     pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    return torch.view_as_real(pairs * turn.unsqueeze(1)).flatten(-2)
+    return torch.view_as_real(pairs * rotation.unsqueeze(1)).flatten(-2)
 
 
-def attention(query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) over what is visible, the weights that PyTorch's attention takes and does not return.
+def attention_weights(query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
+    """Returns softmax(Q K^T / sqrt(D)) over the visible items. PyTorch's fused attention does not return these weights.
 
     Args:
         query: (B, heads, T, D).
@@ -47,3 +58,20 @@ def attention(query: Tensor, key: Tensor, visible: Tensor) -> Tensor:
     """
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     return scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
+
+
+def causal_mask(padding_mask: Tensor, count: int, parallel: bool) -> Tensor:
+    """Returns which items each of `count` new items may attend to: earlier items and itself.
+
+    Args:
+        padding_mask: (B, S) bool, False at padding among the earlier items.
+        count: number of new items.
+        parallel: whether new items see only themselves and the earlier items, and not each other.
+
+    Returns:
+        (B, count, S + count) bool.
+    """
+    identity = torch.eye(count, dtype=torch.bool, device=padding_mask.device)
+    new_visible = identity if parallel else torch.ones_like(identity).tril()
+    shape = padding_mask.shape[0], count
+    return torch.cat([padding_mask[:, None].expand(*shape, -1), new_visible.expand(*shape, -1)], -1)

@@ -1,4 +1,4 @@
-"""Dropout that draws for a whole batch and takes the rows at hand: the same ones in however many processes."""
+"""Dropout whose mask does not depend on the number of processes: it is drawn for the whole batch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` of tensors whose first dimension is that of tasks, or of equally many items of each.
+    """`nn.Dropout` of tensors whose first dimension is tasks, or equally many items of each task.
 
     Attributes:
-        rows: the tasks at hand, of those of the whole batch.
-        whole: how many tasks the whole batch has.
+        batch_range: the tasks of this process within the whole batch.
+        batch_size: number of tasks in the whole batch.
     """
 
-    rows: range = range(1)  # all of the batch, whatever its size
-    whole: int = 1
+    batch_range: range = range(1)  # the default: the whole batch, of any size
+    batch_size: int = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape, in training a share `p` of its numbers zero, the others larger for it."""
+        """Zeroes a share `p` of x in training and scales the rest by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return x
-        each = len(x) // len(self.rows)
-        keep = torch.empty(self.whole * each, *x.shape[1:], dtype=x.dtype, device=x.device).bernoulli_(1 - self.p)
-        return x * keep[self.rows.start * each : self.rows.stop * each].div_(1 - self.p)
+        items_per_task = len(x) // len(self.batch_range)
+        kept = torch.empty(self.batch_size * items_per_task, *x.shape[1:], dtype=x.dtype, device=x.device).bernoulli_(
+            1 - self.p
+        )
+        return x * kept[self.batch_range.start * items_per_task : self.batch_range.stop * items_per_task].div_(
+            1 - self.p
+        )

@@ -1,1 +1,1 @@
-"""Networks with an external memory: a core (controller, interface, output) around a module of memory access."""
+"""Networks with an external memory: a controller and an output layer around a memory access module."""

@@ -12,8 +12,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-NORM_FLOOR = 1e-6  # under the square root of a norm, so that an empty row is like no key: K = 0, and so its gradient
-WEIGHT_FLOOR = 1e-12  # under the logarithm of a weight; gamma at its largest still leaves one-hot weightings one-hot
+NORM_FLOOR = 1e-6  # added under the square root of a norm, so that an empty row has K = 0 and a zero gradient
+WEIGHT_FLOOR = 1e-12  # added to a weight before its logarithm; one-hot weightings stay one-hot for any gamma
 
 
 def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
@@ -27,8 +27,8 @@ def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
         (B, heads, L) in [-1, 1]; near 0 where a norm is below 1e-3, the square root of the floor under it.
     """
     keys = keys * (keys.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
-    inverse = (memory.square().sum(-1) + NORM_FLOOR).rsqrt()  # (B, L)
-    return keys @ memory.mT * inverse.unsqueeze(1)
+    inverse_norm = (memory.square().sum(-1) + NORM_FLOOR).rsqrt()  # (B, L)
+    return keys @ memory.mT * inverse_norm.unsqueeze(1)
 
 
 def content_weighting(similarity: Tensor, strength: Tensor) -> Tensor:
@@ -69,9 +69,9 @@ def circular_shift(weights: Tensor, shift: Tensor) -> Tensor:
     Returns:
         (B, heads, L) a weighting.
     """
-    reach = shift.shape[-1] // 2
-    parts = zip(range(-reach, reach + 1), shift.split(1, -1), strict=True)
-    return reduce(torch.add, [weights.roll(offset, -1) * share for offset, share in parts])
+    max_offset = shift.shape[-1] // 2
+    shifts = zip(range(-max_offset, max_offset + 1), shift.split(1, -1), strict=True)
+    return reduce(torch.add, [weights.roll(offset, -1) * share for offset, share in shifts])
 
 
 def sharpen(weights: Tensor, sharpness: Tensor) -> Tensor:
@@ -127,13 +127,13 @@ def read(memory: Tensor, weights: Tensor) -> Tensor:
         weights: (B, heads, L) w, of the read heads.
 
     Returns:
-        (B, heads, W) what each head read.
+        (B, heads, W) read vectors.
     """
     return weights @ memory
 
 
-def surviving(weights: Tensor, vectors: Tensor) -> Tensor:
-    """prod_h [1 - w_h(i) e_h], mean over the width: the share of each location's content that erasing leaves.
+def retained_share(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Mean over the width of prod_h [1 - w_h(i) e_h], the share of each location's content that erasing retains.
 
     Args:
         weights: (..., heads, L) w, of the write heads.

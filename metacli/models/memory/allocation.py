@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-USAGE_FLOOR = 1e-6  # of the usages that are multiplied, so that the product has a gradient where locations are unused
+USAGE_FLOOR = 1e-6  # lower bound of multiplied usages, so that their product has a gradient at unused locations
 
-EQUAL = 1e-4  # usages no farther apart count as the same
+USAGE_RESOLUTION = 1e-4  # usages are rounded to this for sorting
 
 
 def retention_vector(free_gates: Tensor, read_weights: Tensor) -> Tensor:
-    """psi_t = prod_i (1 - f^i_t w^(r,i)_(t-1)): what of its usage each location keeps after having been read.
+    """psi_t = prod_i (1 - f^i_t w^(r,i)_(t-1)): the share of its usage that each location keeps after being read.
 
     Args:
         free_gates: (B, R, 1) f^i_t in [0, 1].
@@ -26,7 +26,7 @@ def retention_vector(free_gates: Tensor, read_weights: Tensor) -> Tensor:
     return (1 - free_gates * read_weights).prod(1)
 
 
-def usage(previous: Tensor, write_weights: Tensor, retention: Tensor) -> Tensor:
+def update_usage(previous: Tensor, write_weights: Tensor, retention: Tensor) -> Tensor:
     """u_t = (u_(t-1) + w^w_(t-1) - u_(t-1) o w^w_(t-1)) o psi_t.
 
     Args:
@@ -43,8 +43,8 @@ def usage(previous: Tensor, write_weights: Tensor, retention: Tensor) -> Tensor:
 def allocation_weighting(usage: Tensor) -> Tensor:
     """a_t[phi_t[j]] = (1 - u_t[phi_t[j]]) prod_(i<j) u_t[phi_t[i]], phi_t the locations from least to most used.
 
-    No gradient passes through the order. Where usages are equal to 1e-4, locations come in the order of their numbers:
-    locations that nothing has touched are equal but for rounding, which must not decide where the next write goes.
+    No gradient passes through the order. Usages that are equal to 1e-4 are ordered by location number, because unused
+    locations differ only by rounding, which must not decide where the next write goes.
 
     Args:
         usage: (B, L) u_t in [0, 1].
@@ -53,10 +53,10 @@ def allocation_weighting(usage: Tensor) -> Tensor:
         (B, L) in [0, 1], sums to 1 at most.
     """
     floored = USAGE_FLOOR + (1 - USAGE_FLOOR) * usage
-    order = (usage / EQUAL).round().argsort(dim=-1, stable=True)
+    order = (usage / USAGE_RESOLUTION).round().argsort(dim=-1, stable=True)
     ascending = floored.gather(1, order)
-    before = torch.cat([torch.ones_like(ascending[:, :1]), ascending[:, :-1]], 1).cumprod(1)
-    return torch.zeros_like(usage).scatter(1, order, (1 - ascending) * before)
+    usage_product = torch.cat([torch.ones_like(ascending[:, :1]), ascending[:, :-1]], 1).cumprod(1)
+    return torch.zeros_like(usage).scatter(1, order, (1 - ascending) * usage_product)
 
 
 def write_weighting(allocation: Tensor, content: Tensor, allocation_gate: Tensor, write_gate: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The Differentiable Neural Computer: memory that is allocated, freed and read in the order it was written."""
+"""The Differentiable Neural Computer, with memory allocation and temporal links."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from metacli.episode import Spec
-from metacli.models.memory import addressing, allocation, init, linkage
-from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
+from metacli.models.memory import addressing, allocation, head_init, linkage
+from metacli.models.memory.core import INITIAL_MEMORY, Access, MemoryConfig, MemoryNetwork
 from metacli.models.trace import AT_MOST_1, ArrayInfo
 
-MODES = 3  # of reading: backward, by content, forward
+MODES = 3  # read modes: backward, by content, forward
 
 
 class State(NamedTuple):
@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 
 class InterfaceParameters(NamedTuple):
-    """What the heads emitted in a step.
+    """The parameters that the heads emit in a step.
 
     Attributes:
         read_key: (B, R, W) k^(r,i)_t.
@@ -72,11 +72,11 @@ class InterfaceParameters(NamedTuple):
 class DNCAccess(Access):
     """The memory access of the Differentiable Neural Computer (Graves et al. 2016, Methods).
 
-    A step: what was read may be freed; a location is found to write to, free or by content; the memory and its
-    temporal links are written; every head reads by content, or what was written before or after what it read last.
+    In a step, locations that were read may be freed. The write head writes to a free location, or by content, and the
+    temporal links are updated. Every read head reads by content, or the location written before or after its last one.
     """
 
-    described: ClassVar[dict[str, ArrayInfo]] = {
+    array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
         "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
         "read_weights": ArrayInfo(
@@ -110,15 +110,15 @@ class DNCAccess(Access):
         r, w = c.read_heads, c.width
         self.reads_size = r * w
         # k^r; beta^r; k^w; beta^w; e; v; f; g^a; g^w; pi
-        self.sizes = [r * w, r, w, 1, w, w, r, 1, 1, MODES * r]
-        self.interface_size = sum(self.sizes)
+        self.part_sizes = [r * w, r, w, 1, w, w, r, 1, 1, MODES * r]
+        self.interface_size = sum(self.part_sizes)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """The state before the first item: memory at 1e-6, all free, nothing read or written."""
+        """Returns the state before the first item: memory 1e-6, all locations free, no reads or writes."""
         c = self.config
         zero = like.new_zeros(batch, c.locations)
         return State(
-            memory=like.new_full((batch, c.locations, c.width), MEMORY_START),
+            memory=like.new_full((batch, c.locations, c.width), INITIAL_MEMORY),
             reads=like.new_zeros(batch, c.read_heads, c.width),
             read_weights=like.new_zeros(batch, c.read_heads, c.locations),
             write_weights=zero.unsqueeze(1),
@@ -128,20 +128,22 @@ class DNCAccess(Access):
         )
 
     def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
-        """Free, allocate, write, link, read; see `Access.step`."""
-        p = self.emit(interface)
+        """Frees, allocates, writes, links and reads; see `Access.step`."""
+        p = self.parse_interface(interface)
         retention = allocation.retention_vector(p.free_gate, state.read_weights)
-        usage = allocation.usage(state.usage, state.write_weights.squeeze(1), retention)
-        free = allocation.allocation_weighting(usage)
+        usage = allocation.update_usage(state.usage, state.write_weights.squeeze(1), retention)
+        free_locations = allocation.allocation_weighting(usage)
         similarity = addressing.cosine_similarity(p.write_key, state.memory)
         content = addressing.content_weighting(similarity, p.write_strength).squeeze(1)
-        writing = allocation.write_weighting(free, content, p.allocation_gate.squeeze(1), p.write_gate.squeeze(1))
+        write_vector_weights = allocation.write_weighting(
+            free_locations, content, p.allocation_gate.squeeze(1), p.write_gate.squeeze(1)
+        )
 
-        write_weights = writing.unsqueeze(1)
+        write_weights = write_vector_weights.unsqueeze(1)
         memory = addressing.erase(state.memory, write_weights, p.erase)
         memory = addressing.add(memory, write_weights, p.write_vector)
-        links = linkage.link_matrix(state.links, writing, state.precedence)
-        precedence = linkage.precedence_weighting(state.precedence, writing)
+        links = linkage.link_matrix(state.links, write_vector_weights, state.precedence)
+        precedence = linkage.precedence_weighting(state.precedence, write_vector_weights)
 
         similarity = addressing.cosine_similarity(p.read_key, memory)
         read_weights = linkage.read_weighting(
@@ -151,13 +153,13 @@ class DNCAccess(Access):
             p.read_modes,
         )
         reads = addressing.read(memory, read_weights)
-        emitted = p._replace(allocation=free.unsqueeze(1))
-        return State(memory, reads, read_weights, write_weights, usage, precedence, links), emitted
+        parameters = p._replace(allocation=free_locations.unsqueeze(1))
+        return State(memory, reads, read_weights, write_weights, usage, precedence, links), parameters
 
-    def emit(self, interface: Tensor) -> InterfaceParameters:
-        """The numbers that the interface (B, I) stands for, in their ranges; `allocation` is left empty."""
+    def parse_interface(self, interface: Tensor) -> InterfaceParameters:
+        """Splits the interface (B, I) into parameters and maps them to their ranges; `allocation` is left empty."""
         r = self.config.read_heads
-        k_r, b_r, k_w, b_w, e, v, f, g_a, g_w, pi = interface.split(self.sizes, -1)
+        k_r, b_r, k_w, b_w, e, v, f, g_a, g_w, pi = interface.split(self.part_sizes, -1)
         return InterfaceParameters(
             read_key=k_r.unflatten(-1, (r, -1)),  # k^(r,i)_t
             read_strength=1 + F.softplus(b_r).unsqueeze(-1),  # beta^(r,i)_t
@@ -174,21 +176,25 @@ class DNCAccess(Access):
 
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`."""
-        kept = addressing.surviving(arrays["write_weights"], arrays["erase"])
-        return kept, "share of a location's content that the step's erasing leaves, mean over the width"
+        retained = addressing.retained_share(arrays["write_weights"], arrays["erase"])
+        return retained, "share of a location's content that the step's erasing leaves, mean over the width"
 
-    def initialise(self, interface: nn.Linear) -> None:
-        """See `Access.initialise`: as small random numbers have it; for the other init see `DNC`."""
+    def init_interface(self, interface: nn.Linear) -> None:
+        """See `Access.init_interface`: unchanged here; for `init: content` see `DNC`."""
 
 
 class DNC(MemoryNetwork):
     """Differentiable Neural Computer (Graves et al. 2016, Nature 538).
 
-    Left open by the paper, or otherwise in public code: the memory starts at the constant 1e-6; usage is differentiable
-    all through but for the order of the free list (google-deepmind/dnc stops it at the write weights), in which usages
-    that are equal to 1e-4 are ordered by their locations; usages are at least 1e-6 in the products of the allocation
-    weighting, as there; the output layer sees the controller's output and the reads side by side, which is the paper's
-    sum of two matrices.
+    Choices that the paper leaves open, or that differ from public code:
+
+    - The memory starts at the constant 1e-6.
+    - Usage is differentiable, except through the order of the free list. google-deepmind/dnc stops the gradient at the
+      write weights.
+    - Usages that are equal to 1e-4 are ordered by location number.
+    - Usages are at least 1e-6 in the products of the allocation weighting, as in google-deepmind/dnc.
+    - The output layer reads the controller's output and the reads side by side, which equals the paper's sum of two
+      matrix products.
     """
 
     Access = DNCAccess
@@ -222,7 +228,10 @@ class DNC(MemoryNetwork):
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
-        begin = {"content": init.dnc_by_content, "previous-label": init.dnc_beside_previous_label}.get(config.init)
-        if begin:
+        initialise = {
+            "content": head_init.init_dnc_by_content,
+            "previous-label": head_init.init_dnc_beside_previous_label,
+        }.get(config.init)
+        if initialise:
             with torch.no_grad():
-                begin(self)
+                initialise(self)

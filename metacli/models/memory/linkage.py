@@ -22,8 +22,8 @@ def link_matrix(previous: Tensor, write_weights: Tensor, precedence: Tensor) -> 
     Returns:
         (B, L, L) in [0, 1]; rows and columns sum to 1 at most.
     """
-    after, before = write_weights.unsqueeze(2), write_weights.unsqueeze(1)
-    links = (1 - after - before) * previous + after * precedence.unsqueeze(1)
+    write_row, write_column = write_weights.unsqueeze(2), write_weights.unsqueeze(1)
+    links = (1 - write_row - write_column) * previous + write_row * precedence.unsqueeze(1)
     return links * (1 - torch.eye(links.shape[1], dtype=links.dtype, device=links.device))
 
 
@@ -70,5 +70,5 @@ def read_weighting(backward: Tensor, content: Tensor, forward: Tensor, modes: Te
     Returns:
         (B, R, L) in [0, 1], sums to 1 at most.
     """
-    back, by_content, on = modes.split(1, -1)
-    return back * backward + by_content * content + on * forward
+    backward_mode, content_mode, forward_mode = modes.split(1, -1)
+    return backward_mode * backward + content_mode * content + forward_mode * forward

@@ -1,4 +1,4 @@
-"""MANN: a memory read by content and written by least recently used access (Santoro et al. 2016)."""
+"""MANN: a memory that is read by content and written by least recently used access (Santoro et al. 2016)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.models.memory import addressing, init, lrua
-from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
+from metacli.models.memory import addressing, head_init, lrua
+from metacli.models.memory.core import INITIAL_MEMORY, Access, MemoryConfig, MemoryNetwork
 from metacli.models.trace import ArrayInfo
 
 
@@ -19,7 +19,7 @@ class State(NamedTuple):
 
     Attributes:
         memory: (B, L, W).
-        reads: (B, R, W) what each head read last.
+        reads: (B, R, W) the most recent reads.
         read_weights: (B, R, L).
         write_weights: (B, R, L).
         usage: (B, L), at least 0; carries no gradient.
@@ -33,13 +33,13 @@ class State(NamedTuple):
 
 
 class InterfaceParameters(NamedTuple):
-    """What the heads emitted at one step.
+    """The parameters that the heads emit in a step.
 
     Attributes:
         key: (B, R, W) k_t.
-        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to its least used locations.
-        strength: (B, R, 1) sharpness of the read, over 0.
-        least_used: (B, R, L) w^lu, 1 at the locations that each head would write anew: one, or all R (`shared`).
+        gate: (B, R, 1) sigma(alpha) in (0, 1): 1 writes to the location last read, 0 to the least used locations.
+        strength: (B, R, 1) sharpness of the read, above 0.
+        least_used: (B, R, L) w^lu, 1 at the least used locations of each head: one, or all R (`shared`).
         erased: (B, L) 1 at the locations that are set to zero before the write.
         write_vector: (B, R, W).
     """
@@ -55,10 +55,10 @@ class InterfaceParameters(NamedTuple):
 class LRUA(Access):
     """Least recently used access, the memory access of MANN (Santoro et al. 2016, sections 3.1 and 3.2).
 
-    A step: the least used locations are erased, the heads write, then read what is there, or read first (`order`).
+    In a step, the least used locations are erased, the heads write, then read; or they read first (`order`).
     """
 
-    described: ClassVar[dict[str, ArrayInfo]] = {
+    array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
         "reads": ArrayInfo(("head", "width"), "r_t, what each head read"),
         "read_weights": ArrayInfo(("head", "location"), "w^r_t, sums to 1 over the locations", "read"),
@@ -82,58 +82,58 @@ class LRUA(Access):
     def __init__(self, config: MANN.Config):
         c = self.config = config
         self.reads_size = c.read_heads * c.width
-        # of each head: the key; alpha; the vector to write; the strength
-        self.sizes = [c.width, 1, c.width * (c.write_vector == "separate"), int(c.learn_strength)]
-        self.interface_size = c.read_heads * sum(self.sizes)
+        # per head: the key; alpha; the write vector; the strength
+        self.part_sizes = [c.width, 1, c.width * (c.write_vector == "separate"), int(c.learn_strength)]
+        self.interface_size = c.read_heads * sum(self.part_sizes)
         self.reads_first = c.order == "read-first"
 
-    def meaning(self) -> dict[str, ArrayInfo]:
-        """See `Access.meaning`: heads that share their least used locations write with more than 1 in all."""
+    def describe_arrays(self) -> dict[str, ArrayInfo]:
+        """See `Access.describe_arrays`: with shared least used locations, write weights sum to more than 1."""
         heads = self.config.read_heads
         if self.config.least_used == "own" or heads == 1:
-            return self.described
-        writes = f"w^w_t, sums to 1 over the locations and up to {heads}, as the heads share their least used ones"
-        least = f"w^lu_t, 1 at the {heads} least used locations, which all heads would write anew"
-        return self.described | {
-            "write_weights": ArrayInfo(("head", "location"), writes, "write", (1, heads)),
-            "least_used": ArrayInfo(("head", "location"), least, "weighting", (heads, heads)),
+            return self.array_info
+        write_text = f"w^w_t, sums to 1 over the locations and up to {heads}, as the heads share their least used ones"
+        least_used_text = f"w^lu_t, 1 at the {heads} least used locations, which all heads would write anew"
+        return self.array_info | {
+            "write_weights": ArrayInfo(("head", "location"), write_text, "write", (1, heads)),
+            "least_used": ArrayInfo(("head", "location"), least_used_text, "weighting", (heads, heads)),
         }
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """Memory at 1e-6, nothing used, head r on location r."""
+        """Returns the state before the first item: memory 1e-6, usage 0, head r at location r."""
         c = self.config
-        first = torch.eye(c.read_heads, c.locations, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
+        one_hot = torch.eye(c.read_heads, c.locations, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
         return State(
-            memory=like.new_full((batch, c.locations, c.width), MEMORY_START),
+            memory=like.new_full((batch, c.locations, c.width), INITIAL_MEMORY),
             reads=like.new_zeros(batch, c.read_heads, c.width),
-            read_weights=first,
-            write_weights=first,
+            read_weights=one_hot,
+            write_weights=one_hot,
             usage=like.new_zeros(batch, c.locations),
         )
 
     def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
-        """Erase, write and read, or read, erase and write; see `Access.step`."""
-        p = self.emit(interface, state.usage)
-        write_weights = lrua.write_weights(p.gate, state.read_weights, p.least_used)  # w^w_t, eq. 7
-        memory = lrua.erase(state.memory, p.erased)
+        """Erases, writes and reads, or reads, erases and writes; see `Access.step`."""
+        p = self.parse_interface(interface, state.usage)
+        write_weights = lrua.write_weighting(p.gate, state.read_weights, p.least_used)  # w^w_t, eq. 7
+        memory = lrua.erase_locations(state.memory, p.erased)
         memory = addressing.add(memory, write_weights, p.write_vector)  # M_t, eq. 8
-        looked_at = state.memory if self.reads_first else memory
-        similarity = addressing.cosine_similarity(p.key, looked_at)  # K, eq. 2
+        read_memory = state.memory if self.reads_first else memory
+        similarity = addressing.cosine_similarity(p.key, read_memory)  # K, eq. 2
         read_weights = addressing.content_weighting(similarity, p.strength)  # w^r_t, eq. 3
-        reads = addressing.read(looked_at, read_weights)  # r_t, eq. 4
-        usage = lrua.usage(state.usage, read_weights, write_weights, self.config.usage_decay)  # w^u_t, eq. 5
+        reads = addressing.read(read_memory, read_weights)  # r_t, eq. 4
+        usage = lrua.update_usage(state.usage, read_weights, write_weights, self.config.usage_decay)  # w^u_t, eq. 5
         return State(memory, reads, read_weights, write_weights, usage), p
 
-    def emit(self, interface: Tensor, usage: Tensor) -> InterfaceParameters:
-        """What the interface (B, I) stands for, and the locations that the usage (B, L) so far lets it take."""
+    def parse_interface(self, interface: Tensor, usage: Tensor) -> InterfaceParameters:
+        """Splits the interface (B, I) into parameters, and finds the least used locations from the usage (B, L)."""
         c = self.config
-        key, alpha, vector, raw = interface.unflatten(1, (c.read_heads, -1)).split(self.sizes, 2)
-        ranked = lrua.least_used(usage, c.read_heads)  # (B, R, L), the least used location first
+        key, alpha, vector, strength = interface.unflatten(1, (c.read_heads, -1)).split(self.part_sizes, 2)
+        ranked = lrua.rank_least_used(usage, c.read_heads)  # (B, R, L), the least used location first
         return InterfaceParameters(
             key=key,  # k_t
             gate=torch.sigmoid(alpha),  # sigma(alpha)
-            strength=nn.functional.softplus(raw) if c.learn_strength else torch.full_like(alpha, c.strength),
-            least_used=lrua.shared(ranked) if c.least_used == "shared" else ranked,  # w^lu_{t-1}, eq. 6
+            strength=nn.functional.softplus(strength) if c.learn_strength else torch.full_like(alpha, c.strength),
+            least_used=lrua.share_least_used(ranked) if c.least_used == "shared" else ranked,  # w^lu_{t-1}, eq. 6
             erased=ranked.sum(1) if c.erase == "all" else ranked[:, 0],
             write_vector=vector if c.write_vector == "separate" else key,  # the k_t of eq. 8
         )
@@ -142,28 +142,28 @@ class LRUA(Access):
         """See `Access.retention`."""
         return 1 - arrays["erased"], "1 where a location's content survives the step, 0 where it is erased"
 
-    def initialise(self, interface: nn.Linear) -> None:
-        """See `Access.initialise`: a learnt strength begins at `strength`; see also `MANN.Config.init`."""
+    def init_interface(self, interface: nn.Linear) -> None:
+        """See `Access.init_interface`: a learnt strength starts at `strength`; see also `MANN.Config.init`."""
         c = self.config
         if c.learn_strength:  # softplus of this is `strength`
             interface.bias.view(c.read_heads, -1)[:, -1] = c.strength + math.log(-math.expm1(-c.strength))
         if c.init == "content":
-            init.lrua_in_pairs(interface, c, self.sizes)
+            head_init.init_lrua_pairs(interface, c, self.part_sizes)
 
 
 class MANN(MemoryNetwork):
     """A controller with an external memory, read by content and written by least recently used access (LRUA).
 
-    Where the paper leaves a choice, and public code differs:
+    Choices that the paper leaves open, and where public code differs:
 
-    - Order: a step writes first and then reads M_t, as the paper's equations have their indices. So a head finds the
-      location that it has just written, and in a stream can write the label there, one step later.
-    - Locations: head r owns the (r + 1)-th least used location, so that R heads write R different ones. In the paper's
-      equation 6 w^lu is 1 at all R least used locations, the same for every head: `least_used: shared`.
-    - Erasing: all R are set to zero before the write; the paper speaks of "the least used memory location":
+    - Order: a step writes first and then reads M_t, as the indices of the paper's equations say. So a head finds the
+      location that it has just written, and in a stream can write the label there one step later.
+    - Locations: head r uses the (r + 1)-th least used location, so that R heads write R different ones. In the paper's
+      equation 6, w^lu is 1 at all R least used locations, the same for every head: `least_used: shared`.
+    - Erasing: all R locations are set to zero before the write. The paper erases "the least used memory location":
       `erase: one`.
-    - Written vector: the key, as in the paper; `write_vector: separate` is a deviation.
-    - Start: memory 1e-6, usage 0, head r has last read and written location r.
+    - Write vector: the key, as in the paper. `write_vector: separate` is a deviation.
+    - Initial state: memory 1e-6, usage 0, head r has last read and written location r.
     """
 
     Access = LRUA

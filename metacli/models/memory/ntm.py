@@ -1,4 +1,4 @@
-"""The Neural Turing Machine: heads that find their places in a memory by content and by location."""
+"""The Neural Turing Machine: heads address a memory by content and by location."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from metacli.models.memory import addressing, init
-from metacli.models.memory.core import MEMORY_START, Access, MemoryConfig, MemoryNetwork
+from metacli.models.memory import addressing, head_init
+from metacli.models.memory.core import INITIAL_MEMORY, Access, MemoryConfig, MemoryNetwork
 from metacli.models.trace import ArrayInfo
 
 
@@ -31,15 +31,15 @@ class State(NamedTuple):
 
 
 class InterfaceParameters(NamedTuple):
-    """What the heads emitted in a step. `heads` are the read heads, then the write heads (R + Wh).
+    """The parameters that the heads emit in a step. `heads` are the read heads, then the write heads (R + Wh).
 
     Attributes:
         key: (B, heads, W) k_t.
         strength: (B, heads, 1) beta_t > 0.
-        gate: (B, heads, 1) g_t in (0, 1); 1 is all content, 0 all location.
+        gate: (B, heads, 1) g_t in (0, 1); 1 addresses by content only, 0 by location only.
         shift: (B, heads, 2k + 1) s_t over the offsets -k, ..., k; sums to 1.
         sharpness: (B, heads, 1) gamma_t > 1.
-        content: (B, heads, L) w^c_t, the weighting by content alone.
+        content: (B, heads, L) w^c_t, the weighting by content only.
         erase: (B, Wh, W) e_t in (0, 1).
         add: (B, Wh, W) a_t in (-1, 1).
     """
@@ -57,10 +57,10 @@ class InterfaceParameters(NamedTuple):
 class NTMAccess(Access):
     """The memory access of the Neural Turing Machine (Graves, Wayne, Danihelka 2014, sections 3.1 to 3.3).
 
-    A step: all heads find their places on M_{t-1}; the write heads erase and add, giving M_t; the read heads read M_t.
+    In a step, all heads are addressed on M_{t-1}. The write heads erase and add, giving M_t. The read heads read M_t.
     """
 
-    described: ClassVar[dict[str, ArrayInfo]] = {
+    array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
         "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
         "read_weights": ArrayInfo(("head", "location"), "w_t of the read heads, sums to 1 over the locations", "read"),
@@ -85,46 +85,52 @@ class NTMAccess(Access):
 
     state = State
     scan = "metacli.models.memory.fast.ntm:NTMScan"
-    clip = 20.0  # bounds what beta, gamma and g are made of: keeps a head from freezing where its gradient is 0
+    clip = 20.0  # bound of the interface, which keeps heads away from saturation, where the gradient is 0
 
     def __init__(self, config: NTM.Config):
         c = self.config = config
         heads = c.read_heads + c.write_heads
         self.reads_size = c.read_heads * c.width
         # keys; beta and gamma; g; s; e and a
-        self.sizes = [heads * c.width, heads * 2, heads, heads * (2 * c.shift_range + 1), c.write_heads * 2 * c.width]
-        self.interface_size = sum(self.sizes)
+        self.part_sizes = [
+            heads * c.width,
+            heads * 2,
+            heads,
+            heads * (2 * c.shift_range + 1),
+            c.write_heads * 2 * c.width,
+        ]
+        self.interface_size = sum(self.part_sizes)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """The state before the first item: memory at 1e-6, every head on location 0."""
+        """Returns the state before the first item: memory 1e-6, every head at location 0."""
         c = self.config
-        memory = like.new_full((batch, c.locations, c.width), MEMORY_START)
+        memory = like.new_full((batch, c.locations, c.width), INITIAL_MEMORY)
         weights = memory.new_zeros(batch, c.read_heads + c.write_heads, c.locations)
         weights[:, :, 0] = 1
-        reading, writing = weights.split([c.read_heads, c.write_heads], 1)
-        reads = memory.new_full((batch, c.read_heads, c.width), MEMORY_START)  # location 0, which all heads are on
-        return State(memory, reads, reading, writing)
+        read_weights, write_weights = weights.split([c.read_heads, c.write_heads], 1)
+        reads = memory.new_full((batch, c.read_heads, c.width), INITIAL_MEMORY)  # all heads are at location 0
+        return State(memory, reads, read_weights, write_weights)
 
     def step(self, interface: Tensor, state: State) -> tuple[State, InterfaceParameters]:
-        """Address, erase, add, read; see `Access.step`."""
+        """Addresses, erases, adds and reads; see `Access.step`."""
         parameters, weights = self.address(interface, state)
-        reading, writing = weights.split([self.config.read_heads, self.config.write_heads], 1)
-        memory = addressing.erase(state.memory, writing, parameters.erase)
-        memory = addressing.add(memory, writing, parameters.add)
-        return State(memory, addressing.read(memory, reading), reading, writing), parameters
+        read_weights, write_weights = weights.split([self.config.read_heads, self.config.write_heads], 1)
+        memory = addressing.erase(state.memory, write_weights, parameters.erase)
+        memory = addressing.add(memory, write_weights, parameters.add)
+        return State(memory, addressing.read(memory, read_weights), read_weights, write_weights), parameters
 
     def address(self, interface: Tensor, state: State) -> tuple[InterfaceParameters, Tensor]:
-        """The numbers that the interface (B, I) stands for, in their ranges, and w_t of all heads (B, R + Wh, L)."""
+        """Splits the interface (B, I) into parameters in their ranges; also returns w_t of all heads (B, R + Wh, L)."""
         c = self.config
         heads = c.read_heads + c.write_heads
-        key, positive, gate, shift, change = interface.clamp(-self.clip, self.clip).split(self.sizes, -1)
+        key, scalars, gate, shift, erase_and_add = interface.clamp(-self.clip, self.clip).split(self.part_sizes, -1)
         key = key.unflatten(-1, (heads, c.width))  # k_t
-        strength, sharpness = positive.view(-1, heads, 2).split(1, -1)
+        strength, sharpness = scalars.view(-1, heads, 2).split(1, -1)
         strength = F.softplus(strength)  # beta_t
         gate = torch.sigmoid(gate).unsqueeze(-1)  # g_t
         shift = torch.softmax(shift.unflatten(-1, (heads, -1)), -1)  # s_t
         sharpness = 1 + F.softplus(sharpness)  # gamma_t
-        erase, add = change.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)
+        erase, add = erase_and_add.unflatten(-1, (c.write_heads, 2 * c.width)).chunk(2, -1)
         erase = torch.sigmoid(erase)  # e_t
         add = torch.tanh(add)  # a_t
 
@@ -136,22 +142,27 @@ class NTMAccess(Access):
         return InterfaceParameters(key, strength, gate, shift, sharpness, content, erase, add), weights
 
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
-        """See `Access.retention`: the mean of the erasing over the width."""
-        kept = addressing.surviving(arrays["write_weights"], arrays["erase"])
-        return kept, "share of a location's content that the step's erasing leaves, mean over the width"
+        """See `Access.retention`."""
+        retained = addressing.retained_share(arrays["write_weights"], arrays["erase"])
+        return retained, "share of a location's content that the step's erasing leaves, mean over the width"
 
-    def initialise(self, interface: nn.Linear) -> None:
-        """See `Access.initialise` and `NTM.Config.init`."""
+    def init_interface(self, interface: nn.Linear) -> None:
+        """See `Access.init_interface` and `NTM.Config.init`."""
         if self.config.init != "random":
-            init.ntm_by_content(interface, self.config, self.sizes, then_next=self.config.init == "content-then-next")
+            head_init.init_ntm_by_content(
+                interface, self.config, self.part_sizes, read_next=self.config.init == "content-then-next"
+            )
 
 
 class NTM(MemoryNetwork):
     """Neural Turing Machine (Graves, Wayne, Danihelka 2014, arXiv 1410.5401).
 
-    Left open by the paper, decided here: the memory starts at the constant 1e-6 and every head on location 0; a_t is
-    bounded by tanh, so that the memory cannot blow up; the numbers that steer the heads are clipped to [-20, 20]
-    before their ranges are imposed; a step writes before it reads.
+    Choices that the paper leaves open:
+
+    - The memory starts at the constant 1e-6, and every head at location 0.
+    - a_t is bounded by tanh, so that the memory stays bounded.
+    - The interface is clipped to [-20, 20] before its parameters are mapped to their ranges.
+    - A step writes before it reads.
     """
 
     Access = NTMAccess

@@ -1,4 +1,4 @@
-"""What every kind of answer offers."""
+"""Answer: the base class of all kinds of answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from metacli.tasks.metrics import Metric
 
 
 class Decoded(NamedTuple):
-    """What the logits of Q questions say.
+    """The decoded logits of Q queries.
 
     Attributes:
-        prediction: (Q, C) the most probable answer; of real numbers, the answer.
-        probability: (Q, O) of every option; None for real numbers.
-        confidence: (Q,) the probability of the predicted answer, of bits their mean; None for real numbers.
-        correct: (Q,) bool, whether all of the answer is right; None where it is a matter of more or less.
+        prediction: (Q, C) the most probable answer; for real numbers, the predicted numbers.
+        probability: (Q, O) the probability of every option; None for real numbers.
+        confidence: (Q,) the probability of the predicted answer, for bits the mean over bits; None for real numbers.
+        correct: (Q,) bool, whether the whole answer is correct; None for real numbers.
     """
 
     prediction: np.ndarray
@@ -31,71 +31,71 @@ class Answer(ABC):
     """One kind of answer.
 
     Attributes:
-        parts: C.
-        size: O, the logits that it takes.
-        label_size: Y, its width where a model reads it as the label of an item; 0 where it is never read.
-        metrics: the scores of `scores`, the first ranks checkpoints, and `loss` with its unit.
-        names_class: whether items with equal answers are of one class.
+        components: C.
+        size: O, the number of logits of an answer.
+        label_size: Y, its width as the label of an item; 0 if it is never used as a label.
+        metrics: the metrics of `scores`, of which the first ranks checkpoints, and `loss`.
+        is_class_label: whether items with equal answers belong to one class.
     """
 
-    parts: int
+    components: int
     size: int
     label_size: int
     metrics: tuple[Metric, ...]
-    names_class: bool = False
+    is_class_label: bool = False
 
     @abstractmethod
     def cost(self, logits: Tensor, answer: Tensor) -> Tensor:
-        """(B, Q, C) the loss of each part, from logits (B, Q, O) and the right answers (B, Q, C)."""
+        """Returns (B, Q, C), the loss of each component, from logits (B, Q, O) and correct answers (B, Q, C)."""
 
     @abstractmethod
     def scores(self, logits: Tensor, answer: Tensor, cost: Tensor, scored: Tensor | None) -> dict[str, Tensor]:
-        """(B,) each of `metrics` but the loss.
+        """Returns every metric of `metrics` except the loss, (B,) each.
 
         Args:
-            cost: (B, Q, C), zero where unscored.
-            scored: (B, Q) bool, None for all.
+            cost: (B, Q, C), zero where not scored.
+            scored: (B, Q) bool; None: all.
         """
 
     @property
     @abstractmethod
-    def guessing(self) -> dict[str, float]:
-        """The metrics of who knows nothing, as far as they follow from the kind of answer."""
+    def chance_level(self) -> dict[str, float]:
+        """Metrics of random guessing, as far as they follow from the kind of answer."""
 
     @abstractmethod
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
-        """What logits (Q, O) say, beside the right answers (Q, C)."""
+        """Decodes logits (Q, O) and compares them with the correct answers (Q, C)."""
 
     @abstractmethod
-    def word(self, value: np.ndarray) -> str:
-        """An answer (C,) as a person writes it."""
+    def format_answer(self, value: np.ndarray) -> str:
+        """Formats an answer (C,) as text."""
 
     @abstractmethod
-    def read(self, label: np.ndarray) -> list[str]:
-        """Labels (T, Y) as a model reads them, as words; '' where there is none."""
+    def format_labels(self, label: np.ndarray) -> list[str]:
+        """Formats encoded labels (T, Y) as text; '' for no label."""
 
-    def said(self, prediction: np.ndarray, answer: np.ndarray) -> str:
-        """A model's answer (C,) in a word, beside the right one."""
-        return self.word(prediction)
+    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray) -> str:
+        """Formats a model's answer (C,), given the correct answer."""
+        return self.format_answer(prediction)
 
-    def rows(self, values: np.ndarray) -> np.ndarray:
-        """(C, T) numbers to draw over time, of answers or predictions (T, C); (0, T) where words say it better."""
+    def to_channels(self, values: np.ndarray) -> np.ndarray:
+        """Returns answers or predictions (T, C) as (C, T) numbers to draw over time; (0, T) if drawn as text."""
         return values.T.astype(np.float64)
 
-    def serves(self, trained: Answer) -> str | None:
-        """Why a model that was trained for `trained` cannot give this kind of answer, or None."""
-        if type(self) is type(trained) and (self.parts, self.size) == (trained.parts, trained.size):
+    def check_compatible(self, trained: Answer) -> str | None:
+        """Returns why a model trained on the answer kind `trained` cannot give this kind of answer, or None."""
+        if type(self) is type(trained) and (self.components, self.size) == (trained.components, trained.size):
             return None
         return f"the model answers with {trained}, these tasks ask for {self}"
 
 
-def verdict(decoded: Decoded, right: np.ndarray, scored: np.ndarray) -> str:
-    """How well Q questions were answered, in words: how many are right, or the mean squared error.
+def summarize_result(decoded: Decoded, answers: np.ndarray, scored: np.ndarray) -> str:
+    """Returns a summary of the answers to Q queries: the number of correct ones, or the mean squared error.
 
     Args:
-        right: (Q, C) the right answers.
+        answers: (Q, C) the correct answers.
         scored: (Q,) bool.
     """
     if decoded.correct is None:
-        return f"mean squared error {np.square(decoded.prediction - right)[scored].mean():.4g}"
+        return f"mean squared error {np.square(decoded.prediction - answers)[scored].mean():.4g}"
     return f"{int(decoded.correct[scored].sum())} of {int(scored.sum())} answers right"

@@ -1,4 +1,4 @@
-"""Symbols: the label of a class, or a string of characters."""
+"""Symbols: an answer is the label of a class, or a string of characters."""
 
 from __future__ import annotations
 
@@ -15,72 +15,74 @@ from metacli.tasks.metrics import Metric
 
 
 class Symbols(Answer):
-    """C characters, each one of a few choices; a single one is the label of a class.
+    """C characters, each one of a few choices. A single character is the label of a class.
 
     Args:
-        choices: of each character.
+        choices: number of choices for each character.
         characters: C.
     """
 
-    names_class = True
+    is_class_label = True
 
     def __init__(self, choices: int, characters: int = 1):
-        self.choices, self.parts = choices, characters
+        self.choices, self.components = choices, characters
         self.size = self.label_size = choices * characters
         unit = "nats per label" if characters == 1 else "nats per character"
         self.metrics = Metric("accuracy", "%", True, "d_test_accuracy"), Metric("loss", unit, False, "loss")
 
     def __str__(self) -> str:
         """As in `one of 5` or `5 characters of 5 letters`."""
-        return f"one of {self.choices}" if self.parts == 1 else f"{self.parts} characters of {self.choices} letters"
+        if self.components == 1:
+            return f"one of {self.choices}"
+        return f"{self.components} characters of {self.choices} letters"
 
     def encode(self, answer: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, Y), one-hot by characters, as a model reads it."""
+        """Encodes answers (B, T, C) as labels (B, T, Y), one-hot for each character."""
         choices = torch.arange(self.choices, device=answer.device)
         return (answer[..., None] == choices).flatten(2).float()
 
     def cost(self, logits: Tensor, answer: Tensor) -> Tensor:
-        """Cross-entropy of each character, in nats."""
+        """Returns the cross-entropy of each character, in nats."""
         by_character = logits.unflatten(2, (answer.shape[2], -1))  # (B, Q, C, choices)
         return F.cross_entropy(by_character.movedim(-1, 1), answer, reduction="none")
 
-    def right(self, logits: Tensor, answer: Tensor) -> Tensor:
-        """(B, Q) 1 where all characters are right, else 0."""
+    def is_correct(self, logits: Tensor, answer: Tensor) -> Tensor:
+        """Returns (B, Q), 1 where all characters are correct, else 0."""
         return (logits.unflatten(2, (answer.shape[2], -1)).argmax(-1) == answer).all(-1).float()
 
     def scores(self, logits: Tensor, answer: Tensor, cost: Tensor, scored: Tensor | None) -> dict[str, Tensor]:
-        """`accuracy`: the share of right answers."""
-        right = self.right(logits, answer)
-        return {"accuracy": right.mean(1) if scored is None else (right * scored).sum(1) / scored.sum(1)}
+        """Returns `accuracy`, the share of correct answers."""
+        correct = self.is_correct(logits, answer)
+        return {"accuracy": correct.mean(1) if scored is None else (correct * scored).sum(1) / scored.sum(1)}
 
     @property
-    def guessing(self) -> dict[str, float]:
-        """Every character at random."""
-        return {"accuracy": float(self.choices) ** -self.parts, "loss": math.log(self.choices)}
+    def chance_level(self) -> dict[str, float]:
+        """Metrics of a uniform choice for every character."""
+        return {"accuracy": float(self.choices) ** -self.components, "loss": math.log(self.choices)}
 
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
-        """By softmax, character by character."""
-        odds = logits.reshape(len(logits), self.parts, -1)
-        odds = np.exp(odds - odds.max(-1, keepdims=True))
-        odds /= odds.sum(-1, keepdims=True)
-        prediction = odds.argmax(-1)
-        return Decoded(prediction, odds.reshape(logits.shape), odds.max(-1).prod(-1), (prediction == answer).all(-1))
+        """Decodes every character by a softmax."""
+        by_character = logits.reshape(len(logits), self.components, -1)
+        probability = np.exp(by_character - by_character.max(-1, keepdims=True))
+        probability /= probability.sum(-1, keepdims=True)
+        prediction, confidence = probability.argmax(-1), probability.max(-1).prod(-1)
+        return Decoded(prediction, probability.reshape(logits.shape), confidence, (prediction == answer).all(-1))
 
-    def word(self, value: np.ndarray) -> str:
-        """A number for one of N, else letters."""
-        return str(int(value[0])) if self.parts == 1 else "".join(ascii_lowercase[int(c)] for c in value)
+    def format_answer(self, value: np.ndarray) -> str:
+        """Formats a class label as a number, and a string as letters."""
+        return str(int(value[0])) if self.components == 1 else "".join(ascii_lowercase[int(c)] for c in value)
 
-    def read(self, label: np.ndarray) -> list[str]:
-        """The word of each one-hot label."""
-        characters = label.reshape(len(label), self.parts, self.choices)
-        return [self.word(c.argmax(-1)) if c.any() else "" for c in characters]
+    def format_labels(self, label: np.ndarray) -> list[str]:
+        """Formats each one-hot label."""
+        characters = label.reshape(len(label), self.components, self.choices)
+        return [self.format_answer(c.argmax(-1)) if c.any() else "" for c in characters]
 
-    def rows(self, values: np.ndarray) -> np.ndarray:
-        """None: an answer is a word."""
+    def to_channels(self, values: np.ndarray) -> np.ndarray:
+        """Returns no channels: an answer is drawn as text."""
         return np.zeros((0, len(values)))
 
-    def serves(self, trained: Answer) -> str | None:
-        """A model may answer with fewer labels than it was trained on; see `Answer.serves`."""
-        if isinstance(trained, Symbols) and trained.parts == self.parts == 1 and trained.choices >= self.choices:
-            return None
-        return super().serves(trained)
+    def check_compatible(self, trained: Answer) -> str | None:
+        """See `Answer.check_compatible`; fewer classes than in training are allowed."""
+        if isinstance(trained, Symbols) and trained.components == self.components == 1:
+            return None if trained.choices >= self.choices else super().check_compatible(trained)
+        return super().check_compatible(trained)

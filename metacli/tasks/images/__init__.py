@@ -1,1 +1,1 @@
-"""p(T) over classes of images."""
+"""Task distributions over classes of images."""

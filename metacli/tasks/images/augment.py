@@ -1,4 +1,4 @@
-"""Images taken from a table of bytes, as they are, or turned and moved by amounts of their own."""
+"""Gathers images from a table of bytes, with random rotation, shift, stretch and slant for each image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from metacli.compute import jit
 from metacli.tasks.rng import CounterRNG
 
-AT_ONCE = 128  # images; few enough for their grid to stay in the processor's cache
+CHUNK_IMAGES = 128  # few enough for their sampling grid to fit into the processor's cache
 
 
-def quickest() -> ModuleType:
-    """The module whose `taken` and `moved` to use: `augment_jit` where numba is here, else this one."""
+def select_backend() -> ModuleType:
+    """Returns the module whose `gather` and `gather_transformed` to use: `augment_jit` with numba, else this one."""
     if not jit.available():
         from metacli.tasks.images import augment
 
@@ -26,12 +26,12 @@ def quickest() -> ModuleType:
     return augment_jit
 
 
-def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """Some images as numbers.
+def gather(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """Returns rows of the table as images.
 
     Args:
         table: (images, C * H * W) uint8, intensity 0 to 255.
-        row: (M,) int64, which of them.
+        row: (M,) int64, the rows.
         shape: (C, H, W).
 
     Returns:
@@ -40,13 +40,17 @@ def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     return table.index_select(0, torch.from_numpy(row)).to(torch.float32).div_(255).view(-1, *shape)
 
 
-def amounts(rng: CounterRNG, parts: list[np.ndarray]) -> np.ndarray:
-    """Three numbers in [-1, 1) for each image of the parts (B, T) of some episodes: (M, 3)."""
-    return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in parts if part.size]) - 1
+def sample_amounts(rng: CounterRNG, rows: list[np.ndarray]) -> np.ndarray:
+    """Returns (M, 3), three numbers in [-1, 1) for each image of D_train and D_test.
+
+    Args:
+        rows: the table rows (B, T) of D_train and of D_test.
+    """
+    return 2 * np.concatenate([rng.uniform(part.shape[1], 3).reshape(-1, 3) for part in rows if part.size]) - 1
 
 
-def turns(angle: np.ndarray) -> np.ndarray:
-    """(M, 2, 2): where a point of the image comes from, (right, down) from the centre, when it is turned.
+def rotation_matrices(angle: np.ndarray) -> np.ndarray:
+    """Returns (M, 2, 2), the maps from points of the rotated images to the originals, (right, down) from the centre.
 
     Args:
         angle: (M,) in radians, anti-clockwise.
@@ -55,41 +59,44 @@ def turns(angle: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
 
 
-def leans(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """(M, 2, 2): likewise when it is stretched and then slanted.
+def shear_matrices(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Returns (M, 2, 2), likewise for images that are stretched and then slanted.
 
     Args:
-        factor: (M, 2), by which it grows across and down.
-        angle: (M,) in radians, by which upright lines lean.
+        factor: (M, 2), the horizontal and vertical stretch.
+        angle: (M,) in radians, the slant of vertical lines.
     """
-    one, none = np.ones(len(angle)), np.zeros(len(angle))
-    slant = np.stack([np.stack([one, np.tan(angle)], 1), np.stack([none, one], 1)], 1)
+    ones, zeros = np.ones(len(angle)), np.zeros(len(angle))
+    slant = np.stack([np.stack([ones, np.tan(angle)], 1), np.stack([zeros, ones], 1)], 1)
     return slant / factor[:, :, None]
 
 
-def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray) -> Tensor:
-    """The same images, each moved by amounts of its own: `taken`, then `move`."""
-    return move(taken(table, row, shape), origin, shift)
+def gather_transformed(
+    table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray
+) -> Tensor:
+    """Returns rows of the table as images, each with its own motion: `gather`, then `transform`."""
+    return transform(gather(table, row, shape), origin, shift)
 
 
-def move(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
-    """Each image turned, stretched or slanted about its centre, then moved; bilinear, 0 (paper) comes in from outside.
+def transform(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
+    """Applies a linear map about the centre to each image, then a shift. Bilinear; outside is 0 (paper).
 
     Args:
         x: (M, C, H, W), square.
-        origin: (M, 2, 2), see `turns` and `leans`.
+        origin: (M, 2, 2), see `rotation_matrices` and `shear_matrices`.
         shift: (M, 2) in pixels, right and down.
     """
-    size, moved = x.shape[-1], torch.empty_like(x)
+    size, out = x.shape[-1], torch.empty_like(x)
     centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
     (a, b), (c, d) = torch.from_numpy(origin.astype(np.float32)).permute(1, 2, 0)[..., None, None]
     right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
     across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
-    by_column = torch.complex(a * across, c * across)  # where a pixel comes from is a sum of two: as complex
-    by_row = torch.complex(b * along, d * along)  # numbers, x beside y, it is one addition over whole rows
-    source = torch.empty(min(len(x), AT_ONCE), size, size, dtype=torch.complex64)
-    for start in range(0, len(x), AT_ONCE):
-        m = slice(start, start + AT_ONCE)
-        grid = torch.view_as_real(torch.add(by_column[m], by_row[m], out=source[: len(x[m])]))
-        moved[m] = F.grid_sample(x[m], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved
+    # The source (x, y) of a pixel is the sum of a column term and a row term. As complex numbers, one addition does it.
+    column_terms = torch.complex(a * across, c * across)
+    row_terms = torch.complex(b * along, d * along)
+    coordinates = torch.empty(min(len(x), CHUNK_IMAGES), size, size, dtype=torch.complex64)
+    for start in range(0, len(x), CHUNK_IMAGES):
+        chunk = slice(start, start + CHUNK_IMAGES)
+        grid = torch.view_as_real(torch.add(column_terms[chunk], row_terms[chunk], out=coordinates[: len(x[chunk])]))
+        out[chunk] = F.grid_sample(x[chunk], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return out

@@ -1,7 +1,7 @@
-"""`taken` and `moved` of `augment` as compiled loops: straight from bytes, no grid of floats between.
+"""`gather` and `gather_transformed` of `augment` as compiled loops on bytes, without a grid of floats.
 
-They are compiled at their first call, in about half a second and two, and then kept (`metacli.compute.jit`). No
-operation is contracted or reordered, so a result does not depend on the processor's instructions.
+They are compiled at their first call, in about 0.5 and 2 seconds, and then cached (`metacli.compute.jit`). No operation
+is contracted or reordered, so results do not depend on the processor's instructions.
 """
 
 from __future__ import annotations
@@ -12,34 +12,36 @@ from torch import Tensor
 
 from metacli.compute.jit import loop
 
-WHITE, GREY = np.float32(255), np.float32(1 / 255)
+WHITE, INVERSE_WHITE = np.float32(255), np.float32(1 / 255)
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
-BYTE, SECOND, THIRD, FOURTH = np.uint32(255), np.uint32(8), np.uint32(16), np.uint32(24)
+LOW_BYTE, SECOND_BYTE, THIRD_BYTE, FOURTH_BYTE = np.uint32(255), np.uint32(8), np.uint32(16), np.uint32(24)
 
 
-def taken(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """See `augment.taken`: the same numbers, bit for bit."""
+def gather(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """See `augment.gather`; equal bit for bit."""
     x = torch.empty(len(row), table.shape[1])
-    _take(table.numpy(), row, x.numpy())
+    _gather_kernel(table.numpy(), row, x.numpy())
     return x.view(-1, *shape)
 
 
-def moved(table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray) -> Tensor:
-    """See `augment.moved`: the same numbers up to the rounding of either, a few millionths."""
+def gather_transformed(
+    table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray
+) -> Tensor:
+    """See `augment.gather_transformed`; equal up to rounding, a few millionths."""
     channels, size, _ = shape
     x = torch.empty(len(row), channels, size * size)
     images = table.view(-1, channels, size * size).numpy()
     (a, b), (c, d) = origin.transpose(1, 2, 0)
-    (right, down), middle = shift.T, (size - 1) / 2
-    start = middle - a * right - b * down, middle - c * right - d * down  # where the centre comes from
-    motion = np.stack([a, b, c, d, *start], 1).astype(np.float32)
-    place = np.arange(size, dtype=np.float32) - np.float32(middle)
-    _move(images, row, motion, np.tile(place, size), np.repeat(place, size), size, x.numpy())
+    (right, down), centre = shift.T, (size - 1) / 2
+    origin_of_zero = centre - a * right - b * down, centre - c * right - d * down  # the source of the centre
+    motion = np.stack([a, b, c, d, *origin_of_zero], 1).astype(np.float32)
+    coordinate = np.arange(size, dtype=np.float32) - np.float32(centre)
+    _transform_kernel(images, row, motion, np.tile(coordinate, size), np.repeat(coordinate, size), size, x.numpy())
     return x.view(-1, *shape)
 
 
 @loop
-def _take(table, row, x):
+def _gather_kernel(table, row, x):
     for m in range(len(row)):
         image, out = table[row[m]], x[m]
         for k in range(len(image)):
@@ -47,61 +49,61 @@ def _take(table, row, x):
 
 
 @loop
-def _move(images, row, motion, across, down, size, x):
-    """Each pixel is a mean of the four around the place that it comes from.
+def _transform_kernel(images, row, motion, across, down, size, x):
+    """Computes each pixel by bilinear interpolation from the four pixels around its source.
 
-    One at a distance d from there weighs max(0, 1 - d) across times the same down. That is bilinear, and needs no
-    special case at the edges. Four short loops, each of a kind that compilers make into vector instructions.
+    A pixel at a distance d from the source has weight max(0, 1 - d) horizontally, times the same vertically. This needs
+    no special case at the edges. The work is four short loops, which compilers turn into vector instructions.
     """
     n = size * size
-    corner = np.empty(n, np.uint32)  # the upper left of the four; the nearest that has all four where some are outside
-    right, below = np.empty(n, np.float32), np.empty(n, np.float32)  # from the corner to the place
-    pair = np.zeros(n, np.uint16)  # the bytes of each pixel and of the next
-    four = np.empty(n, np.uint32)  # the bytes of the pair at the corner and of the pair under it
+    corners = np.empty(n, np.uint32)  # the upper left of the four pixels, moved inside the image if necessary
+    x_offset, y_offset = np.empty(n, np.float32), np.empty(n, np.float32)  # from the corner to the source
+    pairs = np.zeros(n, np.uint16)  # the bytes of each pixel and of the next one
+    neighbours = np.empty(n, np.uint32)  # the bytes of the pair at the corner and of the pair below
     for m in range(len(row)):
-        _find(motion[m], across, down, size, corner, right, below)
+        _locate_corners(motion[m], across, down, size, corners, x_offset, y_offset)
         for channel in range(images.shape[1]):
             image = images[row[m], channel]
-            _pair(image, image[1:], pair)
-            _look_up(pair, pair[size:], corner, four)
-            _blend(four, right, below, x[m, channel])
+            _pair_bytes(image, image[1:], pairs)
+            _gather_neighbours(pairs, pairs[size:], corners, neighbours)
+            _interpolate(neighbours, x_offset, y_offset, x[m, channel])
 
 
 @loop
-def _find(motion, across, down, size, corner, right, below):
+def _locate_corners(motion, across, down, size, corners, x_offset, y_offset):
     a, b, c, d, x_0, y_0 = motion
     last, width = np.int32(size - 2), np.int32(size)
-    for k in range(len(corner)):
+    for k in range(len(corners)):
         x = a * across[k] + b * down[k] + x_0
         y = c * across[k] + d * down[k] + y_0
         left, top = min(max(np.int32(x), np.int32(0)), last), min(max(np.int32(y), np.int32(0)), last)
-        corner[k] = np.uint32(top * width + left)
-        right[k], below[k] = x - np.float32(left), y - np.float32(top)
+        corners[k] = np.uint32(top * width + left)
+        x_offset[k], y_offset[k] = x - np.float32(left), y - np.float32(top)
 
 
 @loop
-def _pair(image, after, pair):
-    for k in range(len(after)):
-        pair[k] = np.uint16(image[k]) | (np.uint16(after[k]) << SECOND)
+def _pair_bytes(image, next_pixel, pairs):
+    for k in range(len(next_pixel)):
+        pairs[k] = np.uint16(image[k]) | (np.uint16(next_pixel[k]) << SECOND_BYTE)
 
 
 @loop
-def _look_up(pair, under, corner, four):
-    for k in range(len(corner)):
-        four[k] = np.uint32(pair[corner[k]]) | (np.uint32(under[corner[k]]) << THIRD)
+def _gather_neighbours(pairs, pairs_below, corners, neighbours):
+    for k in range(len(corners)):
+        neighbours[k] = np.uint32(pairs[corners[k]]) | (np.uint32(pairs_below[corners[k]]) << THIRD_BYTE)
 
 
 @loop
-def _blend(four, right, below, out):
+def _interpolate(neighbours, x_offset, y_offset, out):
     for k in range(len(out)):
-        pixels, x, y = four[k], right[k], below[k]
+        pixels, x, y = neighbours[k], x_offset[k], y_offset[k]
         west, east = max(ONE - abs(x), ZERO), max(min(x, TWO - x), ZERO)
         north, south = max(ONE - abs(y), ZERO), max(min(y, TWO - y), ZERO)
-        upper = _number(pixels & BYTE) * west + _number((pixels >> SECOND) & BYTE) * east
-        lower = _number((pixels >> THIRD) & BYTE) * west + _number(pixels >> FOURTH) * east
-        out[k] = (upper * north + lower * south) * GREY
+        upper = _to_float(pixels & LOW_BYTE) * west + _to_float((pixels >> SECOND_BYTE) & LOW_BYTE) * east
+        lower = _to_float((pixels >> THIRD_BYTE) & LOW_BYTE) * west + _to_float(pixels >> FOURTH_BYTE) * east
+        out[k] = (upper * north + lower * south) * INVERSE_WHITE
 
 
 @loop
-def _number(byte):
+def _to_float(byte):
     return np.float32(np.int32(byte))  # signed, as vector instructions convert

@@ -1,4 +1,4 @@
-"""N-way K-shot tasks and MANN's stream over any array of images that is indexed by class."""
+"""Images: N-way K-shot tasks and MANN's stream over any set of images indexed by class."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import augment, checks, labels, sampling
 from metacli.tasks.images.config import ImageSet
-from metacli.tasks.images.poses import Pose, poses
+from metacli.tasks.images.poses import Pose, list_poses
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
-INSTANCES = 10  # of a class in a stream, scored one by one
+SCORED_INSTANCES = 10  # instances of a class in a stream with their own accuracy
 
 
 class Images(Tasks):
-    """p(T) over classes of images: a subclass loads the images and divides the classes.
+    """Tasks over classes of images. A subclass loads the images and divides the classes.
 
-    A task has N classes without replacement, labelled 0, ..., N - 1 in random order, and different instances of each.
-    Class ids: p * C + c for class c of C in the p-th of its poses, turned or mirrored.
+    A task has N distinct classes, labelled 0, ..., N - 1 in random order, and distinct instances of each.
+    A class id is p * C + c for class c of C in its p-th pose, rotated or mirrored.
     """
 
     view = "images"
@@ -38,30 +38,30 @@ class Images(Tasks):
 
     @abstractmethod
     def load(self) -> ImageSet:
-        """All images of all splits, read once, when the first batch is asked for."""
+        """Loads all images of all splits; called once, before the first batch."""
 
     @abstractmethod
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
-        """The classes of each split: disjoint arrays of numbers below n, the number of classes loaded."""
+        """Returns the classes of each split: disjoint arrays of numbers below n, the number of loaded classes."""
 
     @classmethod
     def channels_of(cls, config: Any) -> int:
-        """Channels of an image."""
+        """Returns the number of channels of an image."""
         return 1
 
     @classmethod
-    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
-        """A person's own pictures as these tasks show theirs: (M, C, size, size) uint8.
+    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+        """Preprocesses user images to look like the images of these tasks, (M, C, size, size) uint8.
 
         Raises:
-            MetacliError: one of them shows nothing.
+            MetacliError: an image is empty.
         """
         size = config.size
-        return prepare.characters(pictures, size) if config.prepare else prepare.fitted(pictures, size)
+        return prepare.normalize_characters(pictures, size) if config.prepare else prepare.resize_images(pictures, size)
 
     @classmethod
     def answer_of(cls, config: Any) -> Symbols:
-        """The label of a class."""
+        """Returns class labels, or strings."""
         return Symbols(config.ways) if config.labels == "one-hot" else Symbols(labels.LETTERS, labels.CHARACTERS)
 
     @classmethod
@@ -83,32 +83,33 @@ class Images(Tasks):
 
     @cached_property
     def _poses(self) -> list[Pose]:
-        """How the images of a class are shown, as one class each."""
-        return poses(self.config)
+        """The poses of a class; each counts as one class."""
+        return list_poses(self.config)
 
     @cached_property
     def pools(self) -> dict[Split, np.ndarray]:
-        """The class ids of each split, posed ones included; enough or not, as only some may be asked for."""
-        n, pools = len(self.image_set.names), {}
-        for split, classes in self.class_splits(n).items():
-            many = len(self._poses) if self.augments(split) else 1
-            pools[split] = np.concatenate([classes + pose * n for pose in range(many)])
+        """The class ids of each split, with all poses. A split may have too few; see `check`."""
+        class_count, pools = len(self.image_set.names), {}
+        for split, classes in self.class_splits(class_count).items():
+            pose_count = len(self._poses) if self.augments(split) else 1
+            pools[split] = np.concatenate([classes + pose * class_count for pose in range(pose_count)])
         return pools
 
     @cached_property
-    def _lacking(self) -> dict[Split, list[str]]:
-        """What each split lacks for these tasks, in words."""
-        return {split: checks.faults(split, pool, self.config, self.image_set) for split, pool in self.pools.items()}
+    def _problems(self) -> dict[Split, list[str]]:
+        """What each split lacks for these tasks, as messages."""
+        config, images = self.config, self.image_set
+        return {split: checks.find_problems(split, pool, config, images) for split, pool in self.pools.items()}
 
     def check(self, split: Split) -> None:
-        """Raise a UsageError where a split has too little for these tasks; it also tells of the other splits."""
-        if not self._lacking[split]:
+        """Raises a UsageError if a split has too few classes or images; the message covers the other splits too."""
+        if not self._problems[split]:
             return
         if not len(self.pools[split]):
-            raise UsageError(self._lacking[split][0], "give it classes, or ask for another split")
-        faults = [fault for s in SPLITS if len(self.pools[s]) for fault in self._lacking[s]]
+            raise UsageError(self._problems[split][0], "give it classes, or ask for another split")
+        problems = [problem for s in SPLITS if len(self.pools[s]) for problem in self._problems[s]]
         hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
-        raise UsageError(["too little data for these tasks:", *faults], hint)
+        raise UsageError(["too little data for these tasks:", *problems], hint)
 
     def augments(self, split: Split) -> bool:
         """Whether augmentation applies to a split."""
@@ -116,125 +117,127 @@ class Images(Tasks):
 
     @cached_property
     def _table(self) -> Tensor:
-        """(poses * images, channels * height * width) uint8: all images, then all of them turned, and so on."""
+        """(poses * images, channels * height * width) uint8: all images in the first pose, then in the second, ..."""
         images = self.image_set.images
         return torch.cat([pose.of(images).flatten(1) for pose in self._poses]) if self._poses[1:] else images.flatten(1)
 
     @cached_property
-    def _spans(self) -> tuple[np.ndarray, np.ndarray]:
-        """(class ids,) int64 each: where the images of a class begin in the table, and how many there are."""
-        every = self.image_set
-        first = np.arange(len(self._poses))[:, None] * len(every.images)
-        return (first + every.starts).ravel(), np.tile(every.counts, len(self._poses))
+    def _class_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first table row of each class id, and its number of images; (class ids,) int64 each."""
+        image_set = self.image_set
+        first = np.arange(len(self._poses))[:, None] * len(image_set.images)
+        return (first + image_set.starts).ravel(), np.tile(image_set.counts, len(self._poses))
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
-        """Episodes first, ..., first + count - 1 of a split.
+        """Returns episodes first, ..., first + count - 1 of a split.
 
-        k-shot: D_train holds K instances of each class, D_test `queries` others, each part in random order.
-        stream: D_train is empty; each step's class is uniform among those with an instance left, and its instance one
-        not yet shown. So no instance comes twice, and nearly always all N classes are open.
+        k-shot: D_train holds K instances of each class, D_test `queries` others, both in random order.
+        stream: D_train is empty. The class of each step is uniform among those with unused instances, and the instance
+        is an unused one. So no instance appears twice, and nearly always all N classes are possible.
         """
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
         self.check(split)
         rng = CounterRNG(self.seed, split, index)
-        classes = pool[self._chosen(rng, split, count)]  # (B, N)
-        starts, sizes = self._spans
+        classes = pool[self._sample_classes(rng, split, count)]  # (B, N)
+        starts, sizes = self._class_rows
         counts = sizes[classes]  # (B, N)
         if c.protocol == "k-shot" and c.fewest_ways:
-            parts = sampling.varied(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
+            parts = sampling.sample_varied_ways(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
         elif c.protocol == "k-shot":
             parts = (
-                sampling.shuffled(rng, c.ways, 0, c.shots),
-                sampling.shuffled(rng, c.ways, c.shots, c.shots + c.queries),
+                sampling.shuffle_instances(rng, c.ways, 0, c.shots),
+                sampling.shuffle_instances(rng, c.ways, c.shots, c.shots + c.queries),
             )
         else:
-            none = np.zeros((count, 0), np.int64)
-            parts = ((none, none), sampling.streamed(rng, counts, c.length))
-        characters = labels.strings(rng, c.ways) if c.labels == "strings" else None  # (B, N, C)
-        instances = sampling.instances(rng, counts, self.image_set.most)  # (B, N, D)
+            empty = np.zeros((count, 0), np.int64)
+            parts = ((empty, empty), sampling.sample_stream(rng, counts, c.length))
+        characters = labels.sample_strings(rng, c.ways) if c.labels == "strings" else None  # (B, N, C)
+        instances = sampling.permute_instances(rng, counts, self.image_set.most)  # (B, N, D)
         rows, first_row = np.arange(count)[:, None], starts[classes]
 
-        at, y = [], []
-        for label, nth in parts:  # (B, T) each: the class by its label, and which of its instances
-            at.append(first_row[rows, label] + instances[rows, label, nth])
+        table_rows, y = [], []
+        for label, instance in parts:  # (B, T) each: labels and instance numbers
+            table_rows.append(first_row[rows, label] + instances[rows, label, instance])
             y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
-        x = self._pixels(at, rng if self.augments(split) else None)
-        seen = self.answer.encode(y[0])  # (B, S, Y)
-        late = None
+        x = self._load_pixels(table_rows, rng if self.augments(split) else None)
+        y_train = self.answer.encode(y[0])  # (B, S, Y)
+        y_previous = None
         if c.protocol == "stream":
-            late = F.pad(self.answer.encode(y[1]), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
+            y_previous = F.pad(self.answer.encode(y[1]), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
         numbers = torch.from_numpy(index)
-        return Episode(x[0], seen, x[1], y[1], numbers, y_previous=late, classes=torch.from_numpy(classes))
+        return Episode(x[0], y_train, x[1], y[1], numbers, y_previous=y_previous, classes=torch.from_numpy(classes))
 
-    def _chosen(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
-        """(B, N) places in the split's pool of the classes of each task, all of one group where it is such a task."""
-        c, everything = self.config, len(self.pools[split])
+    def _sample_classes(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
+        """Returns (B, N) indices into the split's pool; for a share `within` of tasks, all classes are of one group."""
+        c, pool_size = self.config, len(self.pools[split])
         if not c.within:
-            return rng.subset(everything, c.ways)
+            return rng.subset(pool_size, c.ways)
         if split not in self._groups:
-            self._groups[split] = sampling.groups(self.image_set.names, self.pools[split], c.ways, split)
-        place, spans = self._groups[split]
+            self._groups[split] = sampling.group_classes(self.image_set.names, self.pools[split], c.ways, split)
+        pool_index, spans = self._groups[split]
         start, size = spans[rng.integers(len(spans), 1)[:, 0]].T
         within = rng.uniform(1)[:, 0] < c.within
-        start, size = np.where(within, start, 0), np.where(within, size, everything)
-        return place[start[:, None] + rng.subset(size, c.ways)]
+        start, size = np.where(within, start, 0), np.where(within, size, pool_size)
+        return pool_index[start[:, None] + rng.subset(size, c.ways)]
 
     @cached_property
     def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
-        """The groups of the pools that were asked for, see `order.groups`."""
+        """The groups of each pool in use, see `sampling.group_classes`."""
         return {}
 
-    def _pixels(self, at: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
-        """(B, T) rows of the table, each to (B, T, *x_shape) float32 in [0, 1], moved where `rng` is given.
+    def _load_pixels(self, table_rows: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
+        """Returns table rows (B, T) as images (B, T, *x_shape) float32 in [0, 1], augmented if `rng` is given.
 
-        All of them at once: for a single episode it is the number of operations that costs.
+        D_train and D_test are computed together, because for a single episode the number of operations dominates.
         """
         c, shape = self.config, self.spec.x_shape
-        row, loops = np.concatenate([part.ravel() for part in at]), augment.quickest()
+        table_row, backend = np.concatenate([part.ravel() for part in table_rows]), augment.select_backend()
         if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
-            draw = augment.amounts(rng, at)
-            origin, shift = augment.turns(np.radians(c.rotation) * draw[:, 0]), c.shift * draw[:, 1:]
+            amounts = augment.sample_amounts(rng, table_rows)
+            origin, shift = augment.rotation_matrices(np.radians(c.rotation) * amounts[:, 0]), c.shift * amounts[:, 1:]
             if c.stretch > 1 or c.slant:
-                draw = augment.amounts(rng, at)
-                origin = augment.leans(c.stretch ** draw[:, 1:], np.radians(c.slant) * draw[:, 0]) @ origin
-            x = loops.moved(self._table, row, shape, origin, shift)
+                amounts = augment.sample_amounts(rng, table_rows)
+                shear = augment.shear_matrices(c.stretch ** amounts[:, 1:], np.radians(c.slant) * amounts[:, 0])
+                origin = shear @ origin
+            x = backend.gather_transformed(self._table, table_row, shape, origin, shift)
         else:
-            x = loops.taken(self._table, row, shape)
-        parts = x.split([part.size for part in at])
-        return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, at, strict=True)]
+            x = backend.gather(self._table, table_row, shape)
+        parts = x.split([part.size for part in table_rows])
+        return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, table_rows, strict=True)]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those of a label; of a stream also the accuracy at the k-th instance of a class."""
+        """The metrics of labels; for a stream also the accuracy at the k-th instance of a class."""
         if self.config.protocol == "k-shot":
             return super().metrics
         title = "accuracy at the k-th instance of a class"
         return (*super().metrics, Metric("accuracy_at_instance", "%", True, "by_appearance", "appearance", title))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """The scores of labels; for a stream also `accuracy_at_instance` (B, 10).
+        """Returns the scores of labels; for a stream also `accuracy_at_instance` (B, 10).
 
-        That is the accuracy at the 1st, ..., 10th instance of a class, over the classes that reach it; NaN where none
-        does.
+        This is the accuracy at the 1st, ..., 10th instance of a class, over the classes with so many instances; NaN
+        without any.
         """
         scores, answer = super().score(logits, episode), episode.y_test
         if self.config.protocol == "stream":
-            right = self.answer.right(logits, answer)  # (B, Q)
-            same = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
-            before = same.tril(-1).sum(2)  # (B, T): earlier instances of the class of each step
-            at = (before[..., None] == torch.arange(INSTANCES, device=before.device)).float()  # (B, T, 10)
-            scores["accuracy_at_instance"] = (right[..., None] * at).sum(1) / at.sum(1)
+            correct = self.answer.is_correct(logits, answer)  # (B, Q)
+            is_same_class = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
+            earlier_count = is_same_class.tril(-1).sum(2)  # (B, T): earlier instances of the class of each step
+            number = torch.arange(SCORED_INSTANCES, device=earlier_count.device)
+            is_instance = (earlier_count[..., None] == number).float()  # (B, T, 10)
+            scores["accuracy_at_instance"] = (correct[..., None] * is_instance).sum(1) / is_instance.sum(1)
         return scores
 
     def describe(self) -> str:
-        """One line: the data, the classes and instances of each split, the seed."""
+        """See `Tasks.describe`: the data, the classes and images of each split, the seed."""
         n, counts = len(self.image_set.names), self.image_set.counts
         sizes = [f"{s} {len(p):,} classes, {counts[p % n].sum():,} images" for s, p in self.pools.items()]
         return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
 
     def source(self) -> str:
-        """The data and how its classes are divided, in a few words."""
+        """Returns a short description of the data and the division of its classes."""
         return str(self.config.name)
 
     def class_digests(self, split: Split) -> dict[str, list[str]]:
@@ -248,6 +251,6 @@ class Images(Tasks):
         return self.image_set.digest()
 
     def class_names(self, classes: Tensor) -> list[str]:
-        """Names of classes by id, with /rot090, /rot180 or /rot270 for a turned one, /mirrored for a mirrored one."""
+        """Returns names of class ids, with /rot090, /rot180 or /rot270 for rotated and /mirrored for mirrored ones."""
         names = self.image_set.names
         return [f"{names[c]}{self._poses[pose]}" for pose, c in (divmod(int(i), len(names)) for i in classes)]

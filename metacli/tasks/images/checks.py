@@ -1,4 +1,4 @@
-"""Whether a split has enough classes and images for its tasks, and the machine enough memory for them."""
+"""Checks that a split has enough classes and images for its tasks, and that the images fit into memory."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ import numpy as np
 
 from metacli.system import memory
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.poses import poses
+from metacli.tasks.images.poses import list_poses
 
-LISTED = 10  # classes with too few images that an error names
+MAX_LISTED = 10  # classes that a message lists
 
 
-def faults(split: str, pool: np.ndarray, c: ImageConfig, every: ImageSet) -> list[str]:
-    """What a split lacks, in words; of classes with too few images at most LISTED are named.
+def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: ImageSet) -> list[str]:
+    """Returns what a split lacks, as messages.
 
     Args:
-        split: what an error calls it.
+        split: the name of the split for messages.
         pool: (P,) its class ids, see `Images`.
-        c: the keys of the tasks.
-        every: the images of all splits.
+        config: the config of the tasks.
+        image_set: the images of all splits.
     """
-    names = every.names
-    found = []
-    if c.ways > len(pool):
-        found.append(f"{split}: {c.ways} ways, but the split has {len(pool)} class{'es' * (len(pool) != 1)}")
-    real = np.unique(pool % len(names))  # a turned class has the images of the one that it was turned from
-    counts, need = every.counts[real], c.shots + c.queries
-    few = real[counts < need]
-    if c.protocol == "k-shot" and len(few):
-        said = [f"{names[i]} ({every.counts[i]})" for i in few[:LISTED]]
-        rest = f" and {len(few) - LISTED} more" if len(few) > LISTED else ""
-        who = f"{len(few)} classes have fewer images: {', '.join(said)}{rest}"
-        if len(few) == 1:
-            who = f"class {names[few[0]]} has {counts.min()} images"
-        found.append(f"{split}: {c.shots} shots + {c.queries} queries, but {who}")
-    several = np.sort(every.counts[pool % len(names)])
-    room, fewest = int(several[: c.ways].sum()), int(several[: c.fewest_ways].sum())
-    if c.protocol == "k-shot" and c.fewest_ways and not found and fewest < c.ways * need:
-        few_have = f"so few classes may have only {fewest} images between them"
-        found.append(f"{split}: fewest_ways {c.fewest_ways}, but {few_have}, and a task has {c.ways * need}")
-    if c.protocol == "stream" and not found and c.length > room:
-        found.append(f"{split}: length {c.length}, but {c.ways} classes may have only {room} images between them")
-    return found
+    names = image_set.names
+    problems = []
+    if config.ways > len(pool):
+        problems.append(f"{split}: {config.ways} ways, but the split has {len(pool)} class{'es' * (len(pool) != 1)}")
+    class_numbers = np.unique(pool % len(names))  # a posed class has the images of its original
+    counts, needed = image_set.counts[class_numbers], config.shots + config.queries
+    too_small = class_numbers[counts < needed]
+    if config.protocol == "k-shot" and len(too_small):
+        listed = [f"{names[i]} ({image_set.counts[i]})" for i in too_small[:MAX_LISTED]]
+        more = f" and {len(too_small) - MAX_LISTED} more" if len(too_small) > MAX_LISTED else ""
+        cause = f"{len(too_small)} classes have fewer images: {', '.join(listed)}{more}"
+        if len(too_small) == 1:
+            cause = f"class {names[too_small[0]]} has {counts.min()} images"
+        problems.append(f"{split}: {config.shots} shots + {config.queries} queries, but {cause}")
+    sizes = np.sort(image_set.counts[pool % len(names)])
+    fewest_images, fewest_with_ways = int(sizes[: config.ways].sum()), int(sizes[: config.fewest_ways].sum())
+    if config.protocol == "k-shot" and config.fewest_ways and not problems and fewest_with_ways < config.ways * needed:
+        shortage = f"so few classes may have only {fewest_with_ways} images between them"
+        task_size = config.ways * needed
+        problems.append(f"{split}: fewest_ways {config.fewest_ways}, but {shortage}, and a task has {task_size}")
+    if config.protocol == "stream" and not problems and config.length > fewest_images:
+        shortage = f"{config.ways} classes may have only {fewest_images} images between them"
+        problems.append(f"{split}: length {config.length}, but {shortage}")
+    return problems
 
 
-def check_room(count: int, shape: tuple[int, ...], c: ImageConfig) -> None:
-    """Raise a MetacliError where so many images of a shape, turned ones beside them, cannot be held in memory."""
-    many = len(poses(c))
-    copies = many if many > 1 else 0
+def check_memory(count: int, shape: tuple[int, ...], config: ImageConfig) -> None:
+    """Raises a MetacliError if `count` images of a shape, with all their poses, do not fit into memory."""
+    pose_count = len(list_poses(config))
+    copies = pose_count if pose_count > 1 else 0
     sizes = f"{count:,} images of {' x '.join(map(str, shape))} bytes"
-    what = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
+    description = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
     hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
-    memory.refuse((1 + copies) * count * math.prod(shape), what, hint, memory.available())
+    memory.refuse((1 + copies) * count * math.prod(shape), description, hint, memory.available())

@@ -39,8 +39,8 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or len(self.images) != self.counts.sum() or len(self.names) != len(self.counts):
-            said = f"{tuple(self.images.shape)} of {len(self.names)} names, {self.counts.sum()} in all by class"
-            raise ValueError(f"images (images, channels, height, width), class after class, not {said}")
+            actual = f"{tuple(self.images.shape)} of {len(self.names)} names, {self.counts.sum()} in all by class"
+            raise ValueError(f"images (images, channels, height, width), class after class, not {actual}")
         if self.source_digests is not None and self.source_digests.shape != (len(self.images),):
             raise ValueError(f"{self.source_digests.shape} digests of {len(self.images)} images")
 

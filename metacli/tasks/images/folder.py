@@ -1,4 +1,4 @@
-"""Any folder of images, one directory per class."""
+"""Tasks over any folder of images with one directory per class."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.pixel_digests import as_array, picture_digest
+from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.preprocess.decode import REPLACE, by_bands, file_content, opaque, read_image
+from metacli.tasks.images.preprocess.decode import REPLACE, make_opaque, map_bands, read_file, read_image
 
 VERSION = 2  # of what is cached: another number where any pixel is made otherwise
-MOST_PICTURES = 2_000_000  # in a folder
+MAX_IMAGES = 2_000_000  # in a folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 class Folder(Images):
-    """Tasks over a person's own images.
+    """Tasks over user images.
 
     Every directory below `root`, at any depth, that directly holds images is a class, named by its path from `root`.
-    A directory train, val or test directly in `root` makes what is below it that split. Where there is none, the
-    split is about a fraction of the other classes, chosen by a hash of each name and `split_seed`, so that a new class
-    moves no other one from split to split; classes are held out whole.
+    Classes below a directory train, val or test in `root` belong to that split. A split without such a directory is
+    about a fraction of the other classes, chosen by a hash of each name and `split_seed`. So a new class does not move
+    other classes between splits.
     """
 
     has_fixed_class_names: ClassVar[bool] = False  # a user's folders can be renamed, moved and copied
@@ -87,11 +87,11 @@ class Folder(Images):
             return self
 
     @classmethod
-    def seen(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
-        """See `Images.seen`: as the folder's own, `invert` included."""
+    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+        """See `Images.preprocess`: like the images of the folder, `invert` included."""
         if config.prepare:
-            return super().seen(config, pictures)
-        real = np.stack([pixels(picture, config.channels, config.size) for picture in pictures])
+            return super().preprocess(config, pictures)
+        real = np.stack([to_pixels(picture, config.channels, config.size) for picture in pictures])
         return 255 - real if config.invert else real
 
     @classmethod
@@ -108,67 +108,69 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = listed(operating_system.at_home(self.config.root))
+        classes = list_images_by_class(operating_system.at_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        checks.check_room(int(counts.sum()), self.spec.x_shape, self.config)
-        files = [(path, digest(path)) for paths in classes.values() for path in paths]
+        checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
+        files = [(path, file_digest(path)) for paths in classes.values() for path in paths]
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
-        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decoded(files, c))
+        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decode_images(files, c))
         images = packed["images"]
         if c.invert:
             np.subtract(255, images, out=images)
         return ImageSet(torch.from_numpy(images), list(classes), counts, packed["digests"])
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
-        """See `Images.class_splits`: by a hash of its name, so that a class stays where it is as others come and go.
+        """See `Images.class_splits`: by a hash of each name, so that a class stays in its split when others change.
 
-        Only where a fraction catches none of the hashes does the free class with the next one take its place, if one is
-        left to train on.
+        If no hash falls into a fraction, the split takes the class with the nearest hash, as long as one class is left
+        to train on.
         """
         c, names = self.config, self.image_set.names
-        top = np.array([name.split("/")[0] for name in names])
-        splits: dict[Split, np.ndarray] = {split: np.flatnonzero(top == split) for split in SPLITS}
-        free = np.flatnonzero(~np.isin(top, SPLITS))
-        rest = np.concatenate([splits["train"], free])
-        place = np.array([hashed(f"{c.split_seed}/{names[i]}") for i in rest])
-        order = place.argsort(kind="stable")
-        rest, place = rest[order], place[order]
-        if not len(splits["test"]):  # from the lowest hash on, val from the highest: neither fraction moves the other
-            cut = min(max(1, int(np.searchsorted(place, c.test_fraction))), max(len(rest) - 1, 0))
-            splits["test"], rest, place = np.sort(rest[:cut]), rest[cut:], place[cut:]
+        top_directory = np.array([name.split("/")[0] for name in names])
+        splits: dict[Split, np.ndarray] = {split: np.flatnonzero(top_directory == split) for split in SPLITS}
+        unassigned = np.flatnonzero(~np.isin(top_directory, SPLITS))
+        remaining = np.concatenate([splits["train"], unassigned])
+        position = np.array([hash_to_unit_interval(f"{c.split_seed}/{names[i]}") for i in remaining])
+        order = position.argsort(kind="stable")
+        remaining, position = remaining[order], position[order]
+        if not len(splits["test"]):  # test takes the lowest hashes, val the highest, so that they are independent
+            test_count = min(max(1, int(np.searchsorted(position, c.test_fraction))), max(len(remaining) - 1, 0))
+            splits["test"] = np.sort(remaining[:test_count])
+            remaining, position = remaining[test_count:], position[test_count:]
         if not len(splits["val"]):
-            keep = max(min(int(np.searchsorted(place, 1 - c.val_fraction)), len(rest) - 1), 1)
-            splits["val"], rest = np.sort(rest[keep:]), rest[:keep]
-        return {**splits, "train": np.sort(rest)}
+            train_count = max(min(int(np.searchsorted(position, 1 - c.val_fraction)), len(remaining) - 1), 1)
+            splits["val"], remaining = np.sort(remaining[train_count:]), remaining[:train_count]
+        return {**splits, "train": np.sort(remaining)}
 
     def source(self) -> str:
         """See `Images.source`."""
         return f"folder {self.config.root}, split {self.config.split_seed}"
 
 
-def listed(root: Path) -> dict[str, list[Path]]:
-    """The image files of each class, both in the order of their names; links to folders are not followed.
+def list_images_by_class(root: Path) -> dict[str, list[Path]]:
+    """Returns the image files of each class, both sorted by name. Links to folders are not followed.
 
     Raises:
-        MetacliError: there are none, or more than MOST_PICTURES.
+        MetacliError: there are no images, or more than MAX_IMAGES.
     """
     if not os.path.isdir(root):
         raise MetacliError(
             f"root: {root} is not a folder",
             "name a folder with one directory per class; if it has moved, say where it is: task.root=NEW",
         )
-    found: list[Path] = []
+    paths: list[Path] = []
     for folder, _, names in os.walk(root, onerror=lambda e: cache.say(f"note: left out {e.filename}: {e.strerror}")):
-        here = Path(folder)
-        found += [here / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "." and here != root]
-        if len(found) > MOST_PICTURES:
-            raise MetacliError(f"root: {root} holds more than {MOST_PICTURES:,} images", "name a smaller folder")
+        directory = Path(folder)
+        if directory != root:
+            paths += [directory / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+        if len(paths) > MAX_IMAGES:
+            raise MetacliError(f"root: {root} holds more than {MAX_IMAGES:,} images", "name a smaller folder")
     classes: dict[str, list[Path]] = {}
-    for path in sorted(found, key=lambda p: p.parts):  # Windows would order paths whatever their case
+    for path in sorted(paths, key=lambda p: p.parts):  # Windows would order paths whatever their case
         classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
     if not classes:
         raise MetacliError(
@@ -178,21 +180,21 @@ def listed(root: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def hashed(text: str) -> float:
-    """A number in [0, 1) that is the same everywhere."""
+def hash_to_unit_interval(text: str) -> float:
+    """Returns a number in [0, 1), the same on every machine."""
     return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:6], "big") / 2**48
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits.
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimal digits.
 
     Raises:
-        MetacliError: it cannot be read.
+        MetacliError: the file cannot be read.
     """
-    return hashlib.sha256(file_content(path, str(path))).hexdigest()
+    return hashlib.sha256(read_file(path, str(path))).hexdigest()
 
 
-def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
+def decode_images(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
     """The images of some files.
 
     Args:
@@ -210,25 +212,25 @@ def decoded(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, n
     images = np.empty((len(files), config.channels, size, size), np.uint8)
     digests = []
     bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
-    for image, (path, known) in zip(images, bar, strict=True):
-        data = file_content(path, str(path))
-        if hashlib.sha256(data).hexdigest() != known:
+    for image, (path, expected_digest) in zip(images, bar, strict=True):
+        data = read_file(path, str(path))
+        if hashlib.sha256(data).hexdigest() != expected_digest:
             raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
         picture = read_image(data, str(path), REPLACE)
-        image[:] = prepared(picture, size, path) if config.prepare else pixels(picture, config.channels, size)
+        image[:] = prepare_image(picture, size, path) if config.prepare else to_pixels(picture, config.channels, size)
         digests.append(picture_digest(picture))
-    return {"images": images, "digests": as_array(digests)}
+    return {"images": images, "digests": to_digest_array(digests)}
 
 
-def prepared(picture: Image.Image, size: int, path: Path) -> np.ndarray:
-    """(1, size, size) uint8, as `prepare.characters` makes it; raises a MetacliError where there is no ink."""
+def prepare_image(picture: Image.Image, size: int, path: Path) -> np.ndarray:
+    """Returns (1, size, size) uint8, see `prepare.normalize_characters`; raises a MetacliError without ink."""
     try:
-        return prepare.characters([picture], size)[0]
+        return prepare.normalize_characters([picture], size)[0]
     except MetacliError as error:
         raise MetacliError(f"{path}: {error.message}", REPLACE) from None
 
 
-def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
+def to_pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
     """(channels, size, size) uint8 of an image of any mode, on white where it is transparent.
 
     Args:
@@ -236,6 +238,6 @@ def pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
         channels: 1 for grey, 3 for colour.
         size: height and width.
     """
-    image = by_bands(opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
+    image = map_bands(make_opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
     image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

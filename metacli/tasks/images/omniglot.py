@@ -16,17 +16,17 @@ from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.rng import CounterRNG
 
-RANDOM_TEST = 423  # test classes of the random split
+RANDOM_TEST_CLASSES = 423  # test classes of the random split
 
 
 class Omniglot(Images):
-    """Tasks over the characters of Omniglot, by one of the three published divisions of the classes.
+    """Tasks over the characters of Omniglot, with one of the three published divisions of the classes.
 
-    random: 1,200 classes to train on and 423 to test (MANN, section 4.1; SNAIL), drawn by `split_seed`; the classes
-    of val come from the 1,200. The papers do not publish theirs.
-    vinyals: the fixed 1,028 / 172 / 423 of Matching Networks, from lists.
-    lake: the 30 background alphabets to train on and the 20 evaluation alphabets to test, 964 / 659 classes;
-    val is whole alphabets of the background, so that it asks the same of a model as test.
+    random: 1,200 training and 423 test classes (MANN, section 4.1; SNAIL), drawn by `split_seed`. The val classes come
+    from the 1,200. The papers do not publish their division.
+    vinyals: the fixed 1,028 / 172 / 423 classes of Matching Networks, from lists.
+    lake: the 30 background alphabets for training and the 20 evaluation alphabets for test, 964 / 659 classes. val is
+    whole alphabets of the background, so that it measures the same as test.
     """
 
     class Config(ImageConfig):
@@ -64,9 +64,9 @@ class Omniglot(Images):
         )
 
     def load(self) -> ImageSet:
-        """See `Images.load`; see `metacli.tasks.images.omniglot_archive.omniglot` for where it comes from."""
+        """See `Images.load`; `metacli.tasks.images.omniglot_archive.omniglot` finds or downloads the data."""
         drawings = omniglot_archive.DRAWINGS * sum(part.characters for part in omniglot_archive.ARCHIVES)
-        checks.check_room(drawings, self.spec.x_shape, self.config)
+        checks.check_memory(drawings, self.spec.x_shape, self.config)
         arrays = omniglot_archive.omniglot(self.config.size, self.config.prepare)
         classes, each, *_ = arrays["images"].shape
         images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)
@@ -76,18 +76,18 @@ class Omniglot(Images):
         """See `Images.class_splits`."""
         c = self.config
         if c.split == "vinyals":
-            return listed_classes(self.image_set.names, split_folder(c.split_dir))
-        counter = CounterRNG(c.split_seed, "classes", np.zeros(1))
+            return read_class_lists(self.image_set.names, find_split_folder(c.split_dir))
+        rng = CounterRNG(c.split_seed, "classes", np.zeros(1))
         if c.split == "random":
-            order = counter.permutation(n)[0]
-            test, train = order[:RANDOM_TEST], order[RANDOM_TEST:]
+            order = rng.permutation(n)[0]
+            test, train = order[:RANDOM_TEST_CLASSES], order[RANDOM_TEST_CLASSES:]
             return {"train": train[c.val_classes :], "val": train[: c.val_classes], "test": test}
         background = omniglot_archive.ARCHIVES[0].characters
         alphabet = np.array([name.split("/")[0] for name in self.image_set.names[:background]])
         alphabets, sizes = np.unique(alphabet, return_counts=True)
-        order = counter.permutation(len(alphabets))[0]
-        taken = order[: 1 + np.searchsorted(sizes[order].cumsum(), c.val_classes)]
-        val = np.isin(alphabet, alphabets[taken])
+        order = rng.permutation(len(alphabets))[0]
+        val_alphabets = order[: 1 + np.searchsorted(sizes[order].cumsum(), c.val_classes)]
+        val = np.isin(alphabet, alphabets[val_alphabets])
         return {"train": np.flatnonzero(~val), "val": np.flatnonzero(val), "test": np.arange(background, n)}
 
     def source(self) -> str:
@@ -96,44 +96,49 @@ class Omniglot(Images):
         return f"omniglot, {c.split} split" + (f" {c.split_seed}" if c.split != "vinyals" else "")
 
 
-def split_folder(split_dir: str) -> Path:
-    """The folder of the class lists of the Vinyals split.
+def find_split_folder(split_dir: str) -> Path:
+    """Returns the folder of the class lists of the Vinyals split.
 
     Raises:
-        MetacliError: neither `split_dir` nor METACLI_DATA leads to one.
+        MetacliError: neither `split_dir` nor METACLI_DATA contains the lists.
     """
-    beside = omniglot_archive.data_dir()
-    if not split_dir and beside is None:
-        raise MetacliError("split: vinyals needs its class lists, and split_dir is empty", _LISTS)
-    folder = Path(split_dir) if split_dir else Path(beside or "") / "vinyals_split"
+    data_folder = omniglot_archive.data_dir()
+    if not split_dir and data_folder is None:
+        raise MetacliError("split: vinyals needs its class lists, and split_dir is empty", _LISTS_HINT)
+    folder = Path(split_dir) if split_dir else Path(data_folder or "") / "vinyals_split"
     missing = [f"{split}.txt" for split in SPLITS if not (folder / f"{split}.txt").is_file()]
     if missing:
-        raise MetacliError(f"split: vinyals: {folder} lacks {', '.join(missing)}", _LISTS)
+        raise MetacliError(f"split: vinyals: {folder} lacks {', '.join(missing)}", _LISTS_HINT)
     return folder
 
 
-def listed_classes(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
-    """The classes of train.txt, val.txt and test.txt, each class once however many of its turns are listed.
+def read_class_lists(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
+    """Returns the classes of train.txt, val.txt and test.txt, each once, however many of its rotations are listed.
 
     Raises:
-        MetacliError: a line names no class, or a class stands in two lists.
+        MetacliError: a line names an unknown class, or a class is in two lists.
     """
-    number = {name: i for i, name in enumerate(names)}
-    home: dict[int, str] = {}
+    class_number = {name: i for i, name in enumerate(names)}
+    split_of_class: dict[int, str] = {}
     splits: dict[Split, np.ndarray] = {}
     for split in SPLITS:
         path = folder / f"{split}.txt"
-        for line, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            name = "/".join(text.strip().split("/")[:2])
-            if name not in number:
-                raise MetacliError(f"{path}, line {line}: {text.strip()!r} is no class of Omniglot", _LISTS)
-            if home.setdefault(number[name], split) != split:
-                raise MetacliError(f"{name} stands in {home[number[name]]}.txt and in {split}.txt of {folder}", _LISTS)
-        splits[split] = np.array([c for c, where in home.items() if where == split], np.int64)
+        for line_number, line_text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            name = "/".join(line_text.strip().split("/")[:2])
+            if name not in class_number:
+                raise MetacliError(
+                    f"{path}, line {line_number}: {line_text.strip()!r} is no class of Omniglot", _LISTS_HINT
+                )
+            if split_of_class.setdefault(class_number[name], split) != split:
+                raise MetacliError(
+                    f"{name} stands in {split_of_class[class_number[name]]}.txt and in {split}.txt of {folder}",
+                    _LISTS_HINT,
+                )
+        splits[split] = np.array([c for c, class_split in split_of_class.items() if class_split == split], np.int64)
     return splits
 
 
-_LISTS = (
+_LISTS_HINT = (
     "set split_dir to a folder with train.txt, val.txt and test.txt, lines ALPHABET/CHARACTER/rotDDD "
     "(data/omniglot/splits/vinyals in github.com/jakesnell/prototypical-networks), or put them into vinyals_split "
     "in the folder METACLI_DATA; or use split: random or lake"

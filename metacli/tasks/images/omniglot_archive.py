@@ -1,6 +1,6 @@
-"""Omniglot: find or fetch, check, pack.
+"""Finds or downloads Omniglot, checks it, and packs it into arrays.
 
-METACLI_DATA names a folder that has the data, METACLI_MIRROR an address to fetch them from.
+METACLI_DATA names a folder that contains the data, METACLI_MIRROR an address to download them from.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError
 from metacli.system import cache, download, regular_files
-from metacli.tasks.images.pixel_digests import as_array, picture_digest
+from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
 
 VERSION = 2  # of what is cached: another number where any array is made otherwise
 DRAWINGS = 20  # of each character, one by each drawer
 PIXELS = 105  # height and width of a drawing
-OFFICIAL = "https://github.com/brendenlake/omniglot/raw/master/python"
-MOST_ARCHIVE = 100_000_000  # bytes of a zip, and of what is in it; the official ones have less than a tenth
-MOST_DRAWING = 100_000  # bytes of a drawing's file, unpacked; they have about 300
-MOST_FILES = 100_000  # PNG files in a folder; there are 19,280 at most
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes to unpack anything
+OFFICIAL_URL = "https://github.com/brendenlake/omniglot/raw/master/python"
+MAX_ARCHIVE_BYTES = 100_000_000  # bytes of a zip, and of what is in it; the official ones have less than a tenth
+MAX_DRAWING_BYTES = 100_000  # bytes of a drawing's file, unpacked; they have about 300
+MAX_FILES = 100_000  # PNG files in a folder; there are 19,280 at most
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes to unpack anything
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Archive:
     """One of the two official parts of Omniglot.
 
     Attributes:
-        name: of the folder inside, and of the file without .zip.
-        md5: of the official download.
-        alphabets: how many it holds.
-        characters: how many it holds, each drawn 20 times.
+        name: name of the folder inside, and of the file without .zip.
+        md5: MD5 of the official download.
+        alphabets: number of alphabets.
+        characters: number of characters, each drawn 20 times.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """Where to download it: the official place, or the folder at METACLI_MIRROR; its MD5 is checked either way."""
-        return f"{(os.environ.get('METACLI_MIRROR') or OFFICIAL).rstrip('/')}/{self.name}.zip"
+        """The address of the download: the official one, or a file at METACLI_MIRROR."""
+        return f"{(os.environ.get('METACLI_MIRROR') or OFFICIAL_URL).rstrip('/')}/{self.name}.zip"
 
 
 ARCHIVES = (
@@ -63,24 +63,24 @@ ARCHIVES = (
     Archive("images_evaluation", "6b91aef0f799c5bb55b94e3f2daec811", 20, 659),
 )
 
-_WAYS = (
+_HINT = (
     "set METACLI_DATA to a folder with images_background.zip and images_evaluation.zip (or the folders inside them), "
-    f"downloaded by hand from {OFFICIAL}/{ARCHIVES[0].name}.zip and {OFFICIAL}/{ARCHIVES[1].name}.zip; "
+    f"downloaded by hand from {OFFICIAL_URL}/{ARCHIVES[0].name}.zip and {OFFICIAL_URL}/{ARCHIVES[1].name}.zip; "
     "or METACLI_MIRROR to the address of a folder that has them; "
     "or use a strokes_* recipe, which needs no download"
 )
 
 
 def data_dir() -> Path | None:
-    """The folder that METACLI_DATA names, or None where it is not set.
+    """Returns the folder that METACLI_DATA names, or None if it is not set.
 
     Raises:
-        MetacliError: it names something else than a folder.
+        MetacliError: METACLI_DATA does not name a folder.
     """
     if not (value := os.environ.get("METACLI_DATA")):
         return None
     if not os.path.isdir(value):
-        raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _WAYS)
+        raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _HINT)
     return Path(value)
 
 
@@ -110,97 +110,99 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
 def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
     images, digests, names = [], [], []
     for archive in ARCHIVES:
-        drawings = _drawings(archive, folder)
+        drawings = _read_drawings(archive, folder)
         for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
             files = sorted(drawings[character].items())
             sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
-            images.append(prepared.characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets])
-            digests.append(as_array([picture_digest(sheet) for sheet in sheets]))
+            drawn = prepared.normalize_characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets]
+            images.append(drawn)
+            digests.append(to_digest_array([picture_digest(sheet) for sheet in sheets]))
             names.append(character)
     return {"images": np.array(images, np.uint8), "digests": np.array(digests), "names": np.array(names)}
 
 
 def _sheet(data: bytes, name: str) -> Image.Image:
-    """A drawing, checked."""
-    image = read_image(io.BytesIO(data), name, _WAYS)
+    """Decodes a drawing and checks its size."""
+    image = read_image(io.BytesIO(data), name, _HINT)
     if image.size != (PIXELS, PIXELS):
-        raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _WAYS)
+        raise MetacliError(f"{name} has {image.width} x {image.height} pixels, not {PIXELS} x {PIXELS}", _HINT)
     return image.convert("L")
 
 
 def _ink(sheet: Image.Image, size: int) -> np.ndarray:
-    """(size, size) uint8, ink 255 on paper 0."""
+    """Returns (size, size) uint8, ink 255 on paper 0."""
     return 255 - np.asarray(sheet.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def _drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, bytes]]:
-    """The PNG files of an archive: character, then file name, to content; as many as there should be."""
-    source = _source(archive, folder)
-    files = _unpacked(source) if isinstance(source, Path) and source.is_dir() else _zipped(source, archive)
+def _read_drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str, bytes]]:
+    """Returns the content of an archive's PNG files by character and file name; checks their number."""
+    source = _find_source(archive, folder)
+    files = _iterate_folder(source) if isinstance(source, Path) and source.is_dir() else _iterate_zip(source, archive)
     drawings: dict[str, dict[str, bytes]] = {}
     for path, data in files:
         drawings.setdefault("/".join(path.parts[1:3]), {})[path.name] = data
     alphabets = len({character.split("/")[0] for character in drawings})
-    odd = [f"; {c} has {len(d)} drawings" for c, d in sorted(drawings.items()) if len(d) != DRAWINGS]
-    if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or odd:
+    wrong_counts = [f"; {c} has {len(d)} drawings" for c, d in sorted(drawings.items()) if len(d) != DRAWINGS]
+    if (alphabets, len(drawings)) != (archive.alphabets, archive.characters) or wrong_counts:
         raise MetacliError(
             f"{source if isinstance(source, Path) else archive.url}: expected {archive.alphabets} alphabets and "
             f"{archive.characters} characters with {DRAWINGS} drawings each, {archive.name}/ALPHABET/CHARACTER/*.png; "
-            f"found {alphabets} and {len(drawings)}{odd[0] if odd else ''}",
-            _WAYS,
+            f"found {alphabets} and {len(drawings)}{wrong_counts[0] if wrong_counts else ''}",
+            _HINT,
         )
     return drawings
 
 
-def _source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
-    """Where to read an archive: in `folder` where it is given, else in the cache, else from the network."""
+def _find_source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
+    """Finds an archive: in `folder` if given, otherwise in the cache, otherwise on the network."""
     if folder is None:
-        kept = cache.folder() / f"{archive.name}.zip"
-        return kept if os.path.isfile(kept) else io.BytesIO(_fetch(archive, kept))
+        cached_path = cache.folder() / f"{archive.name}.zip"
+        return cached_path if os.path.isfile(cached_path) else io.BytesIO(_download(archive, cached_path))
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
             return path
-    raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _WAYS)
+    raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _HINT)
 
 
-def _unpacked(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The drawings below a folder."""
+def _iterate_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yields the drawings below a folder."""
     for number, path in enumerate(root.rglob("*.png")):
-        if number >= MOST_FILES:
-            raise MetacliError(f"{root} holds more than {MOST_FILES:,} files", _WAYS)
-        place = PurePosixPath(root.name, *path.relative_to(root).parts)
-        if _is_drawing(place, root.name):
+        if number >= MAX_FILES:
+            raise MetacliError(f"{root} holds more than {MAX_FILES:,} files", _HINT)
+        inner_path = PurePosixPath(root.name, *path.relative_to(root).parts)
+        if _is_drawing(inner_path, root.name):
             try:
-                yield place, regular_files.content(path, MOST_DRAWING)
+                yield inner_path, regular_files.content(path, MAX_DRAWING_BYTES)
             except OSError as error:
-                raise MetacliError(f"cannot read {path}: {error.strerror or error}", _WAYS) from error
+                raise MetacliError(f"cannot read {path}: {error.strerror or error}", _HINT) from error
 
 
-def _zipped(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The drawings in a zip, read where they are: nothing else is unpacked."""
-    where = source if isinstance(source, Path) else archive.url
+def _iterate_zip(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yields the drawings in a zip file without unpacking anything else."""
+    source_name = source if isinstance(source, Path) else archive.url
     try:
         with ExitStack() as stack:
-            packed = (
-                stack.enter_context(regular_files.opened(source, MOST_ARCHIVE)) if isinstance(source, Path) else source
-            )
-            file = stack.enter_context(zipfile.ZipFile(packed))
-            room = MOST_ARCHIVE
-            for entry in file.infolist():
+            stream = source
+            if isinstance(source, Path):
+                stream = stack.enter_context(regular_files.opened(source, MAX_ARCHIVE_BYTES))
+            archive_file = stack.enter_context(zipfile.ZipFile(stream))
+            remaining_bytes = MAX_ARCHIVE_BYTES
+            for entry in archive_file.infolist():
                 path = PurePosixPath(entry.filename)
                 if path.is_absolute() or ".." in path.parts:
-                    raise MetacliError(f"{where} holds {entry.filename}, which leads out of its folder", _WAYS)
+                    raise MetacliError(f"{source_name} holds {entry.filename}, which leads out of its folder", _HINT)
                 if not entry.is_dir() and _is_drawing(path, archive.name):
-                    room -= entry.file_size  # never more comes out than is said here
-                    if entry.file_size > MOST_DRAWING or room < 0:
-                        bounds = f"a drawing has at most {MOST_DRAWING:,} bytes, all of them {MOST_ARCHIVE:,}"
-                        raise ValueError(f"{entry.filename} would unpack to {entry.file_size:,} bytes; {bounds}")
-                    if entry.compress_type not in PACKINGS:
+                    remaining_bytes -= entry.file_size  # never more comes out than is said here
+                    if entry.file_size > MAX_DRAWING_BYTES or remaining_bytes < 0:
+                        limits = f"a drawing has at most {MAX_DRAWING_BYTES:,} bytes, all of them {MAX_ARCHIVE_BYTES:,}"
+                        raise ValueError(f"{entry.filename} would unpack to {entry.file_size:,} bytes; {limits}")
+                    if entry.compress_type not in COMPRESSIONS:
                         raise ValueError(f"{entry.filename} is packed in another way than usual")
-                    yield path, file.read(entry)
+                    yield path, archive_file.read(entry)
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise MetacliError(f"{where} is damaged or no zip archive: {reason}", f"replace it; or {_WAYS}") from error
+        message = f"{source_name} is damaged or no zip archive: {reason}"
+        raise MetacliError(message, f"replace it; or {_HINT}") from error
 
 
 def _is_drawing(path: PurePosixPath, top: str) -> bool:
@@ -208,9 +210,9 @@ def _is_drawing(path: PurePosixPath, top: str) -> bool:
     return len(path.parts) == 4 and path.parts[0] == top and path.suffix == ".png"
 
 
-def _fetch(archive: Archive, kept: Path) -> bytes:
-    """The official download, checked by its MD5 before it is kept as `kept`."""
+def _download(archive: Archive, cached_path: Path) -> bytes:
+    """Downloads an archive, checks its MD5, and saves it as `cached_path`."""
     cache.say(f"downloading {archive.url}")
-    data = download.fetch(archive.url, archive.md5, MOST_ARCHIVE, _WAYS)
-    cache.keep(kept, data)
+    data = download.fetch(archive.url, archive.md5, MAX_ARCHIVE_BYTES, _HINT)
+    cache.keep(cached_path, data)
     return data

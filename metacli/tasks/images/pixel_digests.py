@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from metacli.tasks.images.preprocess.decode import bands, by_bands, opaque
+from metacli.tasks.images.preprocess.decode import make_opaque, map_bands, split_into_bands
 
 LENGTH = 16  # hexadecimal digits that are kept of a SHA-256
 
@@ -23,14 +23,14 @@ def picture_digest(picture: Image.Image) -> str:
     SHA-256 reads the ASCII text "WIDTH HEIGHT CHANNELS", a line feed, and the pixels row by row: one byte each for
     grey, otherwise red, green and blue.
     """
-    picture = opaque(picture)
+    picture = make_opaque(picture)
     if picture.mode not in ("1", "L"):
-        picture = by_bands(picture, lambda band: band.convert("RGB"))
-        if all(map(_is_grey, bands(picture))):
+        picture = map_bands(picture, lambda band: band.convert("RGB"))
+        if all(map(_is_grey, split_into_bands(picture))):
             picture = picture.getchannel("R")
     mode = "RGB" if picture.mode == "RGB" else "L"
     digest = hashlib.sha256(f"{picture.width} {picture.height} {len(mode)}\n".encode())
-    for band in bands(picture):
+    for band in split_into_bands(picture):
         digest.update(band.convert(mode).tobytes())
     return digest.hexdigest()[:LENGTH]
 
@@ -44,10 +44,10 @@ def image_digests(images: np.ndarray) -> np.ndarray:
     """
     count, channels, height, width = images.shape
     rows = images.transpose(0, 2, 3, 1) if channels == 3 else images.reshape(count, channels * height, width)
-    return as_array([picture_digest(Image.fromarray(np.ascontiguousarray(image))) for image in rows])
+    return to_digest_array([picture_digest(Image.fromarray(np.ascontiguousarray(image))) for image in rows])
 
 
-def as_array(digests: list[str]) -> np.ndarray:
+def to_digest_array(digests: list[str]) -> np.ndarray:
     """Digests in the form in which the cache keeps them, (images,) bytes of length LENGTH."""
     return np.array(digests, f"S{LENGTH}")
 

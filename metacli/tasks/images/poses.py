@@ -1,4 +1,4 @@
-"""Turned and mirrored classes: more classes from the same pictures (turned: Santoro et al. 2016, section 4.1)."""
+"""Rotated and mirrored classes: more classes from the same images (rotated: Santoro et al. 2016, section 4.1)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from metacli.tasks.images.config import ImageConfig
 
 
 class Pose(NamedTuple):
-    """How a class is shown that is made of another: mirrored left to right or not, then turned anti-clockwise."""
+    """How a class is derived from another: optionally mirrored left to right, then rotated anti-clockwise."""
 
     mirrored: bool
-    turn: int  # quarters
+    quarter_turns: int
 
     def of(self, images: Tensor) -> Tensor:
-        """(..., height, width) images, so posed."""
-        return torch.rot90(images.flip(-1) if self.mirrored else images, self.turn, (-2, -1))
+        """Returns the images (..., height, width) in this pose."""
+        return torch.rot90(images.flip(-1) if self.mirrored else images, self.quarter_turns, (-2, -1))
 
     def __str__(self) -> str:
-        """What the name of such a class has behind it, as /rot090."""
-        return "/mirrored" * self.mirrored + (f"/rot{90 * self.turn:03d}" if self.turn else "")
+        """Returns the suffix of the class name, as in /rot090."""
+        return "/mirrored" * self.mirrored + (f"/rot{90 * self.quarter_turns:03d}" if self.quarter_turns else "")
 
 
-def poses(config: ImageConfig) -> list[Pose]:
-    """All poses of the classes of a task, the first of them as they are."""
+def list_poses(config: ImageConfig) -> list[Pose]:
+    """Returns all poses of a class, the unchanged one first."""
     mirrored = (False, True) if config.mirrored_classes else (False,)
-    return [Pose(m, turn) for m in mirrored for turn in range(4 if config.rotated_classes else 1)]
+    rotations = range(4 if config.rotated_classes else 1)
+    return [Pose(is_mirrored, quarter_turns) for is_mirrored in mirrored for quarter_turns in rotations]

@@ -1,4 +1,4 @@
-"""Which class and which of its instances comes when: N-way K-shot's two parts, MANN's stream."""
+"""Samples the classes and instances of tasks: N-way K-shot, and MANN's stream."""
 
 from __future__ import annotations
 
@@ -8,83 +8,82 @@ from metacli.errors import UsageError
 from metacli.tasks.rng import CounterRNG
 
 
-def shuffled(rng: CounterRNG, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Instances start, ..., stop - 1 of each class in random order: labels and instance numbers, (B, T) each."""
-    nth, label = np.divmod(rng.permutation(ways * (stop - start)), ways)
-    return label, start + nth
+def shuffle_instances(rng: CounterRNG, ways: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns instances start, ..., stop - 1 of each class in random order: labels and numbers, (B, T) each."""
+    instance, label = np.divmod(rng.permutation(ways * (stop - start)), ways)
+    return label, start + instance
 
 
-def varied(
-    rng: CounterRNG, counts: np.ndarray, fewest: int, seen: int, asked: int
+def sample_varied_ways(
+    rng: CounterRNG, counts: np.ndarray, fewest_ways: int, support_size: int, query_size: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Two parts of a task that may use some of its classes only: labels and instance numbers, (B, T) each, of both.
+    """Samples D_train and D_test with a varying number of classes: labels and instance numbers, (B, T) each, of both.
 
-    Half of the tasks use all N classes, the others n of them, n uniform in fewest, ..., N. The first part holds each
-    class that is used at least once, what else there is in the two is drawn from all instances of these classes.
+    Half of the tasks use all N classes, the others n of them, n uniform in fewest_ways, ..., N. D_train holds each used
+    class at least once. All other items are drawn from all instances of the used classes.
 
     Args:
-        rng: of the episodes.
-        counts: (B, N) int64, instances of each class; the least `fewest` of them have `seen + asked` together.
+        rng: random numbers of the episodes.
+        counts: (B, N) int64, instances of each class; the `fewest_ways` smallest must have support_size + query_size.
         fewest: least number of classes.
-        seen: T of the first part, at least N.
+        support_size: T of D_train, at least N.
         asked: T of the second.
     """
-    ways, most = counts.shape[1], counts.max()
-    draw = rng.uniform(2)
-    some = fewest + (draw[:, 1] * (ways - fewest + 1)).astype(np.int64)
-    used = rng.permutation(ways) < np.where(draw[:, 0] < 0.5, ways, some)[:, None]  # (B, N)
-    key = rng.uniform(ways, int(most))
-    key[:, :, 0] -= 1
-    key[~used] = 2
-    key[np.arange(most) >= counts[..., None]] = 2
-    taken = key.reshape(len(counts), -1).argsort(1)[:, : seen + asked]
-    first = np.take_along_axis(taken[:, :seen], rng.permutation(seen), 1)
-    (label, nth), (label_asked, nth_asked) = np.divmod(first, most), np.divmod(taken[:, seen:], most)
-    return (label, nth), (label_asked, nth_asked)
+    ways, max_count = counts.shape[1], counts.max()
+    uniforms = rng.uniform(2)
+    varied_ways = fewest_ways + (uniforms[:, 1] * (ways - fewest_ways + 1)).astype(np.int64)
+    is_used = rng.permutation(ways) < np.where(uniforms[:, 0] < 0.5, ways, varied_ways)[:, None]  # (B, N)
+    sort_key = rng.uniform(ways, int(max_count))
+    sort_key[:, :, 0] -= 1
+    sort_key[~is_used] = 2
+    sort_key[np.arange(max_count) >= counts[..., None]] = 2
+    chosen = sort_key.reshape(len(counts), -1).argsort(1)[:, : support_size + query_size]
+    support = np.take_along_axis(chosen[:, :support_size], rng.permutation(support_size), 1)
+    return np.divmod(support, max_count), np.divmod(chosen[:, support_size:], max_count)
 
 
-def streamed(rng: CounterRNG, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Classes drawn one by one, uniformly among those with an instance left: labels, instance numbers, (B, T) each."""
-    draw = rng.uniform(length)
-    label = np.empty(draw.shape, np.int64)
-    nth = np.empty(draw.shape, np.int64)
-    seen, rows = np.zeros_like(counts), np.arange(len(counts))
+def sample_stream(rng: CounterRNG, counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws classes step by step among those with unused instances: labels and instance numbers, (B, T) each."""
+    uniforms = rng.uniform(length)
+    label = np.empty(uniforms.shape, np.int64)
+    instance = np.empty(uniforms.shape, np.int64)
+    shown_count, task_row = np.zeros_like(counts), np.arange(len(counts))
     for t in range(length):
-        rank = (seen < counts).cumsum(1)  # (B, N)
-        label[:, t] = (rank > (draw[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
-        nth[:, t] = seen[rows, label[:, t]]
-        seen[rows, label[:, t]] += 1
-    return label, nth
+        rank = (shown_count < counts).cumsum(1)  # (B, N)
+        label[:, t] = (rank > (uniforms[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
+        instance[:, t] = shown_count[task_row, label[:, t]]
+        shown_count[task_row, label[:, t]] += 1
+    return label, instance
 
 
-def instances(rng: CounterRNG, counts: np.ndarray, most: int) -> np.ndarray:
+def permute_instances(rng: CounterRNG, counts: np.ndarray, max_count: int) -> np.ndarray:
     """(B, N, most) int64: the instances 0, ..., count - 1 of each class in random order, then padding."""
-    keys = rng.bits(counts.shape[1], most)
-    if (counts == most).all():
+    keys = rng.bits(counts.shape[1], max_count)
+    if (counts == max_count).all():
         return keys.argsort(-1)
-    keys[np.arange(most) >= counts[..., None]] = np.iinfo(np.uint64).max
+    keys[np.arange(max_count) >= counts[..., None]] = np.iinfo(np.uint64).max
     return keys.argsort(-1, kind="stable")
 
 
-def groups(names: list[str], pool: np.ndarray, ways: int, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Classes by the group that they belong to, an alphabet or a directory, those turned alike together.
+def group_classes(names: list[str], pool: np.ndarray, ways: int, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Groups classes by their alphabet or directory, separately for each pose.
 
     Args:
-        names: of the classes loaded, GROUP/CLASS.
+        names: the names of all loaded classes, GROUP/CLASS.
         pool: (P,) class ids of a split, see `Images`.
-        ways: N, how many classes a group must have to count.
-        split: what an error calls it.
+        ways: N, the minimum number of classes of a group; smaller groups are left out.
+        split: the name of the split for messages.
 
     Returns:
-        (P,) the places of the pool, group by group, and (G, 2) where among them a group starts, and its size.
+        (P,) the indices of the pool, sorted by group, and (G, 2) the start of each group among them, and its size.
 
     Raises:
         UsageError: no group is large enough.
     """
-    home = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
-    _, which, size = np.unique(home, return_inverse=True, return_counts=True)
-    spans = np.stack([size.cumsum() - size, size], 1)[size >= ways]
+    group_name = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
+    _, group_number, group_size = np.unique(group_name, return_inverse=True, return_counts=True)
+    spans = np.stack([group_size.cumsum() - group_size, group_size], 1)[group_size >= ways]
     if len(pool) and not len(spans):
-        message = f"within: no group of classes of {split} has {ways}, the largest has {size.max()}"
+        message = f"within: no group of classes of {split} has {ways}, the largest has {group_size.max()}"
         raise UsageError(message, "lower ways, or leave within out")
-    return which.argsort(kind="stable"), spans
+    return group_number.argsort(kind="stable"), spans

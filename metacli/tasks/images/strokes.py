@@ -1,4 +1,4 @@
-"""strokes: an endless family of drawn characters that needs no download."""
+"""strokes: tasks over synthetic characters, without a download."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pixel_digests import LENGTH, image_digests
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.synthetic.pen import inked, resized, written
-from metacli.tasks.images.synthetic.script import LETTERS, characters
+from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize, resize_pages
+from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 from metacli.tasks.rng import CounterRNG
 
 VERSION = 2  # of what is cached: another number where any pixel or digest of any family changes
-ROOM = 25_000  # classes of the family, whole alphabets, that belong to each split
-AT_ONCE = 100  # characters drawn; few enough for their pages to stay near the processor
-STRIDE = 181_081  # from name to name
+CLASSES_PER_SPLIT = 25_000  # whole alphabets of a family that are reserved for each split
+CHUNK_CHARACTERS = 100  # few enough for their pages to fit into the cache
+NAME_STRIDE = 181_081  # between the numbers of successive alphabet names
 SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou"]
 
 
 class Strokes(Images):
-    """Tasks over characters of invented alphabets, a few pen strokes each, every drawing by another hand.
+    """Tasks over characters of invented alphabets, a few pen strokes each, every drawing with other handwriting.
 
-    They resemble Omniglot's and are made like them: 105 x 105 pixels, one bit, resized; see `script` for
-    what the characters are and `pen` for how they are drawn. Each split has alphabets of its own, and a
-    class is the same however many are asked for: the test classes of one recipe are those of another.
+    They resemble Omniglot's and have the same format: 105 x 105 pixels, one bit, resized. See `script` for the
+    characters and `pen` for the drawing. Each split has separate alphabets. A class does not depend on the number of
+    classes, so the test classes of two recipes agree.
     """
 
     class Config(ImageConfig):
@@ -56,10 +56,11 @@ class Strokes(Images):
     def load(self) -> ImageSet:
         """See `Images.load`: drawn once, then read from the cache."""
         c = self.config
-        numbers = np.concatenate([i * ROOM + np.arange(n) for i, n in enumerate(self._sizes.values())])
-        checks.check_room(len(numbers) * c.instances, self.spec.x_shape, self.config)
+        sizes = enumerate(self._split_sizes.values())
+        numbers = np.concatenate([i * CLASSES_PER_SPLIT + np.arange(n) for i, n in sizes])
+        checks.check_memory(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
-        name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._sizes.values(), c.instances, c.size)))
+        name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._split_sizes.values(), c.instances, c.size)))
         arrays = cache.arrays(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))
         images = torch.from_numpy(arrays["images"]).flatten(0, 1)[:, None]
         counts = np.full(len(numbers), c.instances)
@@ -67,7 +68,7 @@ class Strokes(Images):
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: no alphabet is in two splits."""
-        starts = np.cumsum([0, *self._sizes.values()])
+        starts = np.cumsum([0, *self._split_sizes.values()])
         return {split: np.arange(starts[i], starts[i + 1]) for i, split in enumerate(SPLITS)}
 
     def data_identity(self) -> str:
@@ -79,7 +80,7 @@ class Strokes(Images):
         return f"strokes, family {self.config.data_seed}"
 
     @property
-    def _sizes(self) -> dict[Split, int]:
+    def _split_sizes(self) -> dict[Split, int]:
         c = self.config
         return {"train": c.classes, "val": c.val_classes, "test": c.test_classes}
 
@@ -100,28 +101,28 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
     """
     images = np.empty((len(numbers), drawings, size, size), np.uint8)
     digests = np.empty((len(numbers), drawings), f"S{LENGTH}")
-    for start in tqdm(range(0, len(numbers), AT_ONCE), desc="draw strokes", file=sys.stderr, disable=None):
-        some = numbers[start : start + AT_ONCE]
-        lines, owner = written(seed, some, characters(seed, some), drawings)
-        page = owner[:, None] * drawings + np.arange(drawings)
-        pages = inked(lines.reshape(-1, lines.shape[2]), page.ravel(), len(some) * drawings)
+    for start in tqdm(range(0, len(numbers), CHUNK_CHARACTERS), desc="draw strokes", file=sys.stderr, disable=None):
+        chunk = numbers[start : start + CHUNK_CHARACTERS]
+        lines, owner = draw_strokes(seed, chunk, generate_characters(seed, chunk), drawings)
+        page_number = owner[:, None] * drawings + np.arange(drawings)
+        pages = rasterize(lines.reshape(-1, lines.shape[2]), page_number.ravel(), len(chunk) * drawings)
         if prepared:
-            small = prepare.characters([Image.fromarray(page) for page in pages], size)
+            resized = prepare.normalize_characters([Image.fromarray(page) for page in pages], size)
         else:
-            small = resized(pages, size)
-        images[start : start + AT_ONCE] = small.reshape(-1, drawings, size, size)
-        digests[start : start + AT_ONCE] = image_digests(255 - pages[:, None]).reshape(-1, drawings)
+            resized = resize_pages(pages, size)
+        images[start : start + CHUNK_CHARACTERS] = resized.reshape(-1, drawings, size, size)
+        digests[start : start + CHUNK_CHARACTERS] = image_digests(255 - pages[:, None]).reshape(-1, drawings)
     return {"images": images, "digests": digests}
 
 
 def names(seed: int, numbers: np.ndarray) -> list[str]:
-    """Names of characters by their number in a family, ALPHABET/characterNN; no two are the same.
+    """Returns unique names of characters, ALPHABET/characterNN, by their number in a family.
 
-    Alphabets are numbered by stride: as the stride shares no factor with the number of names, none comes twice.
+    Alphabet names are numbered with a stride that is coprime to the number of names, so that no name is repeated.
     """
-    many = len(SYLLABLES) ** 3
-    first = int(CounterRNG(seed, "strokes name", np.zeros(1)).integers(many)[0])
-    alphabet, letter = numbers // LETTERS, numbers % LETTERS
-    digits = (first + alphabet * STRIDE)[:, None] % many // len(SYLLABLES) ** np.arange(3) % len(SYLLABLES)
-    spelt = ["".join(SYLLABLES[digit] for digit in row).capitalize() for row in digits]
-    return [f"{name}/character{nth:02d}" for name, nth in zip(spelt, letter + 1, strict=True)]
+    name_count = len(SYLLABLES) ** 3
+    first = int(CounterRNG(seed, "strokes name", np.zeros(1)).integers(name_count)[0])
+    alphabet, letter = numbers // ALPHABET_SIZE, numbers % ALPHABET_SIZE
+    digits = (first + alphabet * NAME_STRIDE)[:, None] % name_count // len(SYLLABLES) ** np.arange(3) % len(SYLLABLES)
+    alphabet_names = ["".join(SYLLABLES[digit] for digit in row).capitalize() for row in digits]
+    return [f"{name}/character{number:02d}" for name, number in zip(alphabet_names, letter + 1, strict=True)]

@@ -1,7 +1,7 @@
-"""What the five algorithmic tasks of the NTM paper (Graves, Wayne, Danihelka 2014, section 4) share.
+"""The base class of the five algorithmic tasks of the NTM paper (Graves, Wayne, Danihelka 2014, section 4).
 
-D_train is the input phase, D_test the answer phase: zero inputs, one vector of bits to give at every step. All
-episodes are generated; lengths differ within a batch, padding stands at the end.
+D_train is the input phase. D_test is the answer phase: inputs are zero, and every step asks for a vector of bits.
+All episodes are generated. Lengths differ within a batch; padding is at the end.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from metacli.tasks.rng import CounterRNG
 
 
 class Phases(NamedTuple):
-    """A batch of episodes as arrays, before they become tensors.
+    """A batch of episodes as NumPy arrays.
 
     Attributes:
         x_train: (B, S, D) the input phase, delimiters on their own channels.
-        mask_train: (B, S) bool, True where a step is real.
+        mask_train: (B, S) bool, False at padding.
         x_test: (B, Q, D) the inputs of the answer phase.
-        y_test: (B, Q, O) the bits to answer, 0 where not asked.
+        y_test: (B, Q, O) the correct bits, 0 where not scored.
         mask_test: (B, Q) bool, True where an answer is scored.
     """
 
@@ -42,57 +42,57 @@ class Algorithmic(Tasks):
     group = "length"
 
     @abstractmethod
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """One batch of episodes.
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates a batch of episodes.
 
-        Every draw whose size follows the batch's longest episode has that size as its first dimension: number j of
+        A draw whose size depends on the batch's longest episode must have that size as its first dimension. Number j of
         a CounterRNG's stream does not depend on how many are drawn, so an episode is the same in every batch.
 
         Args:
-            random: the random numbers of each episode.
-            grown: (B,) in [0, 1], how far the curriculum has got; 1 is the full range.
+            rng: the random numbers of each episode.
+            progress: (B,) in [0, 1], the progress of the curriculum; 1 is the full range.
         """
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
-        """Episodes first, ..., first + count - 1 of a split, padded to the longest of them."""
+        """Returns episodes first, ..., first + count - 1 of a split, padded to the longest of them."""
         index = np.arange(first, first + count)
-        slow = getattr(self.config, "curriculum", 0) if split == "train" else 0
-        grown = np.minimum(1.0, index / slow) if slow else np.ones(count)
-        p = self.draw(CounterRNG(self.seed, split, index), grown)
+        curriculum = getattr(self.config, "curriculum", 0) if split == "train" else 0
+        progress = np.minimum(1.0, index / curriculum) if curriculum else np.ones(count)
+        phases = self.sample_phases(CounterRNG(self.seed, split, index), progress)
         return Episode(
-            x_train=torch.from_numpy(p.x_train.astype(np.float32)),
-            y_train=torch.zeros(*p.x_train.shape[:2], 0),
-            x_test=torch.from_numpy(p.x_test.astype(np.float32)),
-            y_test=torch.from_numpy(p.y_test.astype(np.float32)),
+            x_train=torch.from_numpy(phases.x_train.astype(np.float32)),
+            y_train=torch.zeros(*phases.x_train.shape[:2], 0),
+            x_test=torch.from_numpy(phases.x_test.astype(np.float32)),
+            y_test=torch.from_numpy(phases.y_test.astype(np.float32)),
             index=torch.from_numpy(index),
-            mask_train=torch.from_numpy(p.mask_train),
-            mask_test=torch.from_numpy(p.mask_test),
+            mask_train=torch.from_numpy(phases.mask_train),
+            mask_test=torch.from_numpy(phases.mask_test),
         )
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """The scores of bits, and `length` (B,), how long each task was (see `size`)."""
-        return {**super().score(logits, episode), "length": self.size(episode).float()}
+        """Returns the scores of bits, and `length` (B,), see `task_length`."""
+        return {**super().score(logits, episode), "length": self.task_length(episode).float()}
 
-    def size(self, episode: Episode) -> Tensor:
-        """(B,) int64, how long each task is, in the unit of the task's own keys; by default its scored steps."""
+    def task_length(self, episode: Episode) -> Tensor:
+        """Returns (B,) int64, the length of each task in the unit of its config keys; by default its scored steps."""
         assert episode.mask_test is not None  # every algorithmic batch has one
         return episode.mask_test.sum(1)
 
 
-def draw_length(random: CounterRNG, grown: np.ndarray, fixed: int, low: int, high: int) -> np.ndarray:
-    """(B,) int64: `fixed` where it is not 0, else uniform over low, ..., the part of high that has `grown`."""
+def sample_length(rng: CounterRNG, progress: np.ndarray, fixed: int, low: int, high: int) -> np.ndarray:
+    """Returns (B,) int64: `fixed` unless it is 0, else uniform from `low` to low + (high - low) * progress."""
     if fixed:
-        return np.full(len(grown), fixed)
-    longest = low + np.floor((high - low) * grown).astype(np.int64)
-    return low + random.integers(longest - low + 1)
+        return np.full(len(progress), fixed)
+    longest = low + np.floor((high - low) * progress).astype(np.int64)
+    return low + rng.integers(longest - low + 1)
 
 
 def length_mask(length: np.ndarray, count: int | None = None) -> np.ndarray:
-    """(B, count) bool: True at the first `length` (B,) positions; count is by default the greatest length."""
+    """Returns (B, count) bool, True at the first `length` (B,) positions. By default, count is the greatest length."""
     return np.arange(length.max() if count is None else count) < length[:, None]
 
 
 def check_range(name: str, low: int, high: int) -> None:
-    """ValueError if the range of `name` is reversed."""
+    """Raises a ValueError if the range of `name` is reversed."""
     if low > high:
         raise ValueError(f"min_{name} {low} is above max_{name} {high}: no {name} is left to draw")

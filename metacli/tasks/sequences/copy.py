@@ -1,4 +1,4 @@
-"""Copy and repeat copy (Graves et al. 2014, sections 4.1 and 4.2): give back what was shown, once or many times."""
+"""Copy and repeat copy (Graves et al. 2014, sections 4.1 and 4.2): reproduce a sequence once or several times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Bits
 from metacli.tasks.rng import CounterRNG
-from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
+from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, length_mask, sample_length
 
 
 class Copy(Algorithmic):
@@ -45,33 +45,33 @@ class Copy(Algorithmic):
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:
-        """The bits of a step."""
+        """Returns the bits of a step."""
         return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """Inputs: the bits and the delimiter. Answers: the bits."""
+        """See `Tasks.spec_of`. Inputs: the bits and the delimiter. Answers: the bits."""
         longest = config.length or config.max_length
         return Spec("sequence", (config.width + 1,), 0, config.width, 2 * longest + 1)
 
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """L vectors and the delimiter; L answers."""
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates L vectors and the delimiter; L answers."""
         c = self.config
-        length = draw_length(random, grown, c.length, c.min_length, c.max_length)
-        vectors, x_train, mask_train = presented(random, length, c.width, extra=0)
+        length = sample_length(rng, progress, c.length, c.min_length, c.max_length)
+        vectors, x_train, mask_train = make_input_phase(rng, length, c.width, extra_channels=0)
         return Phases(x_train, mask_train, np.zeros_like(x_train[:, :-1]), vectors, length_mask(length))
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
-        return f"copy: {_span(c.length, c.min_length, c.max_length)} vectors of {c.width} bits, generated"
+        return f"copy: {_format_range(c.length, c.min_length, c.max_length)} vectors of {c.width} bits, generated"
 
 
 class RepeatCopy(Algorithmic):
-    """Random bit vectors, then how often to repeat them; the answer is that, and an end marker on its own channel.
+    """Random bit vectors, then the number of repeats; the answer is the repeats and an end marker on its own channel.
 
-    The count comes with the delimiter, on a channel of its own, brought to mean 0 and variance 1 over
-    min_repeats, ..., max_repeats, also where `repeats` lies beyond.
+    The number comes with the delimiter, on its own channel. It is standardised to mean 0 and variance 1 over
+    min_repeats, ..., max_repeats, even if `repeats` lies outside.
     """
 
     class Config(BaseConfig):
@@ -104,66 +104,66 @@ class RepeatCopy(Algorithmic):
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:
-        """The bits of a step."""
+        """Returns the bits of a step."""
         return Bits(config.width + 1)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """Inputs: the bits, the delimiter, the count. Answers: the bits and the end marker."""
+        """See `Tasks.spec_of`. Inputs: the bits, the delimiter, the count. Answers: the bits and the end marker."""
         length = config.length or config.max_length
         answers = length * (config.repeats or config.max_repeats) + 1
         return Spec("sequence", (config.width + 2,), 0, config.width + 1, length + 1 + answers)
 
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """L vectors and the delimiter with the count n; L n answers and the end marker."""
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates L vectors and the delimiter with the count n; L n answers and the end marker."""
         c = self.config
-        length = draw_length(random, grown, c.length, c.min_length, c.max_length)
-        repeats = draw_length(random, grown, c.repeats, c.min_repeats, c.max_repeats)
-        vectors, x_train, mask_train = presented(random, length, c.width, extra=1)
+        length = sample_length(rng, progress, c.length, c.min_length, c.max_length)
+        repeats = sample_length(rng, progress, c.repeats, c.min_repeats, c.max_repeats)
+        vectors, x_train, mask_train = make_input_phase(rng, length, c.width, extra_channels=1)
         mean = (c.min_repeats + c.max_repeats) / 2
         deviation = math.sqrt(((c.max_repeats - c.min_repeats + 1) ** 2 - 1) / 12) or 1.0  # of a discrete uniform
         rows, end = np.arange(len(length)), length * repeats
         x_train[rows, length, -1] = (repeats - mean) / deviation
-        asked = length_mask(end + 1)  # (B, Q)
-        source = np.arange(asked.shape[1]) % length[:, None]
-        y_test = np.zeros((*asked.shape, c.width + 1))
+        mask_test = length_mask(end + 1)  # (B, Q)
+        source_step = np.arange(mask_test.shape[1]) % length[:, None]
+        y_test = np.zeros((*mask_test.shape, c.width + 1))
         y_test[..., :-1] = (
-            np.take_along_axis(vectors, source[..., None], 1) * length_mask(end, asked.shape[1])[..., None]
+            np.take_along_axis(vectors, source_step[..., None], 1) * length_mask(end, mask_test.shape[1])[..., None]
         )
         y_test[rows, end, -1] = 1
-        return Phases(x_train, mask_train, np.zeros((*asked.shape, c.width + 2)), y_test, asked)
+        return Phases(x_train, mask_train, np.zeros((*mask_test.shape, c.width + 2)), y_test, mask_test)
 
-    def size(self, episode: Episode) -> Tensor:
-        """(B,) vectors of the sequence."""
+    def task_length(self, episode: Episode) -> Tensor:
+        """Returns (B,), the number of vectors of the sequence."""
         assert episode.mask_train is not None
         return episode.mask_train.sum(1) - 1
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """The scores of every algorithmic task, and `repeats` (B,)."""
+        """Returns the scores of every algorithmic task, and `repeats` (B,)."""
         scores = super().score(logits, episode)
-        return {**scores, "repeats": (super().size(episode) - 1) / scores["length"]}
+        return {**scores, "repeats": (super().task_length(episode) - 1) / scores["length"]}
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
-        shown = f"{_span(c.length, c.min_length, c.max_length)} vectors of {c.width} bits"
-        return f"repeat-copy: {shown}, {_span(c.repeats, c.min_repeats, c.max_repeats)} times, generated"
+        vectors = f"{_format_range(c.length, c.min_length, c.max_length)} vectors of {c.width} bits"
+        return f"repeat-copy: {vectors}, {_format_range(c.repeats, c.min_repeats, c.max_repeats)} times, generated"
 
 
-def presented(
-    random: CounterRNG, length: np.ndarray, width: int, extra: int
+def make_input_phase(
+    rng: CounterRNG, length: np.ndarray, width: int, extra_channels: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random vectors (B, L, width), zero beyond `length` (B,); the input phase and its mask (B, L + 1).
+    """Returns random vectors (B, L, width), zero beyond `length` (B,), the input phase and its mask (B, L + 1).
 
-    The input phase (B, L + 1, width + 1 + extra) is the vectors, then a step with the delimiter, channel `width`.
+    The input phase (B, L + 1, width + 1 + extra_channels) is the vectors, then a delimiter step on channel `width`.
     """
-    real = length_mask(length)
-    vectors = random.integers(2, real.shape[1], width) * real[..., None]
-    x_train = np.zeros((len(length), real.shape[1] + 1, width + 1 + extra))
+    mask = length_mask(length)
+    vectors = rng.integers(2, mask.shape[1], width) * mask[..., None]
+    x_train = np.zeros((len(length), mask.shape[1] + 1, width + 1 + extra_channels))
     x_train[:, :-1, :width] = vectors
     x_train[np.arange(len(length)), length, width] = 1
     return vectors, x_train, length_mask(length + 1)
 
 
-def _span(fixed: int, low: int, high: int) -> str:
+def _format_range(fixed: int, low: int, high: int) -> str:
     return str(fixed) if fixed else f"{low} to {high}"

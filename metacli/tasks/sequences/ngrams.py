@@ -1,4 +1,4 @@
-"""Dynamic N-grams (Graves et al. 2014, section 4.4): learn a new random source from its own stream of bits."""
+"""Dynamic N-grams (Graves et al. 2014, section 4.4): predict the bits of a new random N-gram source."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from metacli.tasks.sequences.base import Algorithmic, Phases
 
 
 class DynamicNgrams(Algorithmic):
-    """Bit t is shown, bit t + 1 is to be predicted; each bit depends on the N - 1 before it by a table of the task.
+    """The input is bit t, the answer is bit t + 1. A bit depends on the previous N - 1 bits by a table of the task.
 
     The table holds 2^(N - 1) probabilities ~ Beta(1/2, 1/2), one for each context. D_train is empty, D_test is the
-    stream: 0 is shown before the first bit. The first N - 1 bits are fair coins; they count, one bit each at best,
-    as they must in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
+    stream, with input 0 before the first bit. The first N - 1 bits are fair coins. They are scored, with a cost of at
+    least one bit each, as in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
     """
 
     class Config(BaseConfig):
@@ -39,57 +39,57 @@ class DynamicNgrams(Algorithmic):
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:
-        """The bits of a step."""
+        """Returns the bit of a step."""
         return Bits(1)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """One bit in, one bit out."""
+        """See `Tasks.spec_of`: one bit in, one bit out."""
         return Spec("sequence", (1,), 0, 1, config.length)
 
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """No input phase; as many answers as bits."""
-        known, length = self.config.order - 1, self.config.length
-        table = np.sin(0.5 * np.pi * random.uniform(2**known)) ** 2  # Beta(1/2, 1/2) is the arcsine law
-        draws = random.uniform(length)
-        bits = np.empty(draws.shape, dtype=np.int64)
-        context = np.zeros(len(draws), dtype=np.int64)  # the last N - 1 bits, the newest lowest
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates no input phase, and one answer per bit."""
+        context_bits, length = self.config.order - 1, self.config.length
+        table = np.sin(0.5 * np.pi * rng.uniform(2**context_bits)) ** 2  # Beta(1/2, 1/2) is the arcsine law
+        uniforms = rng.uniform(length)
+        bits = np.empty(uniforms.shape, dtype=np.int64)
+        context = np.zeros(len(uniforms), dtype=np.int64)  # the last N - 1 bits, the newest in the lowest place
         for t in range(length):
-            chance = table[np.arange(len(table)), context] if t >= known else 0.5
-            bits[:, t] = draws[:, t] < chance
-            context = (2 * context + bits[:, t]) % 2**known
-        shown = np.pad(bits, ((0, 0), (1, 0)))[:, :-1]
-        nothing = np.zeros((len(bits), 0, 1))
-        return Phases(nothing, nothing[..., 0] > 0, shown[..., None], bits[..., None], np.ones(bits.shape, dtype=bool))
+            probability = table[np.arange(len(table)), context] if t >= context_bits else 0.5
+            bits[:, t] = uniforms[:, t] < probability
+            context = (2 * context + bits[:, t]) % 2**context_bits
+        inputs = np.pad(bits, ((0, 0), (1, 0)))[:, :-1]
+        empty = np.zeros((len(bits), 0, 1))
+        return Phases(empty, empty[..., 0] > 0, inputs[..., None], bits[..., None], np.ones(bits.shape, dtype=bool))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those of bits, and the cost of the best estimator."""
+        """The metrics of bits, and the cost of the optimal estimator."""
         return (*super().metrics, Metric("optimal_bits", "bits per sequence", None, "optimal_bits_per_sequence"))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """The scores of every algorithmic task, and `optimal_bits` (B,), the cost of the best estimator there is."""
+        """Returns the scores of every algorithmic task, and `optimal_bits` (B,), the cost of the optimal estimator."""
         return {**super().score(logits, episode), "optimal_bits": self.optimal_bits(episode)}
 
     def optimal_bits(self, episode: Episode) -> Tensor:
-        """(B,) cost in bits of the optimal Bayesian estimator, equation 10 of the paper.
+        """Returns (B,), the cost in bits of the optimal Bayesian estimator, equation 10 of the paper.
 
-        P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), with N1 and N0 the ones and zeros seen so far after the context;
-        1/2 for the first N - 1 bits.
+        P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), with N1 and N0 the numbers of ones and zeros so far after the
+        context; 1/2 for the first N - 1 bits.
         """
-        known, bits = self.config.order - 1, episode.y_test[..., 0]  # (B, Q)
-        if bits.shape[1] <= known:
+        context_bits, bits = self.config.order - 1, episode.y_test[..., 0]  # (B, Q)
+        if bits.shape[1] <= context_bits:
             return torch.full_like(bits[:, 0], bits.shape[1])
-        place = 2 ** torch.arange(known, device=bits.device)
-        context = (bits.long()[:, :-1].unfold(1, known, 1) * place).sum(-1)  # (B, T)
-        bit = bits[:, known:]  # (B, T)
-        here = one_hot(context, 2**known).to(bit.dtype)  # (B, T, 2^(N-1))
-        ones = here * bit[..., None]
-        seen = ((here.cumsum(1) - here) * here).sum(-1)  # N0 + N1
-        seen_ones = ((ones.cumsum(1) - ones) * here).sum(-1)  # N1
-        p = (seen_ones + 0.5) / (seen + 1)
-        return known - torch.where(bit > 0.5, p, 1 - p).log2().sum(1)
+        powers = 2 ** torch.arange(context_bits, device=bits.device)
+        context = (bits.long()[:, :-1].unfold(1, context_bits, 1) * powers).sum(-1)  # (B, T)
+        bit = bits[:, context_bits:]  # (B, T)
+        is_context = one_hot(context, 2**context_bits).to(bit.dtype)  # (B, T, 2^(N-1))
+        ones_after = is_context * bit[..., None]
+        context_count = ((is_context.cumsum(1) - is_context) * is_context).sum(-1)  # N0 + N1
+        one_count = ((ones_after.cumsum(1) - ones_after) * is_context).sum(-1)  # N1
+        p = (one_count + 0.5) / (context_count + 1)
+        return context_bits - torch.where(bit > 0.5, p, 1 - p).log2().sum(1)
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         return f"dynamic-ngrams: {self.config.length} bits of a random {self.config.order}-gram source, generated"

@@ -1,4 +1,4 @@
-"""Associative recall (Graves et al. 2014, section 4.3): shown an item again, give the item that followed it."""
+"""Associative recall (Graves et al. 2014, section 4.3): given an item of a sequence, return the next item."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Bits
 from metacli.tasks.rng import CounterRNG
-from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, draw_length, length_mask
+from metacli.tasks.sequences.base import Algorithmic, Phases, check_range, length_mask, sample_length
 
 
 class AssociativeRecall(Algorithmic):
     """Items of a few bit vectors each, then one of them as the query; the answer is the next item.
 
-    Two delimiter channels: one step with the first before every item, one with the second before and after the
-    query. The query is any item but the last. Two items of a task can be alike by chance (one pair in 2^18).
+    There are two delimiter channels: a step with the first one before every item, and a step with the second one before
+    and after the query. The query is any item except the last. Two items can be equal by chance (one pair in 2^18).
     """
 
     class Config(BaseConfig):
@@ -53,31 +53,31 @@ class AssociativeRecall(Algorithmic):
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:
-        """The bits of a step."""
+        """Returns the bits of a step."""
         return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """Inputs: the bits, the item delimiter, the query delimiter. Answers: the bits."""
+        """See `Tasks.spec_of`. Inputs: the bits, the item delimiter, the query delimiter. Answers: the bits."""
         items, k = config.items or config.max_items, config.item_length
         return Spec("sequence", (config.width + 2,), 0, config.width, items * (k + 1) + 2 * k + 2)
 
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """Items of k vectors, each after its delimiter, then the query between two of its own; k answers."""
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates items of k vectors, each after a delimiter, then the query between two delimiters; k answers."""
         c = self.config
         k = c.item_length
-        items = draw_length(random, grown, c.items, c.min_items, c.max_items)
-        query = random.integers(items - 1)
-        rows, most = np.arange(len(items)), int(items.max())
-        vectors = random.integers(2, most, k, c.width)
-        blocks = np.zeros((len(items), most, k + 1, c.width + 2))
+        items = sample_length(rng, progress, c.items, c.min_items, c.max_items)
+        query = rng.integers(items - 1)
+        rows, max_items = np.arange(len(items)), int(items.max())
+        vectors = rng.integers(2, max_items, k, c.width)
+        blocks = np.zeros((len(items), max_items, k + 1, c.width + 2))
         blocks[:, :, 0, -2] = 1
         blocks[:, :, 1:, : c.width] = vectors
         blocks *= length_mask(items)[..., None, None]
 
         start = items * (k + 1)  # (B,) the step of the first query delimiter
-        x_train = np.zeros((len(items), most * (k + 1) + k + 2, c.width + 2))
-        x_train[:, : most * (k + 1)] = blocks.reshape(len(items), -1, c.width + 2)
+        x_train = np.zeros((len(items), max_items * (k + 1) + k + 2, c.width + 2))
+        x_train[:, : max_items * (k + 1)] = blocks.reshape(len(items), -1, c.width + 2)
         x_train[rows, start, -1] = 1
         x_train[rows[:, None], start[:, None] + np.arange(1, k + 1), : c.width] = vectors[rows, query]
         x_train[rows, start + k + 1, -1] = 1
@@ -90,14 +90,14 @@ class AssociativeRecall(Algorithmic):
             np.ones(answer.shape[:2], dtype=bool),
         )
 
-    def size(self, episode: Episode) -> Tensor:
-        """(B,) items."""
+    def task_length(self, episode: Episode) -> Tensor:
+        """Returns (B,), the number of items."""
         assert episode.mask_train is not None
         k = self.config.item_length
         return (episode.mask_train.sum(1) - k - 2) // (k + 1)
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
         items = c.items or f"{c.min_items} to {c.max_items}"
         return f"associative-recall: {items} items of {c.item_length} vectors of {c.width} bits, generated"

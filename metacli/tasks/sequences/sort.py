@@ -1,4 +1,4 @@
-"""Priority sort (Graves et al. 2014, section 4.5): give the vectors back in the order of their priorities."""
+"""Priority sort (Graves et al. 2014, section 4.5): return vectors in the order of their priorities."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class PrioritySort(Algorithmic):
 
     @classmethod
     def answer_of(cls, config: Config) -> Bits:
-        """The bits of a step."""
+        """Returns the bits of a step."""
         return Bits(config.width)
 
     @classmethod
     def spec_of(cls, config: Config) -> Spec:
-        """Inputs: the bits, the priority, the delimiter. Answers: the bits."""
+        """See `Tasks.spec_of`. Inputs: the bits, the priority, the delimiter. Answers: the bits."""
         return Spec("sequence", (config.width + 2,), 0, config.width, config.items + 1 + config.answers)
 
-    def draw(self, random: CounterRNG, grown: np.ndarray) -> Phases:
-        """All items and the delimiter; the answers in order."""
+    def sample_phases(self, rng: CounterRNG, progress: np.ndarray) -> Phases:
+        """Generates all items and the delimiter; the answers by descending priority."""
         c = self.config
-        vectors = random.integers(2, c.items, c.width)
-        priority = 2 * random.uniform(c.items) - 1
+        vectors = rng.integers(2, c.items, c.width)
+        priority = 2 * rng.uniform(c.items) - 1
         x_train = np.zeros((len(vectors), c.items + 1, c.width + 2))
         x_train[:, :-1, : c.width] = vectors
         x_train[:, :-1, -2] = priority
@@ -64,6 +64,6 @@ class PrioritySort(Algorithmic):
         )
 
     def describe(self) -> str:
-        """One line."""
+        """See `Tasks.describe`."""
         c = self.config
         return f"priority-sort: the {c.answers} highest of {c.items} vectors of {c.width} bits, generated"

@@ -1,4 +1,4 @@
-"""The controllers step by step, and back by hand; see `scan`."""
+"""The controllers' steps, forward and backward with hand-written gradients; see `scan`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from metacli.models.memory.controller import Controller
-from metacli.models.memory.fast import rows
-from metacli.models.memory.fast.rows import Array, compiled, scratch
+from metacli.models.memory.fast import elementwise
+from metacli.models.memory.fast.elementwise import Array, compiled, make_scratch
 
 
-def controller_scan(controller: Controller, inputs: Tensor, h: Tensor, c: Tensor) -> Any:
-    """The scan of a controller over inputs (B, T, I) from the state h, c (B, layers, H)."""
+def make_controller_scan(controller: Controller, inputs: Tensor, h: Tensor, c: Tensor) -> Any:
+    """Returns the scan of a controller over inputs (B, T, I) from the state h, c (B, layers, H)."""
     return LSTMScan(controller, inputs, h, c) if controller.recurrent else FeedforwardScan(controller, inputs, h, c)
 
 
@@ -21,191 +21,199 @@ class LSTMScan:
     """A stack of LSTM cells; gates in PyTorch's order i, f, g, o."""
 
     def __init__(self, controller: Controller, inputs: Tensor, h: Tensor, c: Tensor):
-        self.inputs, size = inputs.transpose(0, 1), inputs.shape[2]  # (T, B, I)
+        self.inputs, input_width = inputs.transpose(0, 1), inputs.shape[2]  # (T, B, I)
         cells: Any = controller.layers
         self.h, self.c = list(h.unbind(1)), list(c.unbind(1))
         self.hidden = h.shape[2]
         self.weights, self.biases = [], []
-        for n, cell in enumerate(cells):
-            from_input, from_below = (
-                cell.weight_ih.split([size, cell.weight_ih.shape[1] - size], 1) if n == 0 else (None, cell.weight_ih)
+        for layer, cell in enumerate(cells):
+            input_part, other_part = (
+                cell.weight_ih.split([input_width, cell.weight_ih.shape[1] - input_width], 1)
+                if layer == 0
+                else (None, cell.weight_ih)
             )
-            self.weights.append(torch.cat([from_below, cell.weight_hh], 1))  # (4 H, D + H)
+            self.weights.append(torch.cat([other_part, cell.weight_hh], 1))  # (4 H, D + H)
             self.biases.append(cell.bias_ih + cell.bias_hh)
-            if from_input is not None:
-                self.input_weight = from_input
-        first = torch.addmm(self.biases[0], self.inputs.flatten(0, 1), self.input_weight.mT)
-        self.first_gates = first.unflatten(0, self.inputs.shape[:2])  # (T, B, 4 H)
-        self.kept: list[list[_Cell]] = [[] for _ in self.weights]
-        self.bits = scratch(self.hidden, self.first_gates.numpy().dtype)
+            if input_part is not None:
+                self.input_weight = input_part
+        input_gates = torch.addmm(self.biases[0], self.inputs.flatten(0, 1), self.input_weight.mT)
+        self.first_gates = input_gates.unflatten(0, self.inputs.shape[:2])  # (T, B, 4 H)
+        self.saved: list[list[_SavedCell]] = [[] for _ in self.weights]
+        self.bits = make_scratch(self.hidden, self.first_gates.numpy().dtype)
 
     def forward(self, t: int, reads: Tensor, mask: Tensor | None, keep: bool) -> Tensor:
-        """The output (B, H) of step t, given the reads (B, D) before; all stays where mask (B, 1) is False."""
-        below = reads
-        for n, weight in enumerate(self.weights):
-            seen = torch.cat([below, self.h[n]], 1)
-            gates = torch.addmm(self.first_gates[t] if n == 0 else self.biases[n], seen, weight.mT)
-            before = self.c[n].contiguous()
-            c, squashed, h = (torch.empty_like(before) for _ in range(3))
-            _cell(*(x.numpy() for x in (gates, before, c, squashed, h)), self.bits)
+        """Returns the output (B, H) of step t, given the previous reads (B, D). Keeps the state where mask is False."""
+        output = reads
+        for layer, weight in enumerate(self.weights):
+            cell_input = torch.cat([output, self.h[layer]], 1)
+            gates = torch.addmm(self.first_gates[t] if layer == 0 else self.biases[layer], cell_input, weight.mT)
+            c_before = self.c[layer].contiguous()
+            c, tanh_c, h = (torch.empty_like(c_before) for _ in range(3))
+            _cell_forward(*(x.numpy() for x in (gates, c_before, c, tanh_c, h)), self.bits)
             if keep:
-                self.kept[n].append(_Cell(seen, gates, before, squashed))
-            below = h
-            self.h[n], self.c[n] = (
-                (h, c) if mask is None else (torch.where(mask, h, self.h[n]), torch.where(mask, c, self.c[n]))
+                self.saved[layer].append(_SavedCell(cell_input, gates, c_before, tanh_c))
+            output = h
+            self.h[layer], self.c[layer] = (
+                (h, c) if mask is None else (torch.where(mask, h, self.h[layer]), torch.where(mask, c, self.c[layer]))
             )
-        return below
+        return output
 
-    def last(self) -> tuple[Tensor, Tensor]:
-        """The state (B, layers, H) h and c after the steps so far."""
+    def final_state(self) -> tuple[Tensor, Tensor]:
+        """Returns the state h and c (B, layers, H) after the steps so far."""
         return torch.stack(self.h, 1), torch.stack(self.c, 1)
 
-    def begin(self, d_h: Tensor | None, d_c: Tensor | None) -> None:
-        """Start the way back from the gradient of the last state."""
+    def start_backward(self, d_h: Tensor | None, d_c: Tensor | None) -> None:
+        """Starts the backward pass from the gradient of the final state."""
         self.d_h, self.d_c = (
             [torch.zeros_like(h) for h in self.h] if d is None else list(d.unbind(1)) for d in (d_h, d_c)
         )
         self.d_gates: list[list[Tensor]] = [[] for _ in self.weights]
 
     def backward(self, t: int, d_output: Tensor, mask: Tensor | None) -> Tensor:
-        """From the gradient of the output of step t (B, H), 0 where the mask is False, to that of its reads (B, D)."""
-        d_below = d_output
-        for n in reversed(range(len(self.weights))):
-            cell = self.kept[n][t]
-            d_h, d_c = self.d_h[n], self.d_c[n]
-            held = None
+        """Returns the gradient of the reads (B, D) of step t from that of its output (B, H), 0 where mask is False."""
+        d_output_below = d_output
+        for layer in reversed(range(len(self.weights))):
+            cell = self.saved[layer][t]
+            d_h, d_c = self.d_h[layer], self.d_c[layer]
+            d_unmasked = None
             if mask is not None:
-                held = d_h * ~mask, d_c * ~mask
+                d_unmasked = d_h * ~mask, d_c * ~mask
                 d_h, d_c = d_h * mask, d_c * mask
-            d_h, d_c, d_gates = d_h + d_below, d_c.clone(), torch.empty_like(cell.gates)
-            _cell_back(*(x.numpy() for x in (cell.gates, cell.before, cell.squashed, d_h, d_c, d_gates)))
-            d_below, d_h = (d_gates @ self.weights[n]).split([self.weights[n].shape[1] - self.hidden, self.hidden], 1)
-            self.d_h[n], self.d_c[n] = (d_h, d_c) if held is None else (d_h + held[0], d_c + held[1])
-            self.d_gates[n].append(d_gates)
-        return d_below
+            d_h, d_c, d_gates = d_h + d_output_below, d_c.clone(), torch.empty_like(cell.gates)
+            _cell_backward(*(x.numpy() for x in (cell.gates, cell.c_before, cell.tanh_c, d_h, d_c, d_gates)))
+            d_output_below, d_h = (d_gates @ self.weights[layer]).split(
+                [self.weights[layer].shape[1] - self.hidden, self.hidden], 1
+            )
+            self.d_h[layer], self.d_c[layer] = (
+                (d_h, d_c) if d_unmasked is None else (d_h + d_unmasked[0], d_c + d_unmasked[1])
+            )
+            self.d_gates[layer].append(d_gates)
+        return d_output_below
 
-    def first(self) -> tuple[Tensor, Tensor]:
-        """The gradient of the state before the first step."""
+    def initial_gradient(self) -> tuple[Tensor, Tensor]:
+        """Returns the gradient of the state before the first step."""
         return torch.stack(self.d_h, 1), torch.stack(self.d_c, 1)
 
-    def gradients(self, of_inputs: bool) -> list[Tensor | None]:
-        """The gradients of the inputs (None if not asked for) and of all parameters in their order."""
-        found: list[Tensor | None] = [None]
-        for n, kept in enumerate(self.kept):
-            d_gates = torch.stack(self.d_gates[n][::-1])  # (T, B, 4 H)
+    def gradients(self, needs_inputs: bool) -> list[Tensor | None]:
+        """Returns the gradients of the inputs (None unless needed) and of all parameters in order."""
+        gradients: list[Tensor | None] = [None]
+        for layer, saved in enumerate(self.saved):
+            d_gates = torch.stack(self.d_gates[layer][::-1])  # (T, B, 4 H)
             flat = d_gates.flatten(0, 1)
-            d_weight = flat.mT @ torch.stack([cell.seen for cell in kept]).flatten(0, 1)
-            d_below, d_again = d_weight.split([d_weight.shape[1] - self.hidden, self.hidden], 1)
-            if n == 0:
-                d_below = torch.cat([flat.mT @ self.inputs.flatten(0, 1), d_below], 1)
-                if of_inputs:
-                    found[0] = (flat @ self.input_weight).unflatten(0, d_gates.shape[:2]).transpose(0, 1)
+            d_weight = flat.mT @ torch.stack([cell.cell_input for cell in saved]).flatten(0, 1)
+            d_input_weight, d_recurrent_weight = d_weight.split([d_weight.shape[1] - self.hidden, self.hidden], 1)
+            if layer == 0:
+                d_input_weight = torch.cat([flat.mT @ self.inputs.flatten(0, 1), d_input_weight], 1)
+                if needs_inputs:
+                    gradients[0] = (flat @ self.input_weight).unflatten(0, d_gates.shape[:2]).transpose(0, 1)
             bias = flat.sum(0)
-            found += [d_below, d_again, bias, bias]
-        return found
+            gradients += [d_input_weight, d_recurrent_weight, bias, bias]
+        return gradients
 
 
-class _Cell(NamedTuple):
-    """What a step of a cell keeps: [below, h_{t-1}], the gates, c_{t-1} and tanh c_t."""
+class _SavedCell(NamedTuple):
+    """What backward needs of a cell's step: its input with h_{t-1}, the gates, c_{t-1} and tanh c_t."""
 
-    seen: Tensor
+    cell_input: Tensor
     gates: Tensor
-    before: Tensor
-    squashed: Tensor
+    c_before: Tensor
+    tanh_c: Tensor
 
 
 @compiled
-def _cell(gates: Array, before: Array, c: Array, squashed: Array, h: Array, bits: Array) -> None:
-    """Gates (B, 4 H) in the order i, f, g, o, squashed in place; c_t, tanh c_t and h_t (B, H) from c_{t-1}."""
-    tasks, hidden = before.shape
+def _cell_forward(gates: Array, c_before: Array, c: Array, tanh_c: Array, h: Array, bits: Array) -> None:
+    """Applies the activations of the gates (B, 4 H), i, f, g, o, in place; writes c_t, tanh c_t and h_t (B, H)."""
+    tasks, hidden = c_before.shape
     for b in range(tasks):
         row = gates[b]
         i, f, g, o = row[:hidden], row[hidden : 2 * hidden], row[2 * hidden : 3 * hidden], row[3 * hidden :]
-        rows.sigmoid(i, i, bits)
-        rows.sigmoid(f, f, bits)
-        rows.tanh(g, g, bits)
-        rows.sigmoid(o, o, bits)
+        elementwise.sigmoid(i, i, bits)
+        elementwise.sigmoid(f, f, bits)
+        elementwise.tanh(g, g, bits)
+        elementwise.sigmoid(o, o, bits)
         for j in range(hidden):
-            c[b, j] = f[j] * before[b, j] + i[j] * g[j]
-        rows.tanh(c[b], squashed[b], bits)
+            c[b, j] = f[j] * c_before[b, j] + i[j] * g[j]
+        elementwise.tanh(c[b], tanh_c[b], bits)
         for j in range(hidden):
-            h[b, j] = o[j] * squashed[b, j]
+            h[b, j] = o[j] * tanh_c[b, j]
 
 
 @compiled
-def _cell_back(gates: Array, before: Array, squashed: Array, d_h: Array, d_c: Array, d_gates: Array) -> None:
-    """Gradient of `_cell` into `d_gates`, before their squashing; `d_c` turns from that of c_t to that of c_{t-1}."""
-    tasks, hidden = before.shape
+def _cell_backward(gates: Array, c_before: Array, tanh_c: Array, d_h: Array, d_c: Array, d_gates: Array) -> None:
+    """Writes the gradient of the gates before their activations into `d_gates`; `d_c` becomes that of c_{t-1}."""
+    tasks, hidden = c_before.shape
     for b in range(tasks):
         row, d_row = gates[b], d_gates[b]
         i, f, g, o = row[:hidden], row[hidden : 2 * hidden], row[2 * hidden : 3 * hidden], row[3 * hidden :]
         d_i, d_f = d_row[:hidden], d_row[hidden : 2 * hidden]
         d_g, d_o = d_row[2 * hidden : 3 * hidden], d_row[3 * hidden :]
         for j in range(hidden):
-            d = d_c[b, j] + d_h[b, j] * o[j] * (1 - squashed[b, j] * squashed[b, j])
+            d = d_c[b, j] + d_h[b, j] * o[j] * (1 - tanh_c[b, j] * tanh_c[b, j])
             d_i[j] = d * g[j] * i[j] * (1 - i[j])
-            d_f[j] = d * before[b, j] * f[j] * (1 - f[j])
+            d_f[j] = d * c_before[b, j] * f[j] * (1 - f[j])
             d_g[j] = d * i[j] * (1 - g[j] * g[j])
-            d_o[j] = d_h[b, j] * squashed[b, j] * o[j] * (1 - o[j])
+            d_o[j] = d_h[b, j] * tanh_c[b, j] * o[j] * (1 - o[j])
             d_c[b, j] = d * f[j]
 
 
 class FeedforwardScan:
-    """A stack of tanh layers, which carries nothing from step to step; see `LSTMScan` for the methods."""
+    """A stack of tanh layers without recurrent state; see `LSTMScan` for the methods."""
 
     def __init__(self, controller: Controller, inputs: Tensor, h: Tensor, c: Tensor):
-        self.inputs, size = inputs.transpose(0, 1), inputs.shape[2]
+        self.inputs, input_width = inputs.transpose(0, 1), inputs.shape[2]
         self.state = h, c
         layers: Any = controller.layers
         self.weights, self.biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-        self.input_weight, self.weights[0] = self.weights[0].split([size, self.weights[0].shape[1] - size], 1)
-        first = torch.addmm(self.biases[0], self.inputs.flatten(0, 1), self.input_weight.mT)
-        self.first_layer = first.unflatten(0, self.inputs.shape[:2])
-        self.kept: list[list[Tensor]] = [[] for _ in range(len(self.weights) + 1)]
+        self.input_weight, self.weights[0] = self.weights[0].split(
+            [input_width, self.weights[0].shape[1] - input_width], 1
+        )
+        input_part = torch.addmm(self.biases[0], self.inputs.flatten(0, 1), self.input_weight.mT)
+        self.first_layer = input_part.unflatten(0, self.inputs.shape[:2])
+        self.saved: list[list[Tensor]] = [[] for _ in range(len(self.weights) + 1)]
 
     def forward(self, t: int, reads: Tensor, mask: Tensor | None, keep: bool) -> Tensor:
         """See `LSTMScan.forward`."""
-        below = reads
-        for n, weight in enumerate(self.weights):
+        output = reads
+        for layer, weight in enumerate(self.weights):
             if keep:
-                self.kept[n].append(below)
-            below = torch.addmm(self.first_layer[t] if n == 0 else self.biases[n], below, weight.mT).tanh_()
+                self.saved[layer].append(output)
+            output = torch.addmm(self.first_layer[t] if layer == 0 else self.biases[layer], output, weight.mT).tanh_()
         if keep:
-            self.kept[-1].append(below)
-        return below
+            self.saved[-1].append(output)
+        return output
 
-    def last(self) -> tuple[Tensor, Tensor]:
-        """See `LSTMScan.last`."""
+    def final_state(self) -> tuple[Tensor, Tensor]:
+        """See `LSTMScan.final_state`."""
         return self.state
 
-    def begin(self, d_h: Tensor | None, d_c: Tensor | None) -> None:
-        """See `LSTMScan.begin`."""
-        self.slopes = [1 - torch.stack(kept).square_() for kept in self.kept[1:]]
+    def start_backward(self, d_h: Tensor | None, d_c: Tensor | None) -> None:
+        """See `LSTMScan.start_backward`."""
+        self.slopes = [1 - torch.stack(outputs).square_() for outputs in self.saved[1:]]
         self.d_layers: list[list[Tensor]] = [[] for _ in self.weights]
 
     def backward(self, t: int, d_output: Tensor, mask: Tensor | None) -> Tensor:
         """See `LSTMScan.backward`."""
-        d_below = d_output
-        for n in reversed(range(len(self.weights))):
-            d_layer = d_below * self.slopes[n][t]
-            self.d_layers[n].append(d_layer)
-            d_below = d_layer @ self.weights[n]
-        return d_below
+        d_output_below = d_output
+        for layer in reversed(range(len(self.weights))):
+            d_layer = d_output_below * self.slopes[layer][t]
+            self.d_layers[layer].append(d_layer)
+            d_output_below = d_layer @ self.weights[layer]
+        return d_output_below
 
-    def first(self) -> tuple[None, None]:
-        """See `LSTMScan.first`."""
+    def initial_gradient(self) -> tuple[None, None]:
+        """See `LSTMScan.initial_gradient`."""
         return None, None
 
-    def gradients(self, of_inputs: bool) -> list[Tensor | None]:
+    def gradients(self, needs_inputs: bool) -> list[Tensor | None]:
         """See `LSTMScan.gradients`."""
-        found: list[Tensor | None] = [None]
-        for n in range(len(self.weights)):
-            d_layer = torch.stack(self.d_layers[n][::-1])
+        gradients: list[Tensor | None] = [None]
+        for layer in range(len(self.weights)):
+            d_layer = torch.stack(self.d_layers[layer][::-1])
             flat = d_layer.flatten(0, 1)
-            d_weight = flat.mT @ torch.stack(self.kept[n]).flatten(0, 1)
-            if n == 0:
+            d_weight = flat.mT @ torch.stack(self.saved[layer]).flatten(0, 1)
+            if layer == 0:
                 d_weight = torch.cat([flat.mT @ self.inputs.flatten(0, 1), d_weight], 1)
-                if of_inputs:
-                    found[0] = (flat @ self.input_weight).unflatten(0, d_layer.shape[:2]).transpose(0, 1)
-            found += [d_weight, flat.sum(0)]
-        return found
+                if needs_inputs:
+                    gradients[0] = (flat @ self.input_weight).unflatten(0, d_layer.shape[:2]).transpose(0, 1)
+            gradients += [d_weight, flat.sum(0)]
+        return gradients

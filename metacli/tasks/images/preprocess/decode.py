@@ -1,4 +1,4 @@
-"""Image files, which come from anywhere, decoded within bounds: what they may cost is known before they are."""
+"""Decodes untrusted image files with limits on their size."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from metacli.errors import MetacliError
 from metacli.system import regular_files
 
-MOST_PIXELS = 50_000_000  # of a picture; larger ones are refused before they are decoded
-MOST_BYTES = 50_000_000  # of a file
+MAX_PIXELS = 50_000_000  # larger images are refused before they are decoded
+MAX_BYTES = 50_000_000  # size of a file
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF")  # some others start programs
 REPLACE = "replace it or take it away"
-BAND = 1_000_000  # pixels that are converted at a time
+BAND_PIXELS = 1_000_000  # pixels converted at a time
 
 
 def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hint: str = REPLACE) -> Image.Image:
-    """A decoded image, the first of several, turned upright where its EXIF data say how.
+    """Decodes an image, the first one of several, and turns it upright by its EXIF data.
 
     Args:
         source: an image file, or its bytes.
-        name: what an error calls it.
-        hint: what an error advises.
+        name: the name of the image in error messages.
+        hint: the hint of error messages.
 
     Raises:
-        MetacliError: it is no file, it cannot be read, it is no image of a usual kind, or larger than MOST_BYTES or
-            MOST_PIXELS.
+        MetacliError: it is no file, it cannot be read, it is no image of a usual kind, or larger than MAX_BYTES or
+            MAX_PIXELS.
     """
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, bytes):
-        data = file_content(Path(data), name, hint)
+        data = read_file(Path(data), name, hint)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound here is lower
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         with image:
-            if not (fault := out_of_bounds(*image.size, name)):
+            if not (fault := describe_size_error(*image.size, name)):
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 if image.mode in ("P", "PA") and image.palette is None:
@@ -52,7 +52,7 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
     except UnidentifiedImageError:
         raise MetacliError(f"cannot read the image {name}: it is no image of a usual kind", hint) from None
     except Image.DecompressionBombError:
-        fault = f"{name} has more than {MOST_PIXELS:,} pixels"
+        fault = f"{name} has more than {MAX_PIXELS:,} pixels"
     except Exception as error:  # Pillow fails in many ways on a damaged file
         raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
     if fault:
@@ -60,40 +60,40 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
     return image
 
 
-def file_content(path: Path, name: str, hint: str = REPLACE) -> bytes:
-    """The bytes of an image file.
+def read_file(path: Path, name: str, hint: str = REPLACE) -> bytes:
+    """Returns the bytes of an image file.
 
     Raises:
-        MetacliError: it is no file, cannot be read, or has more than MOST_BYTES.
+        MetacliError: it is not a file, cannot be read, or has more than MAX_BYTES.
     """
     try:
-        return regular_files.content(path, MOST_BYTES)
+        return regular_files.content(path, MAX_BYTES)
     except OSError as error:
         raise MetacliError(f"cannot read the image {name}: {error.strerror or error}", hint) from error
 
 
-def out_of_bounds(width: int, height: int, name: str) -> str:
-    """What is wrong with the size of a picture of absurd size, or ''."""
-    if width * height > MOST_PIXELS or min(width, height) < 1:
-        return f"{name} has {width} x {height} pixels, more than {MOST_PIXELS:,} in all"
+def describe_size_error(width: int, height: int, name: str) -> str:
+    """Returns an error message if an image is empty or too large, otherwise ''."""
+    if width * height > MAX_PIXELS or min(width, height) < 1:
+        return f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,} in all"
     return ""
 
 
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """A picture of 16 bits, which Pillow would clip, as one of 8; others as they are."""
-    return by_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
+def to_eight_bits(picture: Image.Image) -> Image.Image:
+    """Converts an image from 16 to 8 bits, which Pillow would clip; returns others unchanged."""
+    return map_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
 
 
-def opaque(picture: Image.Image) -> Image.Image:
+def make_opaque(picture: Image.Image) -> Image.Image:
     """A picture with 8 bits a channel, on white paper where it is transparent."""
-    picture = eight_bits(picture)
-    return on_white(picture) if picture.has_transparency_data else picture
+    picture = to_eight_bits(picture)
+    return lay_on_white(picture) if picture.has_transparency_data else picture
 
 
-def bands(picture: Image.Image) -> Iterator[Image.Image]:
+def split_into_bands(picture: Image.Image) -> Iterator[Image.Image]:
     """The rows of a picture from top to bottom, about BAND pixels at a time."""
     width, height = picture.size
-    rows = max(1, BAND // width)
+    rows = max(1, BAND_PIXELS // width)
     if rows >= height:
         yield picture
         return
@@ -101,27 +101,27 @@ def bands(picture: Image.Image) -> Iterator[Image.Image]:
         yield picture.crop((0, top, width, min(top + rows, height)))
 
 
-def by_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def map_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
-    whole: Image.Image | None = None
+    result: Image.Image | None = None
     top = 0
-    for band in map(change, bands(picture)):
+    for band in map(change, split_into_bands(picture)):
         if band.size == picture.size:
             return band
-        if whole is None:
-            whole = Image.new(band.mode, picture.size)
-        whole.paste(band, (0, top))
+        if result is None:
+            result = Image.new(band.mode, picture.size)
+        result.paste(band, (0, top))
         top += band.height
-    assert whole is not None
-    return whole
+    assert result is not None
+    return result
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """A picture with transparency laid on white paper, without it (RGBA)."""
-    return by_bands(picture, _laid)
+def lay_on_white(picture: Image.Image) -> Image.Image:
+    """Lays a transparent image on white (RGBA)."""
+    return map_bands(picture, _composite_on_white)
 
 
-def _laid(picture: Image.Image) -> Image.Image:
+def _composite_on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
 
 

@@ -1,4 +1,4 @@
-"""A person's own pictures: arrays, Pillow images or paths, as a model trained on images reads them."""
+"""Loads user images from arrays, Pillow images, bytes or paths."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.decode import out_of_bounds, read_image
+from metacli.tasks.images.preprocess.decode import describe_size_error, read_image
 
 
-def picture(source: Any, name: str) -> Image.Image:
-    """One picture, upright.
+def load_image(source: Any, name: str) -> Image.Image:
+    """Loads one image, upright.
 
     Args:
         source: a path, the bytes of an image file, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4): bool, uint8, or numbers from 0 to 1 or 255 (from 0 to 1 where none is above 1).
-        name: what an error calls it.
+            (H, W, 4): bool, uint8, or numbers in [0, 255] ([0, 1] if none is above 1).
+        name: the name of the image in error messages.
 
     Raises:
-        ValueError: not finite, of another shape, of absurd size, or no image.
-        TypeError: of another kind.
+        ValueError: values are not finite, the shape is unsupported, the image is too large or unreadable.
+        TypeError: the source has an unsupported type.
     """
     if isinstance(source, Image.Image):
-        within_bounds(*source.size, name)
+        check_image_size(*source.size, name)
         return ImageOps.exif_transpose(source)
     if isinstance(source, str | os.PathLike | bytes):
-        return opened(source, name)
+        return open_image(source, name)
     try:
         array = np.asarray(source)
     except ValueError as error:
@@ -40,7 +40,7 @@ def picture(source: Any, name: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)")
-    within_bounds(array.shape[1], array.shape[0], name)
+    check_image_size(array.shape[1], array.shape[0], name)
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
     numbers = array.astype(np.float64)
@@ -51,27 +51,27 @@ def picture(source: Any, name: str) -> Image.Image:
     return Image.fromarray(np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8))
 
 
-def opened(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
-    """An image file, upright; raises a ValueError where it is none, or is of absurd size."""
+def open_image(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
+    """Opens an image file, upright; raises a ValueError if it is unreadable or too large."""
     try:
         return read_image(source, name)
     except MetacliError as error:
         raise ValueError(error.message) from None
 
 
-def within_bounds(width: int, height: int, name: str) -> None:
-    """Raise a ValueError where a picture is of absurd size."""
-    if fault := out_of_bounds(width, height, name):
+def check_image_size(width: int, height: int, name: str) -> None:
+    """Raises a ValueError if an image is empty or too large."""
+    if fault := describe_size_error(width, height, name):
         raise ValueError(fault)
 
 
-def pictures(sources: Iterable[Any], what: str) -> list[Image.Image]:
-    """Some pictures, see `picture`; an error calls them `what` and their number."""
+def load_images(sources: Iterable[Any], kind: str) -> list[Image.Image]:
+    """Loads several images, see `load_image`. Error messages name an image by its path, or by `kind` and number."""
     if isinstance(sources, str | bytes | Image.Image) or not isinstance(sources, Iterable):
-        raise TypeError(f"{what}s are a list or an array of pictures, not {type(sources).__name__}")
-    return [picture(source, named(source, what, i)) for i, source in enumerate(sources)]
+        raise TypeError(f"{kind}s are a list or an array of pictures, not {type(sources).__name__}")
+    return [load_image(source, describe_source(source, kind, i)) for i, source in enumerate(sources)]
 
 
-def named(source: Any, what: str, i: int) -> str:
-    """What an error calls a picture: its path, or its number."""
-    return str(source) if isinstance(source, str | os.PathLike) else f"{what} {i}"
+def describe_source(source: Any, kind: str, i: int) -> str:
+    """Returns the name of an image in error messages: its path, or `kind` and number."""
+    return str(source) if isinstance(source, str | os.PathLike) else f"{kind} {i}"

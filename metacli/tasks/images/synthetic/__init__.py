@@ -1,1 +1,1 @@
-"""Drawn characters: a pen, and invented scripts."""
+"""Synthetic characters: invented scripts, and a pen that draws them."""

@@ -1,9 +1,9 @@
-"""Invented scripts: what the characters of `strokes` are before a hand draws them.
+"""Generates the ideal characters of `strokes`, in invented scripts.
 
-A character is a few strokes. A stroke is a walk over the places of a coarse grid, as the letters of most scripts keep
-to common lines: its legs are straight, arcs or parts of one smooth curve, or it is a ring or a dot. It begins at a
-place that is already inked (joined) or at a free one (apart). An alphabet has a style, the odds of all this, so that
-its characters look alike. A character is a pure function of the family's seed and its number.
+A character consists of a few strokes. A stroke is a walk over the points of a coarse grid, because the letters of most
+scripts follow common lines. Its legs are straight, arcs or parts of one smooth curve, or the stroke is a ring or a dot.
+It begins at an inked point (joined) or at a free one (separate). An alphabet has a style, which sets the odds of all
+this, so that its characters look alike. A character is a pure function of the family's seed and its number.
 """
 
 from __future__ import annotations
@@ -12,205 +12,218 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacli.tasks.images.synthetic.pen import LEGS, Strokes, bends, extent, normal, waves
+from metacli.tasks.images.synthetic.pen import (
+    MAX_LEGS,
+    Strokes,
+    bounding_boxes,
+    cosine_waves,
+    sample_bends,
+    sample_normal,
+)
 from metacli.tasks.rng import CounterRNG
 
-LETTERS = 25  # characters of an alphabet
-STROKES = 6  # of a character at most
-GRID = 4  # columns and lines at most
+ALPHABET_SIZE = 25  # characters of an alphabet
+MAX_STROKES = 6  # strokes of a character
+GRID = 4  # maximum number of columns and of lines
 STRAIGHT, ARCS, SMOOTH = range(3)  # kinds of strokes
 
 # fitted to Omniglot's characters by statistics and by eye
 TOTAL_LEGS = [0.02, 0.10, 0.20, 0.25, 0.20, 0.12, 0.06, 0.03, 0.02]  # the odds of 1, 2, ... legs in a character
-BENDS = [0.0, 2.0, 2.0, 1.5, 1.2, 1.0, 0.8]  # pixels that a character is off the grid, by order; see `pen.waves`
+BENDS = [0.0, 2.0, 2.0, 1.5, 1.2, 1.0, 0.8]  # distortion of the grid in pixels, by order; see `pen.cosine_waves`
 
 
 class Style(NamedTuple):
-    """What the characters of an alphabet have in common, row by row; P = GRID^2 places. Odds need not sum to 1.
+    """The style of A alphabets; P = GRID^2 grid points. Odds need not sum to 1.
 
     Attributes:
-        places: (A, P) complex128, from 0 to 1 both ways, slanted.
-        free: (A, P) 1 where the alphabet uses the place, else 0.
-        moves: (A, P, P) the odds of a leg from one place to another.
-        page: (A,) complex128, the width and height in pixels that 1 stands for.
-        legs: (A, LEGS) the odds that a stroke has 1, 2, ... legs.
+        places: (A, P) complex128, the grid points, from 0 to 1 in both directions, slanted.
+        is_used: (A, P) 1 if the alphabet uses the point, else 0.
+        moves: (A, P, P) the odds of a leg from one point to another.
+        page: (A,) complex128, the width and height of the grid in pixels.
+        legs: (A, MAX_LEGS) the odds that a stroke has 1, 2, ... legs.
         kinds: (A, 3) the odds of each kind of stroke.
-        busy: (A,) a factor on the legs of a character.
-        join: (A,) chance that a stroke begins where there is ink.
-        revisit: (A,) a factor on the odds of a leg to where there is ink.
-        wave: (A,) a factor on the chance that an arc turns the other way than the one before.
-        close: (A,) chance that a stroke ends where it began.
-        small: (A,) chance that a stroke is less than half as large.
-        ring, dot: (A,) chance that a stroke is one.
-        again: (A,) chance that a stroke is the one before once more, beside it.
+        leg_factor: (A,) factor on the number of legs of a character.
+        join_probability: (A,) probability that a stroke begins at an inked point.
+        revisit_factor: (A,) factor on the odds of a leg to an inked point.
+        flip_factor: (A,) factor on the probability that an arc bends the other way than the previous one.
+        close_probability: (A,) probability that a stroke ends at its start.
+        small_probability: (A,) probability that a stroke has less than half the size.
+        ring_probability: (A,) probability that a stroke is a ring.
+        dot_probability: (A,) probability that a stroke is a dot.
+        repeat_probability: (A,) probability that a stroke is a shifted copy of the previous one.
     """
 
     places: np.ndarray
-    free: np.ndarray
+    is_used: np.ndarray
     moves: np.ndarray
     page: np.ndarray
     legs: np.ndarray
     kinds: np.ndarray
-    busy: np.ndarray
-    join: np.ndarray
-    revisit: np.ndarray
-    wave: np.ndarray
-    close: np.ndarray
-    small: np.ndarray
-    ring: np.ndarray
-    dot: np.ndarray
-    again: np.ndarray
+    leg_factor: np.ndarray
+    join_probability: np.ndarray
+    revisit_factor: np.ndarray
+    flip_factor: np.ndarray
+    close_probability: np.ndarray
+    small_probability: np.ndarray
+    ring_probability: np.ndarray
+    dot_probability: np.ndarray
+    repeat_probability: np.ndarray
 
 
-def characters(seed: int, numbers: np.ndarray) -> Strokes:
-    """The strokes of some characters.
+def generate_characters(seed: int, numbers: np.ndarray) -> Strokes:
+    """Returns the strokes of characters.
 
     Args:
-        seed: of the family.
-        numbers: (C,) int64, which characters of the family; alphabet a has LETTERS a, ..., LETTERS (a + 1) - 1.
+        seed: seed of the family.
+        numbers: (C,) int64, the characters; alphabet a has numbers ALPHABET_SIZE a to ALPHABET_SIZE (a + 1) - 1.
     """
-    alphabets, row = np.unique(numbers // LETTERS, return_inverse=True)
-    style = Style(*(column[row] for column in _styles(seed, alphabets)))
-    draw = CounterRNG(seed, "strokes character", numbers)
+    alphabets, row = np.unique(numbers // ALPHABET_SIZE, return_inverse=True)
+    style = Style(*(column[row] for column in _sample_styles(seed, alphabets)))
+    rng = CounterRNG(seed, "strokes character", numbers)
 
-    kind = _pick(draw, style.kinds[:, None], STROKES)  # (C, STROKES)
-    legs = 1 + _pick(draw, style.legs[:, None], STROKES)
+    kind = _choose(rng, style.kinds[:, None], MAX_STROKES)  # (C, STROKES)
+    legs = 1 + _choose(rng, style.legs[:, None], MAX_STROKES)
     legs = np.where((kind == SMOOTH) & (legs == 1), 2, legs)
-    enough = np.minimum(np.rint(style.busy * (1 + _pick(draw, np.array(TOTAL_LEGS)))), style.free.sum(1) - 1)
-    count = 1 + (legs.cumsum(1)[:, :-1] < enough[:, None]).sum(1)
-    knots = _walks(draw, style, legs, count)
-    bulge, smooth = _curves(draw, style, kind, legs)
-    _make_rings(draw, style, knots, legs, bulge, smooth)
-    _repeat(draw, style, knots, legs, bulge, smooth)
+    target_legs = np.rint(style.leg_factor * (1 + _choose(rng, np.array(TOTAL_LEGS))))
+    target_legs = np.minimum(target_legs, style.is_used.sum(1) - 1)
+    count = 1 + (legs.cumsum(1)[:, :-1] < target_legs[:, None]).sum(1)
+    knots = _sample_walks(rng, style, legs, count)
+    bulge, smooth = _sample_curves(rng, style, kind, legs)
+    _insert_rings(rng, style, knots, legs, bulge, smooth)
+    _repeat_strokes(rng, style, knots, legs, bulge, smooth)
 
-    drawn = np.arange(STROKES) < count[:, None]
-    owner, nth = np.nonzero(drawn)
-    knots = _on_page(draw, style.page, knots[drawn], owner)
-    knots += np.einsum("nkw,nw->nk", waves(knots), bends(draw, BENDS)[owner])
-    return Strokes(owner, numbers[owner] * STROKES + nth, knots, legs[drawn], bulge[drawn], smooth[drawn])
+    is_drawn = np.arange(MAX_STROKES) < count[:, None]
+    owner, stroke_index = np.nonzero(is_drawn)
+    knots = _scale_to_page(rng, style.page, knots[is_drawn], owner)
+    knots += np.einsum("nkw,nw->nk", cosine_waves(knots), sample_bends(rng, BENDS)[owner])
+    stroke_numbers = numbers[owner] * MAX_STROKES + stroke_index
+    return Strokes(owner, stroke_numbers, knots, legs[is_drawn], bulge[is_drawn], smooth[is_drawn])
 
 
-def _styles(seed: int, alphabets: np.ndarray) -> Style:
-    draw = CounterRNG(seed, "strokes alphabet", alphabets)
-    columns = 2 + _pick(draw, np.array([0.2, 0.55, 0.25]))[:, None]
-    lines = 2 + _pick(draw, np.array([0.15, 0.55, 0.3]))[:, None]
+def _sample_styles(seed: int, alphabets: np.ndarray) -> Style:
+    rng = CounterRNG(seed, "strokes alphabet", alphabets)
+    columns = 2 + _choose(rng, np.array([0.2, 0.55, 0.25]))[:, None]
+    lines = 2 + _choose(rng, np.array([0.15, 0.55, 0.3]))[:, None]
     x, y = (axis.ravel() for axis in np.meshgrid(np.arange(GRID), np.arange(GRID)))
-    free = (x < columns) & (y < lines)
+    is_used = (x < columns) & (y < lines)
     across, down = np.abs(x[:, None] - x), np.abs(y[:, None] - y)
     distance = np.hypot(across, down)
-    upright, level, diagonal, askew = _odds(draw, [0.5, 0.75, 0.25, 0.2], 0.5).T[..., None, None]
-    moves = np.select([across == 0, down == 0, across == down], [upright, level, diagonal], askew)
-    moves = moves * np.exp(-(0.6 + 0.9 * draw.uniform(1, 1)) * distance) * (distance > 0) * free[:, None]
+    vertical, horizontal, diagonal, other = _vary_odds(rng, [0.5, 0.75, 0.25, 0.2], 0.5).T[..., None, None]
+    moves = np.select([across == 0, down == 0, across == down], [vertical, horizontal, diagonal], other)
+    moves = moves * np.exp(-(0.6 + 0.9 * rng.uniform(1, 1)) * distance) * (distance > 0) * is_used[:, None]
     width, height = np.array([0, 0, 34, 51, 64])[columns[:, 0]], np.array([0, 0, 40, 57, 66])[lines[:, 0]]
-    aspect = np.exp(0.15 * normal(draw))
+    aspect = np.exp(0.15 * sample_normal(rng))
     return Style(
-        places=x / (columns - 1) + (0.1 * normal(draw, 1) + 1j) * y / (lines - 1),
-        free=free.astype(float),
+        places=x / (columns - 1) + (0.1 * sample_normal(rng, 1) + 1j) * y / (lines - 1),
+        is_used=is_used.astype(float),
         moves=moves,
         page=width * aspect + 1j * height / aspect,
-        legs=_odds(draw, [0.45, 0.28, 0.14, 0.08, 0.05], 0.6),
-        kinds=_odds(draw, [0.36, 0.2, 0.44], 1.0),
-        busy=np.exp(0.2 * normal(draw)),
-        join=1 - 0.8 * draw.uniform() ** 2,
-        revisit=np.exp(-1.2 - 2.5 * draw.uniform()),
-        wave=draw.uniform(),
-        close=0.12 * draw.uniform(),
-        small=0.2 * draw.uniform(),
-        ring=0.1 * draw.uniform() ** 2,
-        dot=0.25 * draw.uniform() ** 2,
-        again=0.25 * draw.uniform() ** 2,
+        legs=_vary_odds(rng, [0.45, 0.28, 0.14, 0.08, 0.05], 0.6),
+        kinds=_vary_odds(rng, [0.36, 0.2, 0.44], 1.0),
+        leg_factor=np.exp(0.2 * sample_normal(rng)),
+        join_probability=1 - 0.8 * rng.uniform() ** 2,
+        revisit_factor=np.exp(-1.2 - 2.5 * rng.uniform()),
+        flip_factor=rng.uniform(),
+        close_probability=0.12 * rng.uniform(),
+        small_probability=0.2 * rng.uniform(),
+        ring_probability=0.1 * rng.uniform() ** 2,
+        dot_probability=0.25 * rng.uniform() ** 2,
+        repeat_probability=0.25 * rng.uniform() ** 2,
     )
 
 
-def _walks(draw: CounterRNG, style: Style, legs: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """(C, STROKES, LEGS + 1) complex: what each stroke goes through, on the grid; it stays where its legs end.
+def _sample_walks(rng: CounterRNG, style: Style, legs: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Returns (C, MAX_STROKES, MAX_LEGS + 1) complex, the grid points of each stroke; the last one is repeated.
 
-    Hardly a leg is gone twice, and hardly one leads straight back.
+    Legs that repeat another leg or lead straight back are unlikely.
     """
-    c = np.arange(len(count))
-    moves, inked = style.moves.copy(), np.zeros(style.free.shape, bool)
-    path = np.zeros((len(count), STROKES, LEGS + 1), np.int64)
-    joins = draw.uniform(STROKES) < style.join[:, None]
-    closes = draw.uniform(STROKES) < style.close[:, None]
-    for s in range(STROKES):
-        blank = style.free * np.where(inked, 0.05, 1)
-        first = _pick(draw, np.where((joins[:, s] & inked.any(1))[:, None], inked, blank))
-        inked[c, first] |= s < count
-        before = here = path[:, s, 0] = first
-        for leg in range(1, LEGS + 1):
-            way, last = style.places - style.places[c, here, None], style.places[c, here] - style.places[c, before]
-            back = (way * last.conj()[:, None]).real < -0.9 * np.abs(way) * np.abs(last)[:, None]
-            odds = moves[c, here] * np.where(inked, style.revisit[:, None], 1) * np.where(back, 1e-3, 1)
-            there = np.where(closes[:, s] & (leg == legs[:, s]) & (leg > 2), first, _pick(draw, odds))
-            goes = (leg <= legs[:, s]) & (s < count)
-            before, here = np.where(goes, here, before), np.where(goes, there, here)
-            moves[c[goes], before[goes], here[goes]] *= 0.03
-            moves[c[goes], here[goes], before[goes]] *= 0.03
-            inked[c[goes], here[goes]] = True
-            path[:, s, leg] = here
-    knots = np.take_along_axis(style.places[:, None], path, 2)
-    small = (draw.uniform(STROKES) < style.small[:, None]) & (np.arange(STROKES) > 0)
-    return knots[..., :1] + np.where(small, 0.45, 1)[..., None] * (knots - knots[..., :1])
+    character = np.arange(len(count))
+    moves, is_inked = style.moves.copy(), np.zeros(style.is_used.shape, bool)
+    place_path = np.zeros((len(count), MAX_STROKES, MAX_LEGS + 1), np.int64)
+    joins_ink = rng.uniform(MAX_STROKES) < style.join_probability[:, None]
+    is_closed = rng.uniform(MAX_STROKES) < style.close_probability[:, None]
+    for s in range(MAX_STROKES):
+        free_odds = style.is_used * np.where(is_inked, 0.05, 1)
+        first = _choose(rng, np.where((joins_ink[:, s] & is_inked.any(1))[:, None], is_inked, free_odds))
+        is_inked[character, first] |= s < count
+        previous = current = place_path[:, s, 0] = first
+        for leg in range(1, MAX_LEGS + 1):
+            step = style.places - style.places[character, current, None]
+            last_step = style.places[character, current] - style.places[character, previous]
+            is_backward = (step * last_step.conj()[:, None]).real < -0.9 * np.abs(step) * np.abs(last_step)[:, None]
+            odds = moves[character, current] * np.where(is_inked, style.revisit_factor[:, None], 1)
+            odds = odds * np.where(is_backward, 1e-3, 1)
+            next_place = np.where(is_closed[:, s] & (leg == legs[:, s]) & (leg > 2), first, _choose(rng, odds))
+            continues = (leg <= legs[:, s]) & (s < count)
+            previous, current = np.where(continues, current, previous), np.where(continues, next_place, current)
+            moves[character[continues], previous[continues], current[continues]] *= 0.03
+            moves[character[continues], current[continues], previous[continues]] *= 0.03
+            is_inked[character[continues], current[continues]] = True
+            place_path[:, s, leg] = current
+    knots = np.take_along_axis(style.places[:, None], place_path, 2)
+    is_small = (rng.uniform(MAX_STROKES) < style.small_probability[:, None]) & (np.arange(MAX_STROKES) > 0)
+    return knots[..., :1] + np.where(is_small, 0.45, 1)[..., None] * (knots - knots[..., :1])
 
 
-def _curves(draw: CounterRNG, style: Style, kind: np.ndarray, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`bulge` (C, STROKES, LEGS) and `smooth` (C, STROKES, LEGS + 1), see `Strokes`."""
-    leg, knot, kind = np.arange(LEGS), np.arange(LEGS + 1), kind[..., None]
-    turn = np.where(draw.uniform(STROKES, LEGS) < 0.35 * style.wave[:, None, None], -1, 1).cumprod(2)
-    turn *= np.where(draw.uniform(STROKES, 1) < 0.5, -1, 1)
-    arc = turn * np.pi * np.array([0.25, 0.35, 0.5])[draw.integers(3, STROKES, LEGS)]
-    bulge = 0.05 * normal(draw, STROKES, LEGS)
-    bulge += np.where((kind == ARCS) & (draw.uniform(STROKES, LEGS) < 0.75), arc, 0)
-    hook = (kind == SMOOTH) & ((leg == 0) | (leg == legs[..., None] - 1))
-    bulge += np.where(hook, 0.35 * normal(draw, STROKES, LEGS), 0)
+def _sample_curves(rng: CounterRNG, style: Style, kind: np.ndarray, legs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `bulge` (C, MAX_STROKES, MAX_LEGS) and `smooth` (C, MAX_STROKES, MAX_LEGS + 1), see `Strokes`."""
+    leg, knot, kind = np.arange(MAX_LEGS), np.arange(MAX_LEGS + 1), kind[..., None]
+    sign = np.where(rng.uniform(MAX_STROKES, MAX_LEGS) < 0.35 * style.flip_factor[:, None, None], -1, 1).cumprod(2)
+    sign *= np.where(rng.uniform(MAX_STROKES, 1) < 0.5, -1, 1)
+    arc = sign * np.pi * np.array([0.25, 0.35, 0.5])[rng.integers(3, MAX_STROKES, MAX_LEGS)]
+    bulge = 0.05 * sample_normal(rng, MAX_STROKES, MAX_LEGS)
+    bulge += np.where((kind == ARCS) & (rng.uniform(MAX_STROKES, MAX_LEGS) < 0.75), arc, 0)
+    is_hook = (kind == SMOOTH) & ((leg == 0) | (leg == legs[..., None] - 1))
+    bulge += np.where(is_hook, 0.35 * sample_normal(rng, MAX_STROKES, MAX_LEGS), 0)
     return bulge, (kind == SMOOTH) & (knot > 0) & (knot < legs[..., None])
 
 
-def _make_rings(
-    draw: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
+def _insert_rings(
+    rng: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
 ) -> None:
-    """Some strokes become two half circles around or beside where they begin, in place."""
-    dot = draw.uniform(STROKES) < style.dot[:, None]
-    ring = dot | (draw.uniform(STROKES) < style.ring[:, None])
-    radius = np.where(draw.uniform(STROKES) < 0.5, 0.1, 0.25) * (1 + draw.uniform(STROKES))
-    spoke = np.where(dot, 0.2 * radius, radius) * np.exp(2j * np.pi * draw.uniform(STROKES))
-    centre = knots[..., 0] + np.where(draw.uniform(STROKES) < 0.5, spoke, 0)
-    knots[ring] = (centre[..., None] + spoke[..., None] * np.where(np.arange(LEGS + 1) == 1, -1, 1))[ring]
-    bulge[ring] = (np.where(draw.uniform(STROKES, 1) < 0.5, 0.5, -0.5) * np.pi)[ring]
-    legs[ring], smooth[ring] = 2, False
+    """Replaces some strokes by two half circles around or beside their start, in place."""
+    is_dot = rng.uniform(MAX_STROKES) < style.dot_probability[:, None]
+    is_ring = is_dot | (rng.uniform(MAX_STROKES) < style.ring_probability[:, None])
+    radius = np.where(rng.uniform(MAX_STROKES) < 0.5, 0.1, 0.25) * (1 + rng.uniform(MAX_STROKES))
+    radius_vector = np.where(is_dot, 0.2 * radius, radius) * np.exp(2j * np.pi * rng.uniform(MAX_STROKES))
+    centre = knots[..., 0] + np.where(rng.uniform(MAX_STROKES) < 0.5, radius_vector, 0)
+    sides = np.where(np.arange(MAX_LEGS + 1) == 1, -1, 1)
+    knots[is_ring] = (centre[..., None] + radius_vector[..., None] * sides)[is_ring]
+    bulge[is_ring] = (np.where(rng.uniform(MAX_STROKES, 1) < 0.5, 0.5, -0.5) * np.pi)[is_ring]
+    legs[is_ring], smooth[is_ring] = 2, False
 
 
-def _repeat(
-    draw: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
+def _repeat_strokes(
+    rng: CounterRNG, style: Style, knots: np.ndarray, legs: np.ndarray, bulge: np.ndarray, smooth: np.ndarray
 ) -> None:
-    """Some strokes become the stroke before, moved across its chord, in place."""
-    again = draw.uniform(STROKES) < style.again[:, None]
-    jump = (0.25 + 0.25 * draw.uniform(STROKES)) * np.where(draw.uniform(STROKES) < 0.5, -1, 1)
-    for s in range(1, STROKES):
+    """Replaces some strokes by the previous stroke, shifted across its chord, in place."""
+    is_repeated = rng.uniform(MAX_STROKES) < style.repeat_probability[:, None]
+    distance = (0.25 + 0.25 * rng.uniform(MAX_STROKES)) * np.where(rng.uniform(MAX_STROKES) < 0.5, -1, 1)
+    for s in range(1, MAX_STROKES):
         chord = np.take_along_axis(knots[:, s - 1], legs[:, s - 1, None], 1)[:, 0] - knots[:, s - 1, 0]
-        across = jump[:, s] * np.where(np.abs(chord.real) > np.abs(chord.imag), 1j, 1)
-        copy = again[:, s]
-        knots[copy, s] = (knots[:, s - 1] + across[:, None])[copy]
-        for part in (legs, bulge, smooth):
-            part[copy, s] = part[copy, s - 1]
+        offset = distance[:, s] * np.where(np.abs(chord.real) > np.abs(chord.imag), 1j, 1)
+        is_copied = is_repeated[:, s]
+        knots[is_copied, s] = (knots[:, s - 1] + offset[:, None])[is_copied]
+        for array in (legs, bulge, smooth):
+            array[is_copied, s] = array[is_copied, s - 1]
 
 
-def _on_page(draw: CounterRNG, page: np.ndarray, knots: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """(N, K) from the grid to pixels from the middle: characters differ less in size than in what is in them."""
-    width, height = (axis * np.exp(0.12 * normal(draw)) for axis in (page.real, page.imag))
+def _scale_to_page(rng: CounterRNG, page: np.ndarray, knots: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Maps knots (N, K) from the grid to pixels from the centre, and reduces differences in size."""
+    width, height = (axis * np.exp(0.12 * sample_normal(rng)) for axis in (page.real, page.imag))
     knots = knots.real * width[owner, None] + 1j * knots.imag * height[owner, None]
-    low, high = extent(knots, owner)
+    low, high = bounding_boxes(knots, owner)
     size = np.maximum(np.maximum((high - low).real, (high - low).imag), 8)
-    scale = np.minimum((57 / size) ** 0.7 * np.exp(0.12 * normal(draw)), 85 / size)
+    scale = np.minimum((57 / size) ** 0.7 * np.exp(0.12 * sample_normal(rng)), 85 / size)
     return (knots - (low + high)[owner, None] / 2) * scale[owner, None]
 
 
-def _pick(draw: CounterRNG, odds: np.ndarray, *shape: int) -> np.ndarray:
-    """(B, *shape) int64: a choice by `odds`, (..., K) that broadcasts to (B, *shape, K), not all 0."""
-    steps = odds.cumsum(-1)
-    return (draw.uniform(*shape)[..., None] * steps[..., -1:] >= steps).sum(-1).clip(max=odds.shape[-1] - 1)
+def _choose(rng: CounterRNG, odds: np.ndarray, *shape: int) -> np.ndarray:
+    """Returns (B, *shape) int64, choices by `odds` (..., K), which broadcasts to (B, *shape, K), not all 0."""
+    cumulative = odds.cumsum(-1)
+    return (rng.uniform(*shape)[..., None] * cumulative[..., -1:] >= cumulative).sum(-1).clip(max=odds.shape[-1] - 1)
 
 
-def _odds(draw: CounterRNG, middle: list[float], spread: float) -> np.ndarray:
-    """(A, K): odds that differ from alphabet to alphabet around the middle ones."""
-    return np.array(middle) * np.exp(spread * normal(draw, len(middle)))
+def _vary_odds(rng: CounterRNG, mean_odds: list[float], spread: float) -> np.ndarray:
+    """Returns (A, K), odds that vary between alphabets around the mean odds."""
+    return np.array(mean_odds) * np.exp(spread * sample_normal(rng, len(mean_odds)))
