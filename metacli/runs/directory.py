@@ -14,7 +14,7 @@ from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError, UsageError
 from metacli.runs import metrics_log
 from metacli.system import files, regular_files
-from metacli.system.lock import Lock
+from metacli.system.lock import DirectoryLock
 
 _RESUME = "free some space, then go on with --resume"
 _UNFINISHED = (".lock", "env.json")  # what a process leaves that is killed before recipe.yaml makes it a run
@@ -28,7 +28,7 @@ class RunDir:
         lock: the folder's, where it is held already.
     """
 
-    def __init__(self, path: Path, lock: Lock | None = None):
+    def __init__(self, path: Path, lock: DirectoryLock | None = None):
         self.path = path
         self.last = path / "last.pt"
         self.best = path / "best.pt"
@@ -113,7 +113,7 @@ class RunDir:
     @property
     def guarded(self) -> bool:
         """Whether another process is kept out, within `with`."""
-        return self._lock is not None and self._lock.works
+        return self._lock is not None and self._lock.is_exclusive
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -220,9 +220,9 @@ def _make(path: Path) -> bool:
 _ELSEWHERE = "choose another place: --run-dir"
 
 
-def _locked(path: Path) -> Lock:
+def _locked(path: Path) -> DirectoryLock:
     try:
-        return Lock(path)
+        return DirectoryLock(path)
     except OSError as e:
         raise MetacliError(f"cannot write the run directory {path}: {e.strerror}", _ELSEWHERE) from None
 

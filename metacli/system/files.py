@@ -112,7 +112,7 @@ def sweep(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
                 try:
-                    dead = lock.grab(file)
+                    dead = lock.try_lock(file)
                     if dead and os.name != "nt":  # there no file that is open can be removed
                         path.unlink()
                 finally:
@@ -151,7 +151,7 @@ def _written(path: Path, content: bytes | memoryview | Writer, new: bool) -> boo
     part = path.with_name(f".{path.name[:_LETTERS]}.{secrets.token_hex(4)}.part")
     file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        if lock.grab(file) is False or not lock.is_at(file, part):
+        if lock.try_lock(file) is False or not _is_at(file, part):
             return False
         if callable(content):
             with open(file, "r+b", closefd=False) as opened:
@@ -169,6 +169,14 @@ def _written(path: Path, content: bytes | memoryview | Writer, new: bool) -> boo
         part.unlink(missing_ok=True)
     sync(path.parent)
     return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one at this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _rename(part: Path, path: Path, new: bool) -> None:
