@@ -91,7 +91,6 @@ def small(monkeypatch, tmp_path):
     archives = tuple(omniglot_archive.Archive(n, hashlib.md5(ZIPS[n]).hexdigest(), 2, 2) for n in NAMES)
     monkeypatch.setattr(omniglot_archive, "ARCHIVES", archives)
     monkeypatch.setattr(omniglot_archive, "DRAWINGS", 2)
-    monkeypatch.setattr(download, "PAUSE", 0.0)
     monkeypatch.delenv("METACLI_MIRROR", raising=False)
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("METACLI_DATA", raising=False)

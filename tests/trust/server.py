@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,16 +17,14 @@ class Place:
 
     Attributes:
         files: by name.
-        how: what each answer does, the first for the first request and the last for all that follow: `well`; `ranges`,
-            the same where the rest of a file may be asked for; `cut`, `cut ranges`, half and no more; `stall`, half,
-            then silence; `trickle`, a byte at a time; `page`, an HTML page; `status N`; `long`, `short`, another
-            length said than sent; `endless`; `to URL`, redirected; `wrong`, as many bytes, others; `other range`,
-            another part than was asked for; `nothing`, closed.
-        asked: the paths and ranges asked for.
+        how: what each answer does, the first for the first request and the last for all that follow: `well`; `cut`,
+            half and no more; `stall`, half, then silence; `trickle`, a byte at a time; `page`, an HTML page;
+            `status N`; `long`, `short`, another length said than sent; `endless`; `to URL`, redirected; `wrong`, as
+            many bytes, others; `nothing`, closed.
     """
 
     def __init__(self, files: dict[str, bytes]):
-        self.files, self.how, self.asked = files, ["well"], []  # type: ignore[var-annotated]
+        self.files, self.how = files, ["well"]
         self.url = ""
 
     def next(self) -> str:
@@ -60,8 +57,7 @@ def serving(place: Place) -> Iterator[Place]:
 
 def answer(request: Any, place: Place) -> None:
     """One answer."""
-    how, span = place.next(), request.headers.get("Range")
-    place.asked.append((request.path, span))
+    how = place.next()
     if how == "nothing":
         return
     whole = place.files.get(request.path.rpartition("/")[2])
@@ -73,20 +69,16 @@ def answer(request: Any, place: Place) -> None:
         return send(request, 200, SIGN_IN, len(SIGN_IN))
     if how == "endless":
         return endless(request)
-    begin = int(re.findall(r"\d+", span)[0]) if span and how in ("ranges", "cut ranges", "other range") else 0
-    rest, size = whole[begin:], len(whole)
-    extra = {"Content-Range": f"bytes {begin + (how == 'other range')}-{size - 1}/{size}"} if begin else {}
-    status, length = 206 if begin else 200, len(rest) + {"long": 100, "short": -100}.get(how, 0)
+    length = len(whole) + {"long": 100, "short": -100}.get(how, 0)
     if how == "wrong":
-        rest = rest[:-1] + bytes([rest[-1] ^ 1])
-    sent = rest[: len(rest) // 2] if how.startswith(("cut", "stall")) else rest
+        whole = whole[:-1] + bytes([whole[-1] ^ 1])
     if how == "trickle":
-        send(request, status, b"", length, **extra)
-        for i in range(len(rest)):
-            request.wfile.write(rest[i : i + 1])
+        send(request, 200, b"", length)
+        for i in range(len(whole)):
+            request.wfile.write(whole[i : i + 1])
             time.sleep(0.02)
         return None
-    send(request, status, sent, length, **extra)
+    send(request, 200, whole[: len(whole) // 2] if how in ("cut", "stall") else whole, length)
     if how == "stall":
         time.sleep(5)
     return None
