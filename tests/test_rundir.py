@@ -68,7 +68,7 @@ def without_recipe(run: Path) -> None:
         (lambda run: (run / "recipe.yaml").write_bytes(b"\xff\xfe\x00"), "recipe.yaml: damaged: not UTF-8"),
         (lambda run: (run / "recipe.yaml").write_bytes(bytes(5000)), "recipe.yaml"),
         (lambda run: (run / "recipe.yaml").write_text("a" * 200_000), "recipe.yaml"),
-        (without_recipe, "not a run directory"),
+        (without_recipe, "recipe.yaml: it is a folder, not a file"),
         (other_recipe, "model.hidden: 8 in last.pt, 9 in recipe.yaml"),
         (lambda run: (run / "metrics.jsonl").write_text("5\n"), "metrics.jsonl, line 1: damaged"),
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 1}\n[1]\n'), "metrics.jsonl, line 2: damaged"),
@@ -220,4 +220,4 @@ def test_eval_prints_its_result_where_it_cannot_be_kept(run, monkeypatch, capsys
     streams = capsys.readouterr()
     assert not e.value.code
     assert json.loads(streams.out)["n_tasks"] == 5
-    assert "note: not kept: cannot write run/eval.json: it is a folder" in streams.err
+    assert "note: not kept: cannot write run/eval.json: it is a folder, not a file" in streams.err

@@ -12,8 +12,8 @@ from typing import Any
 from metacli.config import yaml_file
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError, UsageError
-from metacli.runs import metrics_log
-from metacli.system import files, regular_files
+from metacli.runs import metrics_log, run_files
+from metacli.system import files
 from metacli.system.lock import DirectoryLock
 
 _RESUME = "free some space, then go on with --resume"
@@ -75,14 +75,12 @@ class RunDir:
             UsageError: it is no run directory, or its recipe is damaged.
         """
         file = path / "recipe.yaml"
-        if not os.path.isfile(file):
-            raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
         hint = f"bring it back as it was: {path / 'last.pt'} holds the same recipe"
+        content = run_files.read(file, hint)
+        if content is None:
+            raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
         try:
-            with open(file, "rb") as stream:
-                text = stream.read(yaml_file.MAX_BYTES + 1).decode()
-        except OSError as e:
-            raise UsageError(f"cannot read {file}: {e.strerror or e}", hint) from None
+            text = content.decode()
         except UnicodeDecodeError:
             raise UsageError(f"{file}: damaged: not UTF-8", hint) from None
         try:
@@ -101,6 +99,7 @@ class RunDir:
             MetacliError: it cannot be written.
         """
         if self._lock is None:
+            run_files.check_writable(self.path / "env.json", self._metrics, self.last, self.best)
             self._lock = _locked(self.path)
             files.sweep(self.path)
         return self
@@ -137,16 +136,8 @@ class RunDir:
         Raises:
             UsageError: it is damaged.
         """
-        path = self.path / "env.json"
-        try:
-            found = json.loads(regular_files.content(path))
-            if isinstance(found, dict):
-                return found
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            pass
-        raise UsageError(f"{path}: damaged: no JSON object", "bring it back, or take it away: a run goes on without it")
+        hint = "bring it back, or take it away: a run goes on without it"
+        return run_files.read_json(self.path / "env.json", hint) or {}
 
     def change(self, recipe: Recipe, told: dict[str, Any]) -> None:
         """Go by a changed recipe from now on, and tell of it under `changes` in env.json.
@@ -161,8 +152,8 @@ class RunDir:
         self._keep(found, recipe, "free some space")
 
     def _keep(self, environment: dict[str, Any], recipe: Recipe, hint: str) -> None:
-        files.write(self.path / "env.json", json.dumps(environment, indent=2) + "\n", hint)
-        files.write(
+        run_files.write(self.path / "env.json", json.dumps(environment, indent=2) + "\n", hint)
+        run_files.write(
             self.path / "recipe.yaml", yaml_file.dump(recipe.as_dict()), hint
         )  # last: it makes the folder a run
 
@@ -174,15 +165,14 @@ class RunDir:
     def launched_by(self) -> str:
         """The torchrun that the run was begun by, see `metacli.compute.torchrun.launch_id`; empty without."""
         try:
-            found = json.loads((self.path / "env.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return str(self.environment().get("launch", ""))
+        except MetacliError:
             return ""
-        return str(found.get("launch", "")) if isinstance(found, dict) else ""
 
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that came after `step`."""
         kept = [r for r in self.metrics() if r["step"] <= step]
-        files.write(self._metrics, "".join(json.dumps(r) + "\n" for r in kept), _RESUME)
+        run_files.write(self._metrics, "".join(json.dumps(r) + "\n" for r in kept), _RESUME)
 
 
 def refuse_taken(path: Path) -> None:
@@ -245,15 +235,15 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
     if checkpoint.name != "best.pt" or result["split"] != "test":
         return f"{path} is for best.pt on the test split"
     try:
-        before = json.loads(regular_files.content(path))
+        before = run_files.read_json(path) or {}
         same = all(before[key] == result[key] for key in ("step", "split", "recipe"))
         if same and Path(before["checkpoint"]).name == "best.pt" and before["n_tasks"] > result["n_tasks"]:
             return f"{path} holds {before['n_tasks']:,} tasks"
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # none yet, or one that is of no use
+    except (MetacliError, TypeError, KeyError):  # none yet, or a damaged one, which is replaced
         pass
     files.sweep(folder)
     try:
-        files.write(path, json.dumps(result, indent=2) + "\n")
+        run_files.write(path, json.dumps(result, indent=2) + "\n", files.HINT)
     except MetacliError as e:
         return e.message
     return ""

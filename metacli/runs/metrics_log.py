@@ -1,4 +1,4 @@
-"""metrics.jsonl read back: one JSON object a line, each with its step."""
+"""Read metrics.jsonl back: one JSON object per line, each with its step."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ from pathlib import Path
 from typing import Any
 
 from metacli.errors import MetacliError
-from metacli.system import regular_files
+from metacli.runs import run_files
+
+_HINT = "repair that line, or move the file away: training does not need it"
+_LARGEST = 2**53  # the largest whole number that a float represents, with all below it
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines of the file, none where there is no file.
+    """Returns the records of the file, none if there is no file.
 
-    A last line without its end was cut short by a crash, and is left out.
+    A last line without a newline was cut short by a crash. It is ignored unless it is complete.
 
     Raises:
-        MetacliError: it cannot be read, or a line is not what a run writes; names the first.
+        MetacliError: the file cannot be read, or a line is not a record. Names the first such line.
     """
-    try:
-        whole = regular_files.content(path) if path.exists() else b""
-    except OSError as e:
-        raise MetacliError(f"cannot read {path}: {e.strerror or e}", _HINT) from None
-    *lines, rest = whole.split(b"\n")
-    found = [_record(line) for line in lines]
-    if None in found:
-        raise MetacliError(f"{path}, line {found.index(None) + 1}: damaged: not what a run writes", _HINT)
-    last = _record(rest)  # whole where only its end is missing
-    return [record for record in (*found, last) if record is not None]
+    *lines, rest = (run_files.read(path, _HINT) or b"").split(b"\n")
+    records = [_parse(line) for line in lines]
+    if None in records:
+        raise MetacliError(f"{path}, line {records.index(None) + 1}: damaged: not a record of a run", _HINT)
+    return [record for record in (*records, _parse(rest)) if record is not None]
 
 
-_HINT = "repair that line, or move the file away: training needs it not"
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    """A line as what a run writes; None if it is something else."""
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Returns a line as a record, None if it is not one."""
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict):
-        return None
-    counts = record.get("step"), record.get("threads", 1)
-    return record if all(type(n) is int and n > 0 for n in counts) else None
+    return record if _is_record(record) else None
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value maps names to numbers, `val` to another such mapping; `step` and `threads` count from 1."""
+    if not isinstance(value, dict) or not isinstance(value.get("val", {}), dict):
+        return False
+    counts = (value.get("step"), value.get("threads", 1))
+    numbers = [number for key, number in value.items() if key != "val"] + [*value.get("val", {}).values()]
+    return all(type(n) is int and n > 0 for n in counts) and all(_is_number(n) for n in numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) <= _LARGEST)

@@ -30,10 +30,10 @@ def opened(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
     Raises:
         OSError: there is none, it is of another kind or too large, or it cannot be read.
     """
-    _check(os.stat(path), most)
+    check_regular(os.stat(path), most)
     number = os.open(path, _FLAGS)
     try:
-        _check(os.fstat(number), most)
+        check_regular(os.fstat(number), most)
         return open(number, "rb")
     except BaseException:
         os.close(number)
@@ -49,7 +49,16 @@ def content(path: str | os.PathLike[str], most: int | None = None) -> bytes:
     return data
 
 
-def _check(status: os.stat_result, most: int | None) -> None:
+def check_regular(status: os.stat_result, most: int | None = None) -> None:
+    """Check that a file is a regular one, and not too large.
+
+    Args:
+        status: from `os.stat` or `os.fstat`.
+        most: bytes that it may have; None: any number.
+
+    Raises:
+        OSError: it is of another kind or too large.
+    """
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}, not a file")

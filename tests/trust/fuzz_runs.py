@@ -19,7 +19,7 @@ from tests.trust.hostile import Draw, bent, damaged, values
 
 NEEDS = ("finished", "stopped", "memory")
 FILES = ["recipe.yaml", "metrics.jsonl", "last.pt", "best.pt", "env.json", "eval.json"]
-PLAIN_TEXTS = ["", "[]", "3", "null", "a: b", "\xff", '{"step": "x"}', '{"step": 1e400}', "[" * 5000]
+PLAIN_TEXTS = ["", "[]", "3", "null", "a: b", "\xff", '{"step": "x"}', '{"step": 1e400}', "[" * 5000, '{"a":' * 5000]
 
 
 def case(draw: Draw, place: Path, goods: Goods) -> Case:
