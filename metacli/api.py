@@ -26,7 +26,7 @@ from metacli.inspect.inspection import one_task
 from metacli.inspect.trace import MemoryTrace
 from metacli.models.base import MetaLearner
 from metacli.registry import MODELS, TASKS, build
-from metacli.runs.resume import next_recipe
+from metacli.runs.resume import recipe_to_resume
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.training import loop
 from metacli.training.outcome import Outcome
@@ -141,7 +141,7 @@ def train(
     deadline = None if time_limit is None else Deadline(str(time_limit))
     if resume is not None:
         new_recipe = None if recipe is None else load_recipe(recipe, *overrides)
-        resolved = next_recipe(Path(resume), new_recipe, list(overrides))
+        resolved = recipe_to_resume(Path(resume), new_recipe, list(overrides))
     elif recipe is not None:
         resolved = load_recipe(recipe, *overrides)
     else:

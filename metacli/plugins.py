@@ -77,7 +77,7 @@ def load_installed_plugins() -> None:
             with _registering(point.module), _import_errors_explained(point.module):
                 point.load()
         except UsageError as error:
-            terminal.say(f"note: left out the installed {error.message}")
+            terminal.print_to_stderr(f"note: left out the installed {error.message}")
 
 
 def find_origin(cls: type) -> str:

@@ -122,7 +122,7 @@ def failure(part: str = "") -> MetacliError:
 
 
 def cached() -> list[str]:
-    return sorted(path.name for path in cache.folder().iterdir()) if cache.folder().exists() else []
+    return sorted(path.name for path in cache.directory().iterdir()) if cache.directory().exists() else []
 
 
 def test_zips_folders_and_download_give_the_same(folder, monkeypatch, tmp_path):
@@ -265,7 +265,7 @@ def test_an_archive_is_checked_by_its_content(folder, changes, part):
 
 def test_other_files_in_an_archive_do_no_harm(folder):
     expected = omniglot_archive.omniglot(28)["images"]
-    (cache.folder() / f"omniglot-{omniglot_archive.VERSION}-lanczos-28.npz").unlink()
+    (cache.directory() / f"omniglot-{omniglot_archive.VERSION}-lanczos-28.npz").unlink()
     spoil(folder, **{f"__MACOSX/{FIRST}": b"", f"{NAMES[0]}/.DS_Store": b"", f"{NAMES[0]}/README": b""})
     assert np.array_equal(omniglot_archive.omniglot(28)["images"], expected)
 
@@ -301,16 +301,16 @@ def never() -> dict[str, np.ndarray]:
 
 
 def test_arrays_are_made_once():
-    assert same(cache.arrays("thing", lambda: ARRAYS))
-    assert same(cache.arrays("thing", never))
+    assert same(cache.load_or_make("thing", lambda: ARRAYS))
+    assert same(cache.load_or_make("thing", never))
     assert cached() == ["thing.npz"]
 
 
 @SLOW
 @given(st.data())
 def test_a_damaged_cache_file_never_gives_wrong_arrays(draw):
-    cache.arrays("thing", lambda: ARRAYS)
-    path = cache.folder() / "thing.npz"
+    cache.load_or_make("thing", lambda: ARRAYS)
+    path = cache.directory() / "thing.npz"
     content = bytearray(path.read_bytes())
     if draw.draw(st.booleans(), "cut"):
         del content[draw.draw(st.integers(0, len(content) - 1), "at") :]
@@ -318,15 +318,15 @@ def test_a_damaged_cache_file_never_gives_wrong_arrays(draw):
         at = draw.draw(st.integers(0, len(content) - 1), "at")
         content[at] ^= draw.draw(st.integers(1, 255), "by")
     path.write_bytes(content)
-    assert same(cache.arrays("thing", lambda: ARRAYS))
+    assert same(cache.load_or_make("thing", lambda: ARRAYS))
 
 
 def test_a_damaged_cache_file_is_made_again_and_told(capsys):
-    cache.arrays("thing", lambda: ARRAYS)
-    (cache.folder() / "thing.npz").write_bytes(b"PK")
-    assert same(cache.arrays("thing", lambda: ARRAYS))
+    cache.load_or_make("thing", lambda: ARRAYS)
+    (cache.directory() / "thing.npz").write_bytes(b"PK")
+    assert same(cache.load_or_make("thing", lambda: ARRAYS))
     assert "is damaged, making it again" in capsys.readouterr().err
-    assert same(cache.arrays("thing", never))
+    assert same(cache.load_or_make("thing", never))
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(monkeypatch, tmp_path, capsys):
@@ -334,7 +334,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(monkeypatch, tmp_path, c
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path / "file" / "cache"))
     net = network(monkeypatch)
     assert omniglot_archive.omniglot(28)["images"].any()
-    assert "going on without" in capsys.readouterr().err
+    assert "continuing without" in capsys.readouterr().err
     assert len(net.asked) == 2
 
 
@@ -343,14 +343,14 @@ def test_a_run_that_fails_to_make_leaves_nothing():
         raise MetacliError("no")
 
     with pytest.raises(MetacliError):
-        cache.arrays("thing", fail)
+        cache.load_or_make("thing", fail)
     assert cached() == []
 
 
 def _many(seed: int) -> bool:
     arrays = {"a": np.full(200_000, 7)}
-    results = [cache.arrays("shared", lambda: arrays)["a"] for _ in range(20)]
-    (cache.folder() / "shared.npz").unlink(missing_ok=True)  # so that the others write again
+    results = [cache.load_or_make("shared", lambda: arrays)["a"] for _ in range(20)]
+    (cache.directory() / "shared.npz").unlink(missing_ok=True)  # so that the others write again
     return all((result == 7).all() and len(result) == 200_000 for result in results)
 
 

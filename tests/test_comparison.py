@@ -11,7 +11,7 @@ from rich.console import Console
 from test_cli import inside
 
 import metacli
-from metacli.runs.learning_curves import curve
+from metacli.runs.learning_curves import load_curve
 from metacli.show.curves import sparkline
 
 
@@ -88,7 +88,7 @@ def test_curves_are_drawn(runs):
     pytest.importorskip("matplotlib")
     from metacli.show.curves import print_curves, save_curves
 
-    found = [curve(runs / name) for name in "ab"]
+    found = [load_curve(runs / name) for name in "ab"]
     save_curves(runs / "curves.png", found)
     assert Image.open(runs / "curves.png").size[0] > 500
     print_curves(Console(width=80), found)

@@ -9,7 +9,7 @@ import torch
 
 from metacli.config.recipe import load_recipe
 from metacli.registry import MODELS, TASKS, build
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train
 from metacli.training.optimizer import clip_gradients, make_optimizer
 from metacli.training.progress import Progress
@@ -71,4 +71,4 @@ def test_a_training_step_does_not_wait_for_the_gpu(name):
 def test_a_run_on_the_gpu(tmp_path):
     recipe = load_recipe("smoke", ["train.steps=20", "train.eval_every=10"])
     train(recipe, RunPlan(tmp_path / "run"), GPU, Progress(quiet=True))
-    assert RunDir(tmp_path / "run").metrics()[-1]["step"] == 20
+    assert RunDirectory(tmp_path / "run").read_metrics()[-1]["step"] == 20

@@ -19,7 +19,7 @@ from metacli.training.dry_run import dry_run
 from metacli.training.progress import Progress
 
 CPU = torch.device("cpu")
-LINUX = peak_memory.clear()
+LINUX = peak_memory.reset_peak()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -80,7 +80,7 @@ def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
 @pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
 def test_rise_is_what_some_work_takes_at_most():
     held = torch.ones(5_000_000)
-    found = peak_memory.rise(lambda: torch.ones(10_000_000).sum(), CPU)
+    found = peak_memory.measure_increase(lambda: torch.ones(10_000_000).sum(), CPU)
     assert 39e6 < found < 60e6
     assert held.sum() == 5_000_000
 

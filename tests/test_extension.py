@@ -11,9 +11,9 @@ import torch
 from metacli.checkpoints import checkpoint
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.runs.extend import with_new_schedule
-from metacli.runs.resume import next_recipe
+from metacli.runs.resume import recipe_to_resume
 from metacli.training.loop import train
 from metacli.training.progress import Progress
 from metacli.training.run import RunPlan
@@ -26,7 +26,7 @@ def run(recipe, path, resume=False):
 
 
 def timeless(path):
-    log = RunDir(path).metrics()
+    log = RunDirectory(path).read_metrics()
     return [{k: v for k, v in line.items() if k not in ("seconds", "episodes_per_s")} for line in log]
 
 
@@ -37,7 +37,7 @@ def with_train(recipe, **keys):
 def test_an_extended_run_is_one_that_was_as_long_from_its_beginning(tmp_path, tiny):
     run(with_train(tiny, steps=12), tmp_path / "long")
     run(tiny, tmp_path / "short")
-    longer = next_recipe(tmp_path / "short", None, ["train.steps=12"])
+    longer = recipe_to_resume(tmp_path / "short", None, ["train.steps=12"])
     assert run(longer, tmp_path / "short", resume=True).step == 12
     for name in ("last.pt", "best.pt"):
         one, two = checkpoint.load(tmp_path / "long" / name), checkpoint.load(tmp_path / "short" / name)
@@ -47,19 +47,19 @@ def test_an_extended_run_is_one_that_was_as_long_from_its_beginning(tmp_path, ti
     assert (tmp_path / "long/recipe.yaml").read_bytes() == (tmp_path / "short/recipe.yaml").read_bytes()
     told = json.loads((tmp_path / "short" / "env.json").read_text())["changes"]
     assert told == [{"step": 6, "keys": {"train.steps": [6, 12]}, "lr": [1e-3, 1e-3]}]
-    again = run(next_recipe(tmp_path / "short", None, []), tmp_path / "short", resume=True)
+    again = run(recipe_to_resume(tmp_path / "short", None, []), tmp_path / "short", resume=True)
     assert (again.step, again.finished) == (12, True)
 
 
 def test_a_cosine_goes_on_by_the_new_length_and_says_so(tmp_path, tiny, capsys):
     cosine = with_train(tiny, schedule="cosine")
     run(cosine, tmp_path / "r")
-    longer = next_recipe(tmp_path / "r", None, ["train.steps=12"])
+    longer = recipe_to_resume(tmp_path / "r", None, ["train.steps=12"])
     train(longer, RunPlan(resume=tmp_path / "r"), CPU, Progress(), 1)
     told = capsys.readouterr().err
     assert "changed train.steps from 6 to 12" in told
     assert "rate    of the next step 1e-05 by the old length, 0.000505 by the new" in told
-    rates = [line["lr"] for line in RunDir(tmp_path / "r").metrics()]
+    rates = [line["lr"] for line in RunDirectory(tmp_path / "r").read_metrics()]
     assert rates[:6] == [cosine.train.learning_rate(step) for step in range(6)]
     assert rates[6:] == [longer.train.learning_rate(step) for step in range(6, 12)]
 
@@ -68,17 +68,19 @@ def test_a_crash_between_the_two_files_is_told_of_once(tmp_path, tiny, monkeypat
     run(tiny, tmp_path / "r")
     longer = with_train(tiny, steps=8)
     told = {"step": 6, "keys": {"train.steps": [6, 8]}, "lr": [1e-3, 1e-3]}
-    environment = RunDir(tmp_path / "r").environment() | {"changes": [told]}
+    environment = RunDirectory(tmp_path / "r").read_environment() | {"changes": [told]}
     (tmp_path / "r" / "env.json").write_text(json.dumps(environment))
     run(longer, tmp_path / "r", resume=True)
-    assert RunDir(tmp_path / "r").environment() == environment
-    assert RunDir.reopen(tmp_path / "r")[1] == longer
+    assert RunDirectory(tmp_path / "r").read_environment() == environment
+    assert RunDirectory.open(tmp_path / "r")[1] == longer
 
 
 def test_an_unfinished_run_can_be_shortened_to_what_is_done(tmp_path, tiny):
     run(tiny, tmp_path / "r")
-    RunDir(tmp_path / "r").change(with_train(tiny, steps=60), {})  # as a run of 60 steps that was stopped at 6
-    outcome = run(next_recipe(tmp_path / "r", None, ["train.steps=6"]), tmp_path / "r", resume=True)
+    RunDirectory(tmp_path / "r").change_recipe(
+        with_train(tiny, steps=60), {}
+    )  # as a run of 60 steps that was stopped at 6
+    outcome = run(recipe_to_resume(tmp_path / "r", None, ["train.steps=6"]), tmp_path / "r", resume=True)
     assert (outcome.step, outcome.finished, outcome.stopped) == (6, True, "")
 
 

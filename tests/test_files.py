@@ -135,7 +135,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     command = [sys.executable, "-c", script, str(tmp_path / "slow")]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, **pipes) as writer:
         assert writer.stdout.readline() == "writing\n"
-        files.sweep(tmp_path)
+        files.remove_abandoned(tmp_path)
         assert len(list(tmp_path.glob(".slow.*.part"))) == 1
         assert not dead.exists()
         assert all(path.exists() for path in others)
@@ -162,16 +162,16 @@ def test_a_file_that_is_swept_away_at_its_birth_is_written_again(tmp_path, monke
 def test_the_cache_is_swept_when_it_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("METACLI_CACHE", str(tmp_path))
     (tmp_path / ".omniglot.npz.0123abcd.part").touch()
-    cache.keep(tmp_path / "a.npz", b"x")
+    cache.store(tmp_path / "a.npz", b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_a_cache_that_cannot_be_written_is_told_with_the_sizes(tmp_path, monkeypatch, capsys):
     failing(monkeypatch, "write", errno.ENOSPC)
-    cache.keep(tmp_path / "a.npz", bytes(2000))
+    cache.store(tmp_path / "a.npz", bytes(2000))
     err = capsys.readouterr().err
     assert "a.npz: No space left on device, 2 kB to write, " in err
-    assert "going on without" in err
+    assert "continuing without" in err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on a process")

@@ -118,7 +118,7 @@ def test_a_file_that_becomes_a_pipe_after_it_was_looked_at_is_not_waited_for(tmp
     looked = os.stat(file)
     monkeypatch.setattr(os, "stat", lambda path, **_: looked)
     with pytest.raises(OSError, match="a pipe"):
-        regular_files.content(tmp_path / "pipe")
+        regular_files.read_regular_file(tmp_path / "pipe")
 
 
 def test_the_number_of_pictures_is_bounded(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side):
             read_image(data, "x.png")
 
     refused()
-    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.measure_increase(refused, CPU) or 0) < 20e6
 
 
 def largest() -> tuple[int | None, bool]:
@@ -151,7 +151,7 @@ def largest() -> tuple[int | None, bool]:
     file = io.BytesIO()
     Image.new("LA", (3_500, 3_500), (40, 128)).save(file, "PNG", compress_level=1)
     found = []
-    rise = peak_memory.rise(lambda: found.append(to_pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
+    rise = peak_memory.measure_increase(lambda: found.append(to_pixels(read_image(file.getvalue(), "x"), 1, 28)), CPU)
     return rise, bool((found[0] == 147).all())
 
 
@@ -194,7 +194,7 @@ def test_text_that_unpacks_to_hundreds_of_megabytes_is_not_unpacked(more):
         except MetacliError as error:
             assert "cannot read the image x" in error.message  # noqa: PT017
 
-    assert (peak_memory.rise(read, CPU) or 0) < 50e6
+    assert (peak_memory.measure_increase(read, CPU) or 0) < 50e6
 
 
 def test_a_picture_cut_short_is_refused_at_every_length():
@@ -230,14 +230,14 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
             Image.fromarray(data).save(tmp_path / f"c{c}" / f"{i}.bmp")
     task = tasks(tmp_path, size=64, channels=3, queries=1)
     augment.select_backend().gather(torch.zeros(1, 4, dtype=torch.uint8), np.zeros(1, np.int64), (1, 2, 2))  # compiled
-    taken = peak_memory.rise(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
+    taken = peak_memory.measure_increase(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
     assert task.image_set.images.shape == (417, 3, 64, 64)
     assert task._table.data_ptr() == task.image_set.images.data_ptr()
     assert (taken or 0) < 60e6
 
 
 def test_pictures_that_no_memory_can_hold_are_refused_before_any_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 4000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 4000)
     monkeypatch.setattr(folder, "file_digest", lambda path: pytest.fail("it was read"))
     with pytest.raises(MetacliError, match=r"72 images of 1 x 16 x 16 bytes needs 18.0 KiB") as caught:
         tasks(grow(tmp_path), size=16).image_set  # noqa: B018
@@ -257,7 +257,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch, method):
         assert part.name in caught.value.message
 
     refused()
-    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.measure_increase(refused, CPU) or 0) < 20e6
 
 
 def test_other_files_of_a_zip_are_not_unpacked(tmp_path):
@@ -269,7 +269,7 @@ def test_other_files_of_a_zip_are_not_unpacked(tmp_path):
         with pytest.raises(MetacliError, match="found 0 and 0"):
             omniglot_archive._read_drawings(part, tmp_path)
 
-    assert (peak_memory.rise(refused, CPU) or 0) < 20e6
+    assert (peak_memory.measure_increase(refused, CPU) or 0) < 20e6
 
 
 def test_many_drawings_that_unpack_to_much_are_refused(tmp_path, monkeypatch):

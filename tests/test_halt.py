@@ -14,7 +14,7 @@ import torch
 from metacli.checkpoints import checkpoint
 from metacli.cli import main as command_line
 from metacli.errors import UsageError
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.tasks.metrics import Metric
 from metacli.training import logbook
 from metacli.training.loop import train
@@ -143,7 +143,7 @@ def test_patience_ends_a_run_wherever_it_was_cut(tmp_path, tiny, monkeypatch, cu
     assert (again.step, again.stopped) == (4, outcome.stopped), "it stays at its end"
     longer = replace(recipe, train=recipe.train.model_copy(update={"patience": 3}))
     assert run(longer, tmp_path / "r", resume=True, deadline=After(2)).best == 1.0
-    assert [line["step"] for line in RunDir(tmp_path / "r").metrics()] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in RunDirectory(tmp_path / "r").read_metrics()] == [1, 2, 3, 4, 5, 6]
 
 
 def test_through_the_command_line(cli, tiny_file, tmp_path):

@@ -17,7 +17,7 @@ from metacli.checkpoints.provenance import Provenance, TrainingClasses, tensors_
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import tasks_for
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.training.dry_run import dry_run
 from metacli.training.loop import train
 from metacli.training.progress import Progress
@@ -103,7 +103,7 @@ def test_the_run_goes_on_without_that_file(tmp_path, tiny):
     one, two = (checkpoint.load(tmp_path / name / "last.pt").model for name in ("whole", "cut"))
     assert all(torch.equal(one[k], two[k]) for k in one)
     (folder / "last.pt").unlink()  # as if it had been killed before these weights were saved
-    with pytest.raises(UsageError, match="before the weights that it was to begin from were saved"):
+    with pytest.raises(UsageError, match="before the weights that it starts from were saved"):
         run(slow, folder, resume=True)
 
 
@@ -258,7 +258,7 @@ def test_in_python(tmp_path, tiny):
     assert (second.step, second.finished) == (1, False)
     third = api.train(None, "train.steps=2", resume=second.run, threads=1, quiet=True)
     assert (third.step, third.finished) == (2, True)
-    assert RunDir.reopen(second.run)[1].train.steps == 2
+    assert RunDirectory.open(second.run)[1].train.steps == 2
     with pytest.raises(TypeError, match="leave out init"):
         api.train(resume=second.run, init=first.run)
     with pytest.raises(UsageError, match="--time-limit"):

@@ -20,7 +20,7 @@ from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
 from metacli.evaluation.evaluate import answer, evaluate, tasks_for
 from metacli.registry import MODELS, TASKS, resolve
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train
 from metacli.training.optimizer import clip_gradients
 from metacli.training.progress import Progress
@@ -51,7 +51,7 @@ def test_a_resumed_run_ends_at_the_same_weights_bit_for_bit(tmp_path, tiny_tree,
     recipe = recipe_from_dict(tree, "x")
     run(recipe, tmp_path / "whole")
     stop_at(4, recipe, tmp_path / "cut")
-    RunDir(tmp_path / "cut").log({"step": 5, "loss": 0.0})  # as a crash after the checkpoint would leave
+    RunDirectory(tmp_path / "cut").log({"step": 5, "loss": 0.0})  # as a crash after the checkpoint would leave
     run(recipe, tmp_path / "cut", resume=True)
     one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -73,7 +73,7 @@ def test_the_log_of_a_resumed_run_is_that_of_one_never_stopped(tmp_path, tiny, s
 def timeless(path):
     """The log, but for what differs from one run to the next."""
     clocks = ("seconds", "episodes_per_s")
-    return [{k: v for k, v in record.items() if k not in clocks} for record in RunDir(path).metrics()]
+    return [{k: v for k, v in record.items() if k not in clocks} for record in RunDirectory(path).read_metrics()]
 
 
 def test_a_signal_during_a_validation_saves_that_step(tmp_path, tiny, monkeypatch):
@@ -145,8 +145,8 @@ def test_files_of_a_run(tmp_path, tiny):
     outcome = run(tiny, tmp_path / "r")
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert names == {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt"}
-    assert RunDir.reopen(tmp_path / "r")[1] == tiny
-    records = RunDir(tmp_path / "r").metrics()
+    assert RunDirectory.open(tmp_path / "r")[1] == tiny
+    records = RunDirectory(tmp_path / "r").read_metrics()
     assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6]
     assert [r["step"] for r in records if "val" in r] == [3, 6]
     assert outcome.best == min(r["val"]["bits"] for r in records if "val" in r)
@@ -157,7 +157,7 @@ def test_training_lowers_the_loss(tmp_path, tiny_tree):
     tree = tiny_tree | {"task": {"name": "copy", "width": 2, "max_length": 1}}
     tree["train"] = tree["train"] | {"steps": 150, "lr": 1e-2, "batch": 16, "eval_every": 0, "checkpoint_every": 0}
     run(recipe_from_dict(tree, "x"), tmp_path / "r")
-    losses = [r["loss"] for r in RunDir(tmp_path / "r").metrics()]
+    losses = [r["loss"] for r in RunDirectory(tmp_path / "r").read_metrics()]
     assert np.mean(losses[:5]) > 0.65
     assert np.mean(losses[-5:]) < 0.4
 

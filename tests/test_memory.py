@@ -76,21 +76,21 @@ def machine(tmp_path, monkeypatch):
 )
 def test_what_there_is_goes_by_the_machine_and_the_container(machine, files, expected):
     machine(**files)
-    assert memory.available() == (None if expected is None else expected * 1024)
+    assert memory.available_bytes() == (None if expected is None else expected * 1024)
 
 
 def test_without_proc_there_is_the_whole_machine_or_no_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_PROC", tmp_path / "none")
-    assert (memory.available() or GIB) >= 2**28
+    assert (memory.available_bytes() or GIB) >= 2**28
     monkeypatch.setattr(memory.os, "sysconf_names", {})
-    assert memory.available() is None
-    memory.refuse(2**80, "all", "", None)
+    assert memory.available_bytes() is None
+    memory.check_fits(2**80, "all", "", None)
 
 
 def test_sizes_are_said_in_bytes():
-    assert memory.said(17_179_869_184) == "16.0 GiB (17,179,869,184 bytes)"
-    assert memory.said(12) == "12 bytes"
-    assert memory.short(2**70) == "1024.0 EiB"
+    assert memory.describe_bytes(17_179_869_184) == "16.0 GiB (17,179,869,184 bytes)"
+    assert memory.describe_bytes(12) == "12 bytes"
+    assert memory.format_bytes(2**70) == "1024.0 EiB"
 
 
 def torch_fails() -> None:
@@ -110,7 +110,7 @@ def cuda_fails() -> None:
 
 
 def told(work) -> str:
-    with pytest.raises(MetacliError) as caught, memory.explained():
+    with pytest.raises(MetacliError) as caught, memory.explain_out_of_memory():
         work()
     return caught.value.message
 
@@ -174,9 +174,9 @@ def tasks_without_data(recipe):
 
 
 def test_no_recipe_that_ships_is_refused_where_there_are_two_gigabytes(monkeypatch):
-    refuse, found = memory.refuse, []
-    monkeypatch.setattr(memory, "available", lambda: 2 * GIB)
-    monkeypatch.setattr(memory, "refuse", lambda n, *rest: found.append(n) or refuse(n, *rest))
+    refuse, found = memory.check_fits, []
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * GIB)
+    monkeypatch.setattr(memory, "check_fits", lambda n, *rest: found.append(n) or refuse(n, *rest))
     paths = sorted(recipes.recipes_folder().glob("*.yaml"))
     for path in paths:
         plan = recipes.load_recipe(str(path))
@@ -204,9 +204,9 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
     one, all_of_them = (align_batch(parts, e) for e in (parts.tasks.batch("train", 0, 1), episode))
     loop.train_step(parts, one, 0)
     parts.optimizer.zero_grad(set_to_none=True)
-    taken = peak_memory.rise(lambda: loop.train_step(parts, all_of_them, 0), CPU)
+    taken = peak_memory.measure_increase(lambda: loop.train_step(parts, all_of_them, 0), CPU)
     with torch.no_grad():
-        answered = peak_memory.rise(lambda: parts.model(episode), CPU)
+        answered = peak_memory.measure_increase(lambda: parts.model(episode), CPU)
     foretold = [least_bytes(parts.model, parts.tasks, "train", 32, r)["states"] for r in (recipe, None)]
     return [(foretold[0], taken), (foretold[1], answered)]
 
@@ -253,7 +253,7 @@ def test_a_run_that_runs_out_of_memory_keeps_what_it_saved(tiny, tmp_path, monke
         return update(state, share, step)
 
     monkeypatch.setattr(loop, "train_step", full)
-    with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explained():
+    with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explain_out_of_memory():
         loop.train(tiny, RunPlan(run), CPU, Progress(), 1)
     assert checkpoint.load(run / "last.pt").step == 4
     monkeypatch.setattr(loop, "train_step", update)

@@ -24,7 +24,7 @@ from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
 from metacli.evaluation.evaluate import evaluate, tasks_for
 from metacli.registry import TASKS, build
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.training import data_parallel
 from metacli.training.loop import train
 from metacli.training.progress import Progress
@@ -80,7 +80,7 @@ def weights(path: Path) -> dict:
 
 def records(path: Path) -> list[dict]:
     changing = ("seconds", "episodes_per_s")
-    return [{k: v for k, v in record.items() if k not in changing} for record in RunDir(path).metrics()]
+    return [{k: v for k, v in record.items() if k not in changing} for record in RunDirectory(path).read_metrics()]
 
 
 def test_four_processes_compute_what_one_does_in_double_precision(tmp_path):
@@ -160,7 +160,9 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
     assert f"step {step + 2}" in longer.stdout
     assert longer.stdout.count("run timed") == 1
     assert "changed" not in longer.stderr
-    assert RunDir(folder / "timed").environment()["changes"][0]["keys"] == {"train.steps": [1_000_000, step + 2]}
+    assert RunDirectory(folder / "timed").read_environment()["changes"][0]["keys"] == {
+        "train.steps": [1_000_000, step + 2]
+    }
 
 
 def test_patience_ends_all_after_the_same_step(folder):

@@ -14,7 +14,7 @@ from test_rundir import called, run, trained  # noqa: F401  fixtures
 
 from metacli.errors import MetacliError
 from metacli.runs import run_files
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no pipes and devices in folders")
 
@@ -104,10 +104,10 @@ def test_a_restart_by_torchrun_passes_a_damaged_run_by(tmp_path, monkeypatch, ti
     folder = Path("r")
     folder.mkdir()
     damage(folder / "env.json", how)
-    assert RunDir(folder).launched_by() == ""
+    assert RunDirectory(folder).launch_id() == ""
     if how in REPLACEMENTS:  # a new run may take the folder, but does not write to a pipe there
         with pytest.raises(MetacliError, match=r"cannot write r/env\.json: "):
-            RunDir.create(folder, tiny, {})
+            RunDirectory.create(folder, tiny, {})
     shutil.rmtree(folder)
 
 

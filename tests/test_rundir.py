@@ -16,7 +16,7 @@ from metacli.cli import main as command_line
 from metacli.config import yaml_file
 from metacli.errors import MetacliError
 from metacli.runs import metrics_log
-from metacli.runs.directory import RunDir, refuse_taken
+from metacli.runs.directory import RunDirectory, check_unused
 
 
 def called(monkeypatch, capsys, *args: object) -> tuple[int, str]:
@@ -178,8 +178,8 @@ def test_a_folder_that_never_became_a_run_can_be_taken(tmp_path, tiny):
     folder.mkdir()
     for name in (".lock", "env.json", ".recipe.yaml.0123abcd.part"):
         (folder / name).touch()
-    refuse_taken(folder)
-    with RunDir.create(folder, tiny, {}):
+    check_unused(folder)
+    with RunDirectory.create(folder, tiny, {}):
         pass
     assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "env.json"}
 
@@ -190,14 +190,14 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(tmp_path, tiny, monkeypatch):
 
     monkeypatch.setattr("metacli.system.files.write", full)
     with pytest.raises(MetacliError, match=r"env\.json"):
-        RunDir.create(tmp_path / "r", tiny, {})
+        RunDirectory.create(tmp_path / "r", tiny, {})
     assert not (tmp_path / "r").exists()
 
 
 def test_default_places_are_taken_one_by_one(tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("metacli.runs.directory.time.strftime", lambda _: "now")
-    made = [RunDir.create(None, tiny, {}) for _ in range(3)]
+    made = [RunDirectory.create(None, tiny, {}) for _ in range(3)]
     assert [run.path.name for run in made] == ["now-seed3", "now-seed3-2", "now-seed3-3"]
     for run in made:
         run.__exit__()

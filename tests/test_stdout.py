@@ -24,7 +24,8 @@ def test_a_full_stdout(tmp_path, args, unbuffered):
         )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: cannot write the result to stdout: No space left on device\nhint: send it where there is room\n"
+        "error: cannot write the result to stdout: No space left on device\n"
+        "hint: redirect it to a disk with free space\n"
     )
 
 

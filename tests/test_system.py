@@ -65,7 +65,7 @@ def test_text_is_read_and_written_the_same_everywhere():
     "name", ["a", "strokes_ntm", "my recipe", "é" * 100, "console", "com", "com10", "a.b", "auxiliary"]
 )
 def test_names_of_folders(name, tmp_path):
-    assert operating_system.names_folder(name)
+    assert operating_system.is_portable_folder_name(name)
     (tmp_path / name).mkdir()
 
 
@@ -99,12 +99,12 @@ def test_names_of_folders(name, tmp_path):
     ],
 )
 def test_names_that_are_none(name):
-    assert not operating_system.names_folder(name)
+    assert not operating_system.is_portable_folder_name(name)
 
 
 def test_without_a_home_folder(monkeypatch):
-    assert operating_system.at_home("~/x") == Path.home() / "x"
-    assert operating_system.at_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert operating_system.expand_home("~/x") == Path.home() / "x"
+    assert operating_system.expand_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
 
 
 def test_a_cache_without_a_home_folder(tmp_path):
@@ -113,9 +113,9 @@ def test_a_cache_without_a_home_folder(tmp_path):
         "import os, pathlib; os.path.expanduser = lambda path: path\n"
         "import numpy as np\n"
         "from metacli.system import cache\n"
-        "made = cache.arrays('a', lambda: {'x': np.arange(3)})\n"
-        "again = cache.arrays('a', lambda: 1 / 0)\n"
-        "print(cache.folder(), made['x'].tolist() == again['x'].tolist())"
+        "made = cache.load_or_make('a', lambda: {'x': np.arange(3)})\n"
+        "again = cache.load_or_make('a', lambda: 1 / 0)\n"
+        "print(cache.directory(), made['x'].tolist() == again['x'].tolist())"
     )
     env = {k: v for k, v in os.environ.items() if k not in ("METACLI_CACHE", "XDG_CACHE_HOME")}
     env |= {"PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(tmp_path)}
@@ -164,7 +164,7 @@ def test_without_glibc(monkeypatch, lacks):
     else:
         monkeypatch.setattr(ctypes, "CDLL", fails(OSError() if lacks == "library" else TypeError()))
     device.set_up_torch(0)
-    operating_system.give_back_memory()
+    operating_system.release_freed_memory()
 
 
 def test_without_affinity_cgroups_and_cpuinfo(monkeypatch, tmp_path):
@@ -188,15 +188,15 @@ def test_without_affinity_cgroups_and_cpuinfo(monkeypatch, tmp_path):
 def test_without_proc_and_getrusage(monkeypatch, tmp_path):
     monkeypatch.setattr(peak_memory, "_CLEAR", tmp_path / "none" / "clear_refs")
     worked = []
-    assert peak_memory.rise(lambda: worked.append(1), torch.device("cpu")) is None
+    assert peak_memory.measure_increase(lambda: worked.append(1), torch.device("cpu")) is None
     assert worked == [1]
     for text in (None, "Name:\tpython\n"):  # some sandboxes tell less
         if text:
             (tmp_path / "status").write_text(text)
         monkeypatch.setattr(peak_memory, "_STATUS", tmp_path / "status")
-        assert 2**20 < peak_memory.resident() < 2**40
+        assert 2**20 < peak_memory.peak_resident_bytes() < 2**40
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert peak_memory.resident() is None
+    assert peak_memory.peak_resident_bytes() is None
 
 
 def test_a_port_that_is_in_use_stays_its_owners(monkeypatch):
@@ -210,11 +210,11 @@ def test_a_port_that_is_in_use_stays_its_owners(monkeypatch):
 
 def test_a_reader_that_is_gone(monkeypatch):
     odd = OSError(errno.EINVAL, "Invalid argument")
-    assert operating_system.reader_gone(BrokenPipeError())
-    assert not operating_system.reader_gone(odd)
-    assert not operating_system.reader_gone(OSError(errno.ENOSPC, "full"))
+    assert operating_system.is_closed_pipe(BrokenPipeError())
+    assert not operating_system.is_closed_pipe(odd)
+    assert not operating_system.is_closed_pipe(OSError(errno.ENOSPC, "full"))
     monkeypatch.setattr(operating_system, "os", SimpleNamespace(name="nt"))
-    assert operating_system.reader_gone(odd)
+    assert operating_system.is_closed_pipe(odd)
 
 
 @pytest.mark.parametrize(

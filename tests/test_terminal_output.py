@@ -232,18 +232,18 @@ def test_a_real_process_in_another_encoding(place):
 
 def test_a_traceback_does_not_act_on_the_screen(monkeypatch, capsys):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    terminal.prepare()
+    terminal.set_up_streams()
     error = RuntimeError("\x1b[2J [red]")
     sys.excepthook(type(error), error, None)
     assert capsys.readouterr().err == "RuntimeError: \\x1b[2J [red]\n"
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())), st.sampled_from([*ENCODINGS, "cp437", "cp932"]))
-def test_plain_is_one_line_of_letters_that_the_encoding_has(text, encoding):
-    shown = terminal.plain(text, encoding)
-    assert all(c.isprintable() or terminal._harmless(c) for c in shown)
+def test_escaped_text_is_one_line_that_the_encoding_has(text, encoding):
+    shown = terminal.escape_text(text, encoding)
+    assert all(c.isprintable() or terminal._is_harmless(c) for c in shown)
     assert shown.encode(encoding).decode(encoding) == shown or encoding == "cp932"  # which has two codes for a few
-    assert terminal.plain(shown, encoding) == shown
+    assert terminal.escape_text(shown, encoding) == shown
     if text.isascii() and text.isprintable():
         assert shown == text
 
@@ -253,7 +253,7 @@ JSON = st.recursive(st.text(st.characters(codec=None, exclude_categories=())), l
 
 @given(JSON, st.sampled_from(ENCODINGS))
 def test_json_reads_back_as_the_same(value, encoding):
-    text = terminal.as_json({"a": value}, encoding)
+    text = terminal.format_json({"a": value}, encoding)
     check(text.replace("\u200c", "").replace("\u3000", "") if encoding == "utf-8" else text)
     again = json.loads(text.encode(encoding).decode(encoding))["a"]
     assert json.dumps(again) == json.dumps(value)  # a pair of surrogates is one letter in JSON
@@ -281,12 +281,12 @@ def test_each_shade_and_each_quarter_has_a_substitute_of_its_own_width():
     from metacli.show import glyphs
 
     for palette in (glyphs.SHADES, glyphs._QUADRANTS, "·…→"):
-        shown = terminal.plain(palette, "ascii")
+        shown = terminal.escape_text(palette, "ascii")
         assert len(shown) == len(palette)
         assert "\\u" not in shown
-    assert len(set(terminal.plain(f"{glyphs.SHADES}·", "ascii"))) == 6  # no two densities look alike
-    assert terminal.plain("█▀", "cp437") == '#"'  # cp437 has these two, not the quarters: all or none
-    assert terminal.plain("0.5 ± 0.1", "latin-1") == "0.5 ± 0.1"
+    assert len(set(terminal.escape_text(f"{glyphs.SHADES}·", "ascii"))) == 6  # no two densities look alike
+    assert terminal.escape_text("█▀", "cp437") == '#"'  # cp437 has these two, not the quarters: all or none
+    assert terminal.escape_text("0.5 ± 0.1", "latin-1") == "0.5 ± 0.1"
 
 
 def test_a_message_is_one_line_unless_it_is_a_list():

@@ -26,7 +26,7 @@ def find(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: neither is there.
     """
-    path = operating_system.at_home(name_or_path)
+    path = operating_system.expand_home(name_or_path)
     there = os.path.exists(path)
     if there or str(name_or_path) not in names():
         if not there and not path.suffix and len(path.parts) == 1:

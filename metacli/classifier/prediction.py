@@ -209,4 +209,4 @@ def print_notes(prediction: Prediction) -> None:
     ]
     lines += [f"warning: {note}" for note in prediction.notes]
     lines += [f"error: {message}" for _, message in prediction.errors]
-    terminal.say(*lines)
+    terminal.print_to_stderr(*lines)

@@ -19,10 +19,10 @@ def curves(
     as_json: AsJson = False,
 ) -> None:
     """Show the learning curves of one or several runs."""
-    from metacli.runs.learning_curves import curve
+    from metacli.runs.learning_curves import load_curve
     from metacli.show.curves import print_curves, save_curves
 
-    found = [curve(run) for run in runs]
+    found = [load_curve(run) for run in runs]
     if png:
         save_curves(png, found)
-    print_result(as_json, [c.plain() for c in found], lambda console: print_curves(console, found))
+    print_result(as_json, [c.as_dict() for c in found], lambda console: print_curves(console, found))

@@ -62,7 +62,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     from metacli.compute.device import environment
     from metacli.evaluation.evaluate import evaluate as run_evaluation
     from metacli.evaluation.report import summary
-    from metacli.runs.directory import keep_evaluation
+    from metacli.runs.directory import save_evaluation
     from metacli.show.results import print_evaluation
 
     tasks, split, device, processes = session.tasks, session.split, session.device, session.processes
@@ -74,8 +74,8 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
     saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
     result = summary(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
-    if keep and (problem := keep_evaluation(saved.path, result)):  # before printing, which may fail
-        terminal.say(f"note: not kept: {problem}")
+    if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
+        terminal.print_to_stderr(f"note: not kept: {problem}")
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
 
 

@@ -58,4 +58,4 @@ def inspect_memory(
     trace = inspection.one_task(session.model, session.tasks, split, task, heads)
     print_result(as_json, inspection.as_json(trace), lambda console: print_trace(console, trace, heads))
     for path in inspection.save(out, trace, wanted, heads) if out else []:
-        terminal.say(f"wrote   {path}")
+        terminal.print_to_stderr(f"wrote   {path}")

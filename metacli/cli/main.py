@@ -55,17 +55,17 @@ app.command("curves", epilog=curves.EXAMPLES)(curves.curves)
 
 def main() -> None:
     """Run a verb. Expected errors become the lines `error:` and `hint:` on stderr and an exit status."""
-    terminal.prepare()
+    terminal.set_up_streams()
     here = torchrun.RankInfo()
     try:
         here = torchrun.current_rank()
-        with torchrun.silence_other_ranks(here), stdout.written(), memory.explained():
+        with torchrun.silence_other_ranks(here), stdout.report_write_failures(), memory.explain_out_of_memory():
             code = app(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except TyperError as e:
         message = e.format_message().replace("Value error, ", "")  # empty where the help is shown instead
         if message and not here.local_rank:
-            terminal.say(*UsageError(message, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
+            terminal.print_to_stderr(*UsageError(message, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
         raise SystemExit(e.exit_code) from None
     except MetacliError as e:
         printed_elsewhere = isinstance(e, ReportedElsewhereError) or (isinstance(e, UsageError) and here.local_rank)
@@ -73,10 +73,10 @@ def main() -> None:
             torchrun.print_error(e, here)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
-        terminal.say("interrupted")
+        terminal.print_to_stderr("interrupted")
         raise SystemExit(130) from None
     except OSError as e:
-        if not operating_system.reader_gone(e):
+        if not operating_system.is_closed_pipe(e):
             raise
         raise SystemExit(1) from None
 

@@ -63,7 +63,7 @@ def task_bar(count: int) -> Any:
 def print_result(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
     """Print the result on stdout, as JSON or drawn by `draw`."""
     if as_json:
-        print(terminal.as_json(result, terminal.encoding_of(sys.stdout)))
+        print(terminal.format_json(result, terminal.encoding_of(sys.stdout)))
         return
     from metacli.show.console import Screen
 

@@ -93,7 +93,7 @@ def train(
     start = None if init is None else processes.run_on_first(lambda: WarmStart.from_checkpoint(init, shared))
     outcome = run_training(shared, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, processes)
     processes.leave()
-    print_result(as_json, outcome.as_dict(), lambda _: terminal.tell(*outcome.lines()))
+    print_result(as_json, outcome.as_dict(), lambda _: terminal.print_to_stdout(*outcome.lines()))
     _print_next_command(outcome, progress, plugin or [])
     if outcome.code:
         raise typer.Exit(outcome.code)
@@ -102,10 +102,10 @@ def train(
 def _load_recipe(recipe: str | None, overrides: list[str], resume: Path | None) -> Recipe:
     """The recipe of a new run, or of one to resume."""
     from metacli.config.recipe import load_recipe
-    from metacli.runs.resume import next_recipe
+    from metacli.runs.resume import recipe_to_resume
 
     if resume:
-        return next_recipe(resume, load_recipe(recipe, overrides) if recipe else None, overrides)
+        return recipe_to_resume(resume, load_recipe(recipe, overrides) if recipe else None, overrides)
     assert recipe
     return load_recipe(recipe, overrides)
 
@@ -145,7 +145,7 @@ def _train_seeds(
     runs = SeedRuns(arguments, parse_seeds(seeds), folder, [*options, *needed], jobs)
     if code := runs.execute():
         again = " ".join(["metacli train", *arguments, f"--seeds {seeds} --run-dir {folder}", *needed])
-        terminal.say(f"not finished; go on with: {again}")
+        terminal.print_to_stderr(f"not finished; go on with: {again}")
         raise typer.Exit(code)
     result = runs.summary(name)
     print_result(as_json, result, lambda console: print_seeds(console, result))

@@ -88,4 +88,6 @@ def silence_other_ranks(rank: RankInfo) -> Iterator[None]:
 def print_error(error: MetacliError, here: RankInfo) -> None:
     """Print an error on stderr, with the rank of this process unless it is the first."""
     first, *others = error.lines
-    terminal.say(first if here.is_first else first.replace("error: ", f"error: rank {here.rank}: ", 1), *others)
+    terminal.print_to_stderr(
+        first if here.is_first else first.replace("error: ", f"error: rank {here.rank}: ", 1), *others
+    )

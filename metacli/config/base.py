@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, WrapValidator
 
-from metacli.system.terminal import carries
+from metacli.system.terminal import can_encode
 
 
 def _validate_path_text(value: Any, validate: Callable[[Any], str]) -> str:
-    return value if isinstance(value, str) and not carries("utf-8", value) else validate(value)
+    return value if isinstance(value, str) and not can_encode("utf-8", value) else validate(value)
 
 
 # A file name whose bytes may not be UTF-8. Python stands surrogates for them, which pydantic itself does not accept.

@@ -42,7 +42,7 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
 def print_notes(notes: list[str]) -> None:
     """Prints notes on stderr."""
     for note in notes:
-        terminal.say(f"note: {note}")
+        terminal.print_to_stderr(f"note: {note}")
 
 
 def _set_value(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:

@@ -131,8 +131,8 @@ def recipe_from_dict(tree: Any, source: str) -> Recipe:
     check_required_plugins(tree, source)
     errors += [f"{shorten_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
-    if not isinstance(name, str) or not operating_system.names_folder(name):
-        limits = f"no path, no device of Windows, at most {operating_system.LONGEST_NAME} characters"
+    if not isinstance(name, str) or not operating_system.is_portable_folder_name(name):
+        limits = f"no path, no device of Windows, at most {operating_system.MAX_NAME_LENGTH} characters"
         errors.append(f"name: {shorten_value(name)} names no folder: {limits}")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEED_LIMIT:

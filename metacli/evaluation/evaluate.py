@@ -139,7 +139,7 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     check_answerable(checkpoint, tasks, split)
     if checkpoint.provenance and not overrides:
         for change in checkpoint.provenance.changes(Provenance.of(tasks)):
-            terminal.say(f"note: the data have changed since training: {change}")
+            terminal.print_to_stderr(f"note: the data have changed since training: {change}")
     return recipe, tasks
 
 
@@ -159,7 +159,7 @@ def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:
         return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
     if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
         said = "does not say which classes it was trained on: some of these may be among them"
-        terminal.say(f"warning: {checkpoint.path} {said}")
+        terminal.print_to_stderr(f"warning: {checkpoint.path} {said}")
         return []
     return [Provenance.of(build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)).trained]
 

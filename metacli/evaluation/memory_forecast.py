@@ -65,13 +65,13 @@ def check_available(sizes: dict[str, int], purpose: str, device: torch.device) -
         purpose: what they are needed for, for the message.
         device: the CPU or a GPU.
     """
-    listed = ", ".join(f"{name} {memory.short(size)}" for name, size in sizes.items() if size)
-    memory.refuse(sum(sizes.values()), f"{purpose}, {listed},", memory.KEYS, _available(device))
+    listed = ", ".join(f"{name} {memory.format_bytes(size)}" for name, size in sizes.items() if size)
+    memory.check_fits(sum(sizes.values()), f"{purpose}, {listed},", memory.KEYS_TO_LOWER, _available(device))
 
 
 def _available(device: torch.device) -> int | None:
     if device.type == "cpu":
-        return memory.available()
+        return memory.available_bytes()
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     return None

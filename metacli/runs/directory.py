@@ -16,16 +16,22 @@ from metacli.runs import metrics_log, run_files
 from metacli.system import files
 from metacli.system.lock import DirectoryLock
 
-_RESUME = "free some space, then go on with --resume"
-_UNFINISHED = (".lock", "env.json")  # what a process leaves that is killed before recipe.yaml makes it a run
+_FREE_SPACE = "free some space, then resume the run: --resume"
+_OTHER_PLACE = "choose another folder: --run-dir"
+_UNFINISHED = (".lock", "env.json")  # left by a process that is killed before recipe.yaml makes the folder a run
 
 
-class RunDir:
-    """The files of one training run. Within `with`, this process alone writes them.
+class RunDirectory:
+    """The files of one training run. Within `with`, only this process writes them.
 
     Args:
-        path: an existing run directory (see `create` and `reopen`).
-        lock: the folder's, where it is held already.
+        path: an existing run directory (see `create` and `open`).
+        lock: of the folder, if it is held already.
+
+    Attributes:
+        path: the folder.
+        last: the checkpoint that a resumed run continues from.
+        best: the checkpoint with the best validation score.
     """
 
     def __init__(self, path: Path, lock: DirectoryLock | None = None):
@@ -33,49 +39,56 @@ class RunDir:
         self.last = path / "last.pt"
         self.best = path / "best.pt"
         self._metrics = path / "metrics.jsonl"
+        self._environment = path / "env.json"
         self._lock = lock
 
     @classmethod
-    def create(cls, path: Path | None, recipe: Recipe, environment: dict[str, Any]) -> RunDir:
-        """A new run directory, held; without a path `runs/<recipe>/<date>-<time>-seed<seed>`.
+    def create(cls, path: Path | None, recipe: Recipe, environment: dict[str, Any]) -> RunDirectory:
+        """Create a run directory and lock it.
+
+        Args:
+            path: where; None for `runs/<recipe>/<date>-<time>-seed<seed>`.
+            recipe: written to recipe.yaml.
+            environment: written to env.json.
 
         Raises:
-            UsageError: something is there already, or another process makes it at this moment.
-            MetacliError: it cannot be written; nothing is left of it.
+            UsageError: something exists there, or another process creates it at this moment.
+            MetacliError: it cannot be written. Nothing is left of it.
         """
         if path is None:
             path = Path("runs") / recipe.name / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{recipe.seed}"
-            path, made = _claimed(path), True
+            path, is_new = _make_numbered_folder(path), True
         else:
-            refuse_taken(path)
-            made = _make(path)
+            check_unused(path)
+            is_new = _make_folder(path)
         lock = None
         try:
-            lock = _locked(path)
-            refuse_taken(path)  # by another process, before it was locked
-            files.sweep(path)
-            cls(path)._keep(environment, recipe, "choose another: --run-dir")
+            lock = _lock(path)
+            check_unused(path)  # another process may have created it before it was locked
+            files.remove_abandoned(path)
+            cls(path)._write(environment, recipe, _OTHER_PLACE)
         except BaseException as error:
             if lock is not None:
-                if not isinstance(error, UsageError):  # that is of a run that stands there
+                if not isinstance(error, UsageError):  # then it is the run of another process
                     with contextlib.suppress(OSError):  # read-only by now
                         (path / "env.json").unlink(missing_ok=True)
                 lock.release()
-            if made:
+            if is_new:
                 with contextlib.suppress(OSError):  # another process has put something there
                     path.rmdir()
             raise
         return cls(path, lock)
 
     @classmethod
-    def reopen(cls, path: Path) -> tuple[RunDir, Recipe]:
-        """An existing run directory, not held, and its recipe.
+    def open(cls, path: Path) -> tuple[RunDirectory, Recipe]:
+        """Returns an existing run directory, not locked, and its recipe.
 
         Raises:
-            UsageError: it is no run directory, or its recipe is damaged.
+            UsageError: it is not a run directory, or its recipe is damaged.
+            MetacliError: recipe.yaml cannot be read.
         """
         file = path / "recipe.yaml"
-        hint = f"bring it back as it was: {path / 'last.pt'} holds the same recipe"
+        hint = f"restore it: {path / 'last.pt'} holds the same recipe"
         content = run_files.read(file, hint)
         if content is None:
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
@@ -88,20 +101,20 @@ class RunDir:
             if not isinstance(tree, dict):
                 raise UsageError(f"{file}: {'empty' if tree is None else 'damaged: not a mapping of keys'}")
             return cls(path), recipe_from_dict(tree, str(file))
-        except UsageError as e:
-            raise UsageError(e.message, e.hint or hint) from None
+        except UsageError as error:
+            raise UsageError(error.message, error.hint or hint) from None
 
-    def __enter__(self) -> RunDir:
-        """Hold it, and remove what a killed process has left.
+    def __enter__(self) -> RunDirectory:
+        """Lock it, and remove what a killed process has left.
 
         Raises:
             UsageError: another process trains in it.
-            MetacliError: it cannot be written.
+            MetacliError: it cannot be written, or one of its files is not a regular file.
         """
         if self._lock is None:
-            run_files.check_writable(self.path / "env.json", self._metrics, self.last, self.best)
-            self._lock = _locked(self.path)
-            files.sweep(self.path)
+            run_files.check_writable(self._environment, self._metrics, self.last, self.best)
+            self._lock = _lock(self.path)
+            files.remove_abandoned(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,123 +123,124 @@ class RunDir:
             self._lock = None
 
     @property
-    def guarded(self) -> bool:
-        """Whether another process is kept out, within `with`."""
+    def is_exclusive(self) -> bool:
+        """Whether other processes are kept out, within `with`."""
         return self._lock is not None and self._lock.is_exclusive
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        files.append(self._metrics, json.dumps(record) + "\n", _RESUME)
+        files.append(self._metrics, json.dumps(record) + "\n", _FREE_SPACE)
 
-    def sync(self) -> None:
-        """Have the lines of metrics.jsonl on the disk."""
+    def sync_metrics(self) -> None:
+        """Write metrics.jsonl through to the disk."""
         files.sync(self._metrics)
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a crash cut short is left out.
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the records of metrics.jsonl, without a last line that a crash cut short.
 
         Raises:
             MetacliError: it is damaged otherwise.
         """
         return metrics_log.read(self._metrics)
 
-    def environment(self) -> dict[str, Any]:
-        """What env.json tells; empty where there is none.
+    def rewind_metrics(self, step: int) -> None:
+        """Remove the lines of metrics.jsonl after `step`."""
+        kept = [record for record in self.read_metrics() if record["step"] <= step]
+        run_files.write(self._metrics, "".join(json.dumps(record) + "\n" for record in kept), _FREE_SPACE)
 
-        Raises:
-            UsageError: it is damaged.
-        """
-        hint = "bring it back, or take it away: a run goes on without it"
-        return run_files.read_json(self.path / "env.json", hint) or {}
-
-    def change(self, recipe: Recipe, told: dict[str, Any]) -> None:
-        """Go by a changed recipe from now on, and tell of it under `changes` in env.json.
-
-        Raises:
-            MetacliError: it cannot be written; the run is then as it was, but for that line.
-        """
-        found = self.environment()
-        earlier = found.get("changes", [])
-        earlier = earlier if isinstance(earlier, list) else [earlier]
-        found["changes"] = earlier if earlier[-1:] == [told] else [*earlier, told]  # a crash may have come between
-        self._keep(found, recipe, "free some space")
-
-    def _keep(self, environment: dict[str, Any], recipe: Recipe, hint: str) -> None:
-        run_files.write(self.path / "env.json", json.dumps(environment, indent=2) + "\n", hint)
-        run_files.write(
-            self.path / "recipe.yaml", yaml_file.dump(recipe.as_dict()), hint
-        )  # last: it makes the folder a run
-
-    def threads(self) -> int | None:
-        """How many the run computed with lately; None before its first line of metrics.jsonl."""
-        records = self.metrics()
+    def last_threads(self) -> int | None:
+        """Returns the number of threads in the last line of metrics.jsonl, None without one."""
+        records = self.read_metrics()
         return records[-1].get("threads") if records else None
 
-    def launched_by(self) -> str:
-        """The torchrun that the run was begun by, see `metacli.compute.torchrun.launch_id`; empty without."""
+    def read_environment(self) -> dict[str, Any]:
+        """Returns the content of env.json, empty if there is no such file.
+
+        Raises:
+            MetacliError: it is damaged.
+        """
+        return run_files.read_json(self._environment, "restore it, or move it away: training does not need it") or {}
+
+    def launch_id(self) -> str:
+        """Returns the `torchrun.launch_id` of the launch that created the run, empty without torchrun."""
         try:
-            return str(self.environment().get("launch", ""))
+            return str(self.read_environment().get("launch", ""))
         except MetacliError:
             return ""
 
-    def rewind(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl that came after `step`."""
-        kept = [r for r in self.metrics() if r["step"] <= step]
-        run_files.write(self._metrics, "".join(json.dumps(r) + "\n" for r in kept), _RESUME)
+    def change_recipe(self, recipe: Recipe, change: dict[str, Any]) -> None:
+        """Replace the recipe, and record the change under `changes` in env.json.
+
+        Raises:
+            MetacliError: it cannot be written. Then the recipe is the old one, but the change may be recorded.
+        """
+        environment = self.read_environment()
+        earlier = environment.get("changes", [])
+        earlier = earlier if isinstance(earlier, list) else [earlier]
+        # A crash between the two files leaves the change recorded, and the next attempt must not record it twice.
+        environment["changes"] = earlier if earlier[-1:] == [change] else [*earlier, change]
+        self._write(environment, recipe, "free some space")
+
+    def _write(self, environment: dict[str, Any], recipe: Recipe, hint: str) -> None:
+        run_files.write(self._environment, json.dumps(environment, indent=2) + "\n", hint)
+        # recipe.yaml comes last, as it makes the folder a run directory.
+        run_files.write(self.path / "recipe.yaml", yaml_file.dump(recipe.as_dict()), hint)
 
 
-def refuse_taken(path: Path) -> None:
-    """Raise a UsageError where something stands at a path, but for a folder that is empty or was never a run."""
-    if os.path.exists(path) and (not path.is_dir() or any(_counts(child.name) for child in path.iterdir())):
-        raise UsageError(f"{path} exists already", "name another folder, or go on with it: --resume")
+def check_unused(path: Path) -> None:
+    """Check that nothing is at a path, or a folder that is empty or never became a run.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if os.path.exists(path) and (not path.is_dir() or any(_is_kept(child.name) for child in path.iterdir())):
+        raise UsageError(f"{path} exists already", "name another folder, or resume the run: --resume")
 
 
-def _counts(name: str) -> bool:
-    return name not in _UNFINISHED and not files.is_part(name)
+def _is_kept(name: str) -> bool:
+    return name not in _UNFINISHED and not files.is_temporary_name(name)
 
 
-def _claimed(path: Path) -> Path:
-    """A folder that is made now, at this path or at the first with a number behind it."""
-    place, twin = path, 2
-    while not _make(place):
-        place, twin = path.with_name(f"{path.name}-{twin}"), twin + 1
-    return place
+def _make_numbered_folder(path: Path) -> Path:
+    """Make a new folder at this path, or at the first free one with a number appended."""
+    candidate, number = path, 2
+    while not _make_folder(candidate):
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
 
 
-def _make(path: Path) -> bool:
-    """Make a folder and those above; whether it was not there."""
+def _make_folder(path: Path) -> bool:
+    """Make a folder and its parents. Returns False if it exists already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except FileExistsError:
         if path.is_dir():
             return False
-        raise MetacliError(f"cannot write the run directory {path}: a file is in its way", _ELSEWHERE) from None
-    except OSError as e:
-        raise MetacliError(f"cannot write the run directory {path}: {e.strerror}", _ELSEWHERE) from None
+        raise MetacliError(f"cannot write the run directory {path}: a file is in its way", _OTHER_PLACE) from None
+    except OSError as error:
+        raise MetacliError(f"cannot write the run directory {path}: {error.strerror}", _OTHER_PLACE) from None
     return True
 
 
-_ELSEWHERE = "choose another place: --run-dir"
-
-
-def _locked(path: Path) -> DirectoryLock:
+def _lock(path: Path) -> DirectoryLock:
     try:
         return DirectoryLock(path)
-    except OSError as e:
-        raise MetacliError(f"cannot write the run directory {path}: {e.strerror}", _ELSEWHERE) from None
+    except OSError as error:
+        raise MetacliError(f"cannot write the run directory {path}: {error.strerror}", _OTHER_PLACE) from None
 
 
-def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
-    """Leave the result of a run's best checkpoint on the test split as its eval.json; what stands there yields to as
-    many tasks or more, or to a later best.
+def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
+    """Write the result of a run's best checkpoint on the test split to its eval.json.
+
+    An existing result of the same checkpoint on more tasks stays.
 
     Args:
         checkpoint: the file that was evaluated.
-        result: of `eval`, of the checkpoint's own tasks.
+        result: of `eval`, on the checkpoint's own tasks.
 
     Returns:
-        Why it was not kept, empty if it was or the checkpoint is in no run directory.
+        Why it was not written. Empty if it was, or if the checkpoint is not in a run directory.
     """
     folder = checkpoint.parent
     path = folder / "eval.json"
@@ -235,15 +249,15 @@ def keep_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
     if checkpoint.name != "best.pt" or result["split"] != "test":
         return f"{path} is for best.pt on the test split"
     try:
-        before = run_files.read_json(path) or {}
-        same = all(before[key] == result[key] for key in ("step", "split", "recipe"))
-        if same and Path(before["checkpoint"]).name == "best.pt" and before["n_tasks"] > result["n_tasks"]:
-            return f"{path} holds {before['n_tasks']:,} tasks"
-    except (MetacliError, TypeError, KeyError):  # none yet, or a damaged one, which is replaced
+        previous = run_files.read_json(path) or {}
+        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe"))
+        if is_same and Path(previous["checkpoint"]).name == "best.pt" and previous["n_tasks"] > result["n_tasks"]:
+            return f"{path} holds {previous['n_tasks']:,} tasks"
+    except (MetacliError, TypeError, KeyError):  # there is none, or a damaged one, which is replaced
         pass
-    files.sweep(folder)
+    files.remove_abandoned(folder)
     try:
-        run_files.write(path, json.dumps(result, indent=2) + "\n", files.HINT)
-    except MetacliError as e:
-        return e.message
+        run_files.write(path, json.dumps(result, indent=2) + "\n", files.WRITE_HINT)
+    except MetacliError as error:
+        return error.message
     return ""

@@ -1,4 +1,4 @@
-"""Learning curves: what the log of a run says of its scores, step by step."""
+"""Learning curves: the scores of a run by step, read from its log."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from metacli.errors import MetacliError
 from metacli.registry import TASKS, resolve
-from metacli.runs.directory import RunDir
+from metacli.runs.directory import RunDirectory
 from metacli.tasks.metrics import Metric
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The headline score of one run.
+    """The learning curve of one run, in its task's first metric.
 
     Attributes:
-        run: its directory.
+        run: the run directory.
         recipe: the name of its recipe.
         seed: of the recipe.
         steps: updates of theta that the recipe asks for.
-        metric: what is scored.
-        val: (V, 2) step and score on held-out classes or, of generated tasks, held-out episodes.
-        train: (T, 2) step and mean score on the training batches since the row before.
+        metric: of the scores.
+        val: (V, 2) step and score on held-out classes, or on held-out episodes of generated tasks.
+        train: (T, 2) step and mean score on the training batches since the previous row.
     """
 
     run: Path
@@ -38,14 +38,14 @@ class Curve:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """Step and score of the best validation, None before the first."""
+        """Returns step and score of the best validation, None before the first."""
         if not len(self.val):
             return None
         row = self.val[self.val[:, 1].argmax() if self.metric.higher_is_better else self.val[:, 1].argmin()]
         return int(row[0]), float(row[1])
 
-    def plain(self) -> dict[str, Any]:
-        """All of it as plain values; its keys are part of the interface and documented in docs/cli.md."""
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain values. Its keys are part of the interface and documented in docs/cli.md."""
         best = self.best
         return {
             "run": str(self.run),
@@ -59,23 +59,23 @@ class Curve:
         }
 
 
-def curve(run: Path) -> Curve:
-    """That of a run directory.
+def load_curve(run: Path) -> Curve:
+    """Returns the learning curve of a run directory.
 
     Raises:
-        UsageError: it is none.
-        MetacliError: nothing is logged there yet.
+        UsageError: it is not a run directory.
+        MetacliError: its files are damaged, or it has logged no score yet.
     """
-    rundir, recipe = RunDir.reopen(run)
+    directory, recipe = RunDirectory.open(run)
     metric: Metric = resolve(TASKS, recipe.task.name, "task").answer_of(recipe.task).metrics[0]
-    log = rundir.metrics()
-    train = [(r["step"], r[metric.name]) for r in log if metric.name in r]  # older logs have other names
-    val = [(r["step"], r["val"][metric.name]) for r in log if metric.name in r.get("val", {})]
+    records = directory.read_metrics()
+    train = [(r["step"], r[metric.name]) for r in records if metric.name in r]
+    val = [(r["step"], r["val"][metric.name]) for r in records if metric.name in r.get("val", {})]
     if not train:
-        raise MetacliError(f"{run}: nothing of {metric.label} is logged there")
-    return Curve(run, recipe.name, recipe.seed, recipe.train.steps, metric, *map(table, (val, train)))
+        raise MetacliError(f"{run}: no {metric.label} is logged there yet")
+    return Curve(run, recipe.name, recipe.seed, recipe.train.steps, metric, _as_array(val), _as_array(train))
 
 
-def table(rows: list[tuple[int, float]]) -> np.ndarray:
-    """(n, 2), also of no rows."""
+def _as_array(rows: list[tuple[int, float]]) -> np.ndarray:
+    """Returns rows as an (n, 2) array, which may be empty."""
     return np.array(rows, dtype=float).reshape(-1, 2)

@@ -23,7 +23,7 @@ def read(path: Path, hint: str = _HINT) -> bytes | None:
     if not os.path.lexists(path):
         return None
     try:
-        return regular_files.content(path, MAX_BYTES)
+        return regular_files.read_regular_file(path, MAX_BYTES)
     except OSError as error:
         raise MetacliError(f"cannot read {path}: {error.strerror or error}", hint) from None
 
@@ -66,4 +66,4 @@ def check_writable(*paths: Path) -> None:
             if os.path.lexists(path):
                 regular_files.check_regular(os.stat(path))
         except OSError as error:
-            raise MetacliError(files.refusal(path, error, None), _HINT) from None
+            raise MetacliError(files.describe_write_error(path, error, None), _HINT) from None

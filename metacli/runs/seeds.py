@@ -109,7 +109,7 @@ class SeedRuns:
                 return 0
             results.append(child.communicate()[0])
             if child.returncode:
-                terminal.say(f"seed {seed}: {command[0]} ended with exit status {child.returncode}")
+                terminal.print_to_stderr(f"seed {seed}: {command[0]} ended with exit status {child.returncode}")
                 return child.returncode
         self.results[seed] = [json.loads(printed) for printed in results]
         return 0
@@ -121,7 +121,7 @@ class SeedRuns:
         with self._lock, open(log, "ab") if log else nullcontext() as messages:
             if self._stopped:
                 return None
-            terminal.say(f"seed {seed}: {command[0]}" + (f", messages in {log}" if log else ""))
+            terminal.print_to_stderr(f"seed {seed}: {command[0]}" + (f", messages in {log}" if log else ""))
             child = subprocess.Popen(
                 [sys.executable, "-m", "metacli", *command],
                 stdout=subprocess.PIPE,

@@ -24,14 +24,14 @@ class Screen(Console):
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """A string as a text."""
-        return super().render_str(terminal.lines(text, self.encoding), **settings)
+        return super().render_str(terminal.escape_lines(text, self.encoding), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """What is drawn, piece by piece."""
         for piece in super().render(renderable, options):
-            yield piece if piece.control else Segment(terminal.lines(piece.text, self.encoding), piece.style)
+            yield piece if piece.control else Segment(terminal.escape_lines(piece.text, self.encoding), piece.style)
 
 
 def legible(console: Console, text: str) -> str:
     """A name from elsewhere as this console shows it, on one line, for what must know its width."""
-    return terminal.plain(text, console.encoding)
+    return terminal.escape_text(text, console.encoding)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.config import yaml_file
-from metacli.system.files import amount
+from metacli.system import files
 from metacli.system.terminal import format_fact
 from metacli.training.progress import duration
 
@@ -66,4 +66,4 @@ def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
 
 def format_size(count: int | None) -> str:
     """Bytes for people, as in `12.3 MB`; `unknown` for None."""
-    return "unknown" if count is None else amount(count)
+    return "unknown" if count is None else files.format_size(count)

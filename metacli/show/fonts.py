@@ -123,7 +123,7 @@ def _has(face: str, character: str) -> bool:
 @cache
 def installed() -> tuple[str, ...]:
     """The font files of this machine and of matplotlib, plain upright ones without serifs first, DejaVu before all."""
-    folders = [operating_system.at_home(folder) for folder in _FOLDERS]
+    folders = [operating_system.expand_home(folder) for folder in _FOLDERS]
     folders += [Path(data, "fonts") for data in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if data]
     if (found := find_spec("matplotlib")) and found.origin:
         folders.append(Path(found.origin).parent / "mpl-data/fonts/ttf")
@@ -150,4 +150,4 @@ def _note(character: str) -> None:
         _noted.append(character)
         code = character.encode("unicode_escape").decode()
         hint = "install a font of its script, such as Noto Sans, to have it drawn"
-        terminal.say(f"note: no installed font has {character!r}: pictures show {code}; {hint}")
+        terminal.print_to_stderr(f"note: no installed font has {character!r}: pictures show {code}; {hint}")

@@ -20,7 +20,7 @@ def print_models(console: Console, models: list[Shipped]) -> None:
         answer = resolve(TASKS, task.name, "task").answer_of(task)
         metric = next(m for m in answer.metrics if m.name == model.metric)
         spread = metric.format_interval({"mean": model.mean, "ci95": model.ci95})
-        console.print(Text(f"{model.name}, {files.amount(model.bytes)}", style="bold"), soft_wrap=True)
+        console.print(Text(f"{model.name}, {files.format_size(model.bytes)}", style="bold"), soft_wrap=True)
         for line in (
             purposes[model.recipe],
             f"trained on {model.data}",

@@ -161,5 +161,5 @@ def word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str):
-        return terminal.plain(value) or '""'
+        return terminal.escape_text(value) or '""'
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The cache: downloads and arrays that cost time to make. METACLI_CACHE moves it."""
+"""The cache of downloads and of arrays that are slow to compute. METACLI_CACHE moves it."""
 
 from __future__ import annotations
 
@@ -14,84 +14,80 @@ import platformdirs
 from metacli.errors import MetacliError
 from metacli.system import files, operating_system, regular_files, terminal
 
-PART = 1 << 20  # bytes that are read at a time
-DIGEST = 32  # bytes of the SHA-256 at the end of a file of arrays
+CHUNK = 1 << 20  # bytes that are read at a time
+DIGEST_BYTES = 32  # of the SHA-256 at the end of a file of arrays
 
 
-def folder() -> Path:
-    """Where downloads and packed arrays are kept: METACLI_CACHE, else the user's cache directory.
+def directory() -> Path:
+    """Returns the folder of downloads and arrays: METACLI_CACHE, else the user's cache directory.
 
-    Who has no home folder, as in some containers, has none of these; then it is one of this process alone.
+    Without a home folder, as in some containers, it is a temporary folder of this process.
     """
     if named := os.environ.get("METACLI_CACHE"):
         return Path(named)
     try:
         usual = Path(platformdirs.user_cache_dir("metacli"))
-    except RuntimeError:  # older versions of it give a path that begins with `~`
+    except RuntimeError:  # older versions of platformdirs return a path that begins with `~`
         return operating_system.session_temp_dir()
     return usual if usual.is_absolute() else operating_system.session_temp_dir()
 
 
-def arrays(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What `make` returns, kept in the cache as NAME.npz and read from there the next time.
+def load_or_make(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Returns the arrays in NAME.npz of the cache, or makes and stores them.
 
-    A damaged file is made again. A cache that cannot be written costs a warning on stderr, nothing more.
+    A damaged file is made again. If the cache cannot be written, a warning is printed to stderr.
 
     Args:
         name: must change with everything that the arrays depend on.
         make: returns arrays of numbers or strings, no objects.
     """
-    path = folder() / f"{name}.npz"
+    path = directory() / f"{name}.npz"
     try:
-        with regular_files.opened(path) as file:
-            if _is_whole(file):
-                with np.load(file, allow_pickle=False) as kept:
-                    return {key: kept[key] for key in kept.files}
-        say(f"{path} is damaged, making it again")
+        with regular_files.open_regular_file(path) as file:
+            if _is_complete(file):
+                with np.load(file, allow_pickle=False) as stored:
+                    return {key: stored[key] for key in stored.files}
+        terminal.print_to_stderr(f"{path} is damaged, making it again")
     except FileNotFoundError:
         pass
     except OSError as error:
-        say(f"cannot read {path} ({error.strerror or error}), making it again")
-    made = make()
-    keep(path, lambda file: _pack(file, made))
-    return made
+        terminal.print_to_stderr(f"cannot read {path} ({error.strerror or error}), making it again")
+    arrays = make()
+    store(path, lambda file: _write_arrays(file, arrays))
+    return arrays
 
 
-def keep(path: Path, content: files.Content) -> None:
-    """Write a file of the cache, whole; where that fails, warn and go on without."""
+def store(path: Path, content: files.Content) -> None:
+    """Write a file of the cache, completely. If that fails, print a warning to stderr and continue."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            say(f"cannot keep {path} (it is no file), going on without")
+        if path.exists() and not path.is_file():  # a write to a pipe would wait for a reader
+            terminal.print_to_stderr(f"cannot write {path}: it is not a file; continuing without it")
             return
-        files.sweep(path.parent)
+        files.remove_abandoned(path.parent)
         files.write(path, content)
     except OSError as error:
-        say(f"cannot make the folder {path.parent} ({error.strerror or error}), going on without")
+        reason = error.strerror or error
+        terminal.print_to_stderr(f"cannot make the folder {path.parent}: {reason}; continuing without it")
     except MetacliError as error:
-        say(f"{error.message}; going on without")
+        terminal.print_to_stderr(f"{error.message}; continuing without it")
 
 
-def _pack(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays and, behind them, the digest of the file before it: a zip may have something after its end."""
+def _write_arrays(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays, then the digest of all before it, which a zip file may have behind its end."""
     np.savez(file, **arrays)  # type: ignore[arg-type]
     file.seek(0)
-    end = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
-    file.write(end)
+    digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+    file.write(digest)
 
 
-def _is_whole(file: BinaryIO) -> bool:
-    """Whether a file ends with the digest of what is before; it is read from its beginning after that."""
-    left, found = file.seek(0, os.SEEK_END) - DIGEST, hashlib.sha256()
+def _is_complete(file: BinaryIO) -> bool:
+    """Whether a file ends with the digest of all before it. Afterwards the file is at its beginning."""
+    left, digest = file.seek(0, os.SEEK_END) - DIGEST_BYTES, hashlib.sha256()
     file.seek(0)
-    while left > 0 and (part := file.read(min(PART, left))):
-        found.update(part)
-        left -= len(part)
-    whole = left == 0 and found.digest() == file.read()
+    while left > 0 and (chunk := file.read(min(CHUNK, left))):
+        digest.update(chunk)
+        left -= len(chunk)
+    is_complete = left == 0 and digest.digest() == file.read()
     file.seek(0)
-    return whole
-
-
-def say(message: str) -> None:
-    """A message on stderr."""
-    terminal.say(message)
+    return is_complete

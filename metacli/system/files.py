@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all, lines that are added whole, and what is said where that fails.
+"""Write files completely or not at all, and say why where that fails.
 
-All that metacli writes goes through `write` and `append`.
+Everything that metacli writes goes through `write` and `append`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import BinaryIO
 from metacli.errors import MetacliError
 from metacli.system import lock
 
-HINT = "name a file in a folder that exists and that you may write to, with room left"
-_PART = re.compile(r"\..*\.[0-9a-f]{8}\.part")
+WRITE_HINT = "name a file in a folder that exists and that you may write to, with free space"
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part")
+_MAX_STEM = 40  # characters of a file's name in the name of its temporary file, whose length the system limits
 Writer = Callable[[BinaryIO], object]
 Content = bytes | memoryview | str | Writer
-_LETTERS = 40  # of a file's name that its temporary one begins with, which may be no longer than the system allows
 
 
-def write(path: str | Path, content: Content, hint: str = HINT, new: bool = False) -> None:
-    """Write a file through a temporary one beside it, synced and renamed: a crash leaves the old file or the new one.
+def write(path: str | Path, content: Content, hint: str = WRITE_HINT, new: bool = False) -> None:
+    """Write a file through a temporary one beside it, synced and renamed: a crash leaves the old or the new file.
 
-    Writers side by side do each other no harm. What a killed writer left is removed by `sweep`. A pipe or a device is
-    written to as it is.
+    Concurrent writers do not disturb each other. `remove_abandoned` removes what a killed writer left. A pipe
+    or a device is written to directly.
 
     Args:
-        content: text is written as UTF-8; a function writes into the open file by itself, what would take much memory.
-        hint: what to do where it cannot be written.
-        new: whether what stands at `path` is to stay, as a FileExistsError.
+        content: text is written as UTF-8. A function writes into the open file itself, which saves memory.
+        hint: what to do if the file cannot be written.
+        new: whether an existing file is a FileExistsError.
 
     Raises:
-        MetacliError: the file cannot be written, with the reason, and of a full disk how much there was to write and
-            how much room there is; what stood at `path` is untouched.
+        MetacliError: the file cannot be written. Gives the reason and, on a full disk, the size of the content and the
+            free space. An existing file is unchanged.
     """
     path = Path(path)
     if isinstance(content, str):
@@ -51,44 +51,44 @@ def write(path: str | Path, content: Content, hint: str = HINT, new: bool = Fals
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if path.exists() and not path.is_file():
             if callable(content):
-                whole = io.BytesIO()
-                content(whole)
-                content = whole.getbuffer()
+                buffer = io.BytesIO()
+                content(buffer)
+                content = buffer.getbuffer()
             path.write_bytes(content)
             return
-        while not _written(path, content, new):
+        while not _write_through_temporary(path, content, new):
             pass
     except FileExistsError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         size = None if callable(content) else len(content)
-        raise MetacliError(refusal(path, error, size), hint) from None
+        raise MetacliError(describe_write_error(path, error, size), hint) from None
 
 
-def append(path: Path, text: str, hint: str = HINT) -> None:
-    """Add text to the end of a file, all of it or nothing; a crash may leave the first part of it.
+def append(path: Path, text: str, hint: str = WRITE_HINT) -> None:
+    """Add text to the end of a file, all of it or nothing. A crash may leave the first part of it.
 
     Raises:
         MetacliError: as `write`.
     """
     content = text.encode()
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            before = os.fstat(file).st_size
+            size = os.fstat(descriptor).st_size
             try:
-                _write_all(file, content)
+                _write_all(descriptor, content)
             except OSError:
-                os.ftruncate(file, before)
+                os.ftruncate(descriptor, size)
                 raise
         finally:
-            os.close(file)
+            os.close(descriptor)
     except OSError as error:
-        raise MetacliError(refusal(path, error, len(content)), hint) from None
+        raise MetacliError(describe_write_error(path, error, len(content)), hint) from None
 
 
 def sync(path: Path) -> None:
-    """Have what was written to a file or a folder on the disk, as far as the system does that; none: nothing."""
+    """Write a file or folder through to the disk, as far as the system supports it. Does nothing if there is none."""
     with contextlib.suppress(OSError):  # Windows opens no folders, some file systems sync none
         file = os.open(path, os.O_RDONLY)
         try:
@@ -97,47 +97,47 @@ def sync(path: Path) -> None:
             os.close(file)
 
 
-def is_part(name: str) -> bool:
+def is_temporary_name(name: str) -> bool:
     """Whether this is the name of a temporary file of `write`."""
-    return _PART.fullmatch(name) is not None
+    return _TEMPORARY.fullmatch(name) is not None
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder, never what a living one is writing.
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder, but none that is being written.
 
-    Where the file system has no locks, nothing tells the two apart, and all stays.
+    The lock of a file tells whether its writer lives. On a file system without locks, all files stay.
     """
     with contextlib.suppress(OSError):  # what cannot be removed does no harm
-        for path in [path for path in folder.iterdir() if is_part(path.name)]:
+        for path in [path for path in folder.iterdir() if is_temporary_name(path.name)]:
             with contextlib.suppress(OSError):
-                file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+                descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
                 try:
-                    dead = lock.try_lock(file)
-                    if dead and os.name != "nt":  # there no file that is open can be removed
+                    is_abandoned = lock.try_lock(descriptor)
+                    if is_abandoned and os.name != "nt":  # Windows removes no file that is open
                         path.unlink()
                 finally:
-                    os.close(file)
-                if dead and os.name == "nt":
+                    os.close(descriptor)
+                if is_abandoned and os.name == "nt":
                     path.unlink()
 
 
-def refusal(path: Path, error: OSError | ValueError, size: int | None) -> str:
-    """Why `size` bytes, if it is known how many, cannot be written to a path, in words."""
+def describe_write_error(path: Path, error: OSError | ValueError, size: int | None) -> str:
+    """Returns why `size` bytes, None for an unknown number, cannot be written to a path."""
     if not isinstance(error, OSError):
         return f"cannot write {str(path)!r}: {error}"
     message = f"cannot write {path}: {error.strerror or error}"
     if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG):
         return message
     if size is not None:
-        message += f", {amount(size)} to write"
+        message += f", {format_size(size)} to write"
     if error.errno == errno.ENOSPC:
         with contextlib.suppress(OSError):
-            message += f", {amount(shutil.disk_usage(path.parent).free)} free"
+            message += f", {format_size(shutil.disk_usage(path.parent).free)} free"
     return message
 
 
-def amount(count: int) -> str:
-    """Bytes as people read them, as in `12.3 MB`."""
+def format_size(count: int) -> str:
+    """Returns a number of bytes as in `12.3 MB`."""
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
@@ -146,27 +146,28 @@ def amount(count: int) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
 
 
-def _written(path: Path, content: bytes | memoryview | Writer, new: bool) -> bool:
-    """Write to a temporary file, whose lock tells `sweep` that its writer lives, and rename it; False: swept away."""
-    part = path.with_name(f".{path.name[:_LETTERS]}.{secrets.token_hex(4)}.part")
-    file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+def _write_through_temporary(path: Path, content: bytes | memoryview | Writer, new: bool) -> bool:
+    """Write a temporary file, locked as its writer lives, and rename it. Returns False if it was removed at once."""
+    temporary = path.with_name(f".{path.name[:_MAX_STEM]}.{secrets.token_hex(4)}.part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
     try:
-        if lock.try_lock(file) is False or not _is_at(file, part):
+        if lock.try_lock(descriptor) is False or not _is_at(descriptor, temporary):
             return False
         if callable(content):
-            with open(file, "r+b", closefd=False) as opened:
-                content(opened)
+            with open(descriptor, "r+b", closefd=False) as file:
+                content(file)
         else:
-            _write_all(file, content)
-        os.fsync(file)
-        if os.name == "nt":  # renames no file that is open
-            os.close(file)
-            file = -1
-        _rename(part, path, new)
+            _write_all(descriptor, content)
+        os.fsync(descriptor)
+        if os.name == "nt":  # Windows renames no file that is open
+            os.close(descriptor)
+            descriptor = -1
+        _rename(temporary, path, new)
     finally:
-        if file >= 0:
-            os.close(file)
-        part.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
+        temporary.unlink(missing_ok=True)
     sync(path.parent)
     return True
 
@@ -179,19 +180,19 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _rename(part: Path, path: Path, new: bool) -> None:
+def _rename(temporary: Path, path: Path, new: bool) -> None:
     if new:
         try:
-            return os.link(part, path)
+            return os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # no second names on this file system: what appears there from now on would be lost
+        except OSError:  # a file system without hard links: a file that appears here from now on would be lost
             if path.exists():
                 raise FileExistsError(errno.EEXIST, "it exists already") from None
-    os.replace(part, path)
+    os.replace(temporary, path)
 
 
-def _write_all(file: int, content: bytes | memoryview) -> None:
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
     rest = memoryview(content)
     while rest:
-        rest = rest[os.write(file, rest) :]
+        rest = rest[os.write(descriptor, rest) :]

@@ -81,7 +81,7 @@ def _write_holder(descriptor: int) -> None:
 def _read_holder(path: Path) -> str:
     """Returns ` by process N on HOST` as the holder wrote it, and "" where that cannot be read."""
     try:
-        with regular_files.opened(path) as file:
+        with regular_files.open_regular_file(path) as file:
             file.seek(1)
             words = file.read(_LONGEST_HOLDER).decode().split()
     except (OSError, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""What one operating system has and another has not, each with what is done without it.
+"""What one operating system has and another lacks, each with its replacement.
 
-No other module asks which system this is, but for two that read the system's own files: `processor` and `peak`.
+No other module asks which system this is, except `compute.cpu`, `memory` and `peak_memory`, which read its own files.
 """
 
 from __future__ import annotations
@@ -17,35 +17,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LONGEST_NAME = 100  # characters of a name that becomes a folder's
-LONGEST_FILE_NAME = 255  # bytes of it, on nearly every file system
+MAX_NAME_LENGTH = 100  # characters of a name that becomes the name of a folder
+MAX_FILE_NAME_BYTES = 255  # on nearly every file system
 _REFUSED = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff<>:"/\\|?*]|^\.|[. ]$')  # \ud800 on: bytes that are no UTF-8
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\..*)?", re.I)
-_EXCLUSIVE = "SO_EXCLUSIVEADDRUSE"  # of Windows
+_EXCLUSIVE = "SO_EXCLUSIVEADDRUSE"  # only Windows has this option
 
 
-def names_folder(name: str) -> bool:
-    """Whether a name leads nowhere else and can be that of a folder on Linux, macOS and Windows alike."""
-    if not 0 < len(name) <= LONGEST_NAME or _REFUSED.search(name):
+def is_portable_folder_name(name: str) -> bool:
+    """Whether a name can be that of a folder on Linux, macOS and Windows, and is no path to another folder."""
+    if not 0 < len(name) <= MAX_NAME_LENGTH or _REFUSED.search(name):
         return False
-    return len(name.encode()) <= LONGEST_FILE_NAME and not is_device(name)
+    return len(name.encode()) <= MAX_FILE_NAME_BYTES and not is_device_name(name)
 
 
-def is_device(name: str) -> bool:
-    """Whether Windows takes a file's or folder's name for a device's, as `con` and `NUL.txt`."""
+def is_device_name(name: str) -> bool:
+    """Whether Windows takes the name of a file or folder for that of a device, such as `con` and `NUL.txt`."""
     return _DEVICES.fullmatch(name) is not None
 
 
-def at_home(path: str | os.PathLike[str]) -> Path:
-    """A path with its `~` as the home folder; as it is where there is no such home, as `Path.expanduser` is not."""
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Returns a path with `~` replaced by the home folder, unchanged where there is none.
+
+    `Path.expanduser` raises an error there.
+    """
     return Path(os.path.expanduser(path))
 
 
 @cache
 def session_temp_dir() -> Path:
-    """A new folder of this process alone, which is gone at its end: for what belongs in a home folder, without one.
+    """Returns a temporary folder of this process, removed at its end: a replacement for a missing home folder.
 
-    Not a folder of a known name among everybody's temporary files: what others had put there would be believed.
+    Its name is random. In a folder with a known name others could leave files, and they would be trusted.
     """
     path = Path(tempfile.mkdtemp(prefix="metacli-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -53,41 +56,41 @@ def session_temp_dir() -> Path:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that ask a run to stop, of those that there are here.
+    """Returns the signals that ask a run to stop on this system.
 
-    A lost connection sends SIGHUP, which is left alone where it is ignored, as under nohup; Windows has none, but
-    SIGBREAK for Ctrl-Break.
+    A lost connection sends SIGHUP, which stays ignored where it is, as under nohup. Windows lacks SIGHUP but has
+    SIGBREAK, for Ctrl-Break.
     """
-    asked = [signal.SIGINT, signal.SIGTERM]
+    signals = [signal.SIGINT, signal.SIGTERM]
     for name in ("SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            asked.append(number)
-    return asked
+            signals.append(number)
+    return signals
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed for the next step; elsewhere nothing happens.
+    """Ask glibc to keep freed memory for the next step. Does nothing on other systems.
 
-    By default every large tensor is mapped anew from the system, page by page: a third or more of the time of a
-    training step with convolutions.
+    By default every large tensor is mapped anew from the system, page by page. That takes a third or more of the time
+    of a training step with convolutions.
     """
-    if (mallopt := _of_libc("mallopt")) is None:
+    if (mallopt := _libc_function("mallopt")) is None:
         return
     m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
     mallopt(m_mmap_threshold, 2**30)
-    mallopt(m_trim_threshold, -1)  # never; a bound would let large steps give memory back and fetch it again
+    mallopt(m_trim_threshold, -1)  # never; with a bound, large steps would return memory and fetch it again
     mallopt(m_top_pad, 2**26)
 
 
-def give_back_memory() -> None:
-    """Return freed memory to the system, which training otherwise keeps for its next step; elsewhere nothing."""
-    if (malloc_trim := _of_libc("malloc_trim")) is not None:
+def release_freed_memory() -> None:
+    """Return freed memory, which training otherwise keeps, to the system. Does nothing on systems without glibc."""
+    if (malloc_trim := _libc_function("malloc_trim")) is not None:
         malloc_trim(0)
 
 
-def _of_libc(name: str) -> Any:
-    """A function of the C library that this process runs on; None where it has none, as outside of glibc."""
+def _libc_function(name: str) -> Any:
+    """Returns a function of the C library of this process, None if it lacks it, as outside of glibc."""
     try:
         import ctypes
 
@@ -97,14 +100,14 @@ def _of_libc(name: str) -> Any:
 
 
 def claim_port(listener: socket.socket) -> None:
-    """Let a socket take a port that was just left, and none that is in use.
+    """Let a socket bind a port that was released just before, but none that is in use.
 
-    On Windows SO_REUSEADDR would let another program listen at the same port; there an option forbids it.
+    On Windows SO_REUSEADDR would let another program listen on the same port, so an option forbids that there.
     """
     option = getattr(socket, _EXCLUSIVE, socket.SO_REUSEADDR)
     listener.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
-def reader_gone(error: OSError) -> bool:
-    """Whether an error says that nobody reads what this process prints any more; on Windows that is EINVAL."""
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether an error means that the reader of our output has closed the pipe. On Windows it is an EINVAL."""
     return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)

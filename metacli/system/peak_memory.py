@@ -1,4 +1,4 @@
-"""How much memory some work takes, measured by the system's own count."""
+"""Measure how much memory some work takes, by the operating system's own count."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from metacli.system import operating_system
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def rise(work: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes by which memory in use rises above what it was, at most, while `work` runs; None where it is not known.
+def measure_increase(work: Callable[[], object], device: torch.device) -> int | None:
+    """Returns by how many bytes memory in use rises at most while `work` runs, None where that is unknown.
 
-    On a GPU what torch has allocated there; on a CPU this process's resident memory, which Linux tells.
+    On a GPU this is the memory that torch has allocated, on a CPU the resident memory of this process, which only Linux
+    reports.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -25,23 +26,23 @@ def rise(work: Callable[[], object], device: torch.device) -> int | None:
         work()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    operating_system.give_back_memory()
-    if device.type != "cpu" or not clear():
+    operating_system.release_freed_memory()
+    if device.type != "cpu" or not reset_peak():
         work()
         return None
-    before = resident() or 0
+    before = peak_resident_bytes() or 0
     work()
-    return max(0, (resident() or 0) - before)
+    return max(0, (peak_resident_bytes() or 0) - before)
 
 
-def resident() -> int | None:
-    """The peak of this process's resident memory in bytes, since its start or since it was cleared; None on Windows."""
+def peak_resident_bytes() -> int | None:
+    """Returns the peak of this process's resident memory since its start or `reset_peak`, None on Windows."""
     try:
         lines = _STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    if told := [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]:
-        return told[0] * 2**10
+    if peaks := [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]:
+        return peaks[0] * 2**10
     try:
         import resource
     except ImportError:
@@ -49,8 +50,8 @@ def resident() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
 
 
-def clear() -> bool:
-    """Let the peak start anew from what is resident now; False where the system has no such thing."""
+def reset_peak() -> bool:
+    """Set the peak back to what is resident now. Returns False where the system cannot do that."""
     try:
         _CLEAR.write_text("5", encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that are only read if they are files: never a pipe that would be waited for, nor a device without an end."""
+"""Read regular files only, never a pipe that would be waited for or a device without an end."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ _KINDS = {
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def opened(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
-    """A regular file, open to be read; links are followed.
+def open_regular_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> BinaryIO:
+    """Open a regular file to read it. Links are followed.
 
-    It is looked at before it is opened, as to open some devices is to use them, and again after, without waiting, as
-    another thing may have taken its place.
+    The path is checked before it is opened, as opening some devices uses them. The open file is checked again, as
+    something else may have taken its place; until then, nothing is waited for.
 
     Args:
         path: of the file.
-        most: bytes that it may have; None: any number.
+        max_bytes: the largest size allowed, None for any.
 
     Raises:
-        OSError: there is none, it is of another kind or too large, or it cannot be read.
+        OSError: there is no file, it is of another kind or too large, or it cannot be read.
     """
-    check_regular(os.stat(path), most)
-    number = os.open(path, _FLAGS)
+    check_regular(os.stat(path), max_bytes)
+    descriptor = os.open(path, _FLAGS)
     try:
-        check_regular(os.fstat(number), most)
-        return open(number, "rb")
+        check_regular(os.fstat(descriptor), max_bytes)
+        return open(descriptor, "rb")
     except BaseException:
-        os.close(number)
+        os.close(descriptor)
         raise
 
 
-def content(path: str | os.PathLike[str], most: int | None = None) -> bytes:
-    """The bytes of a regular file; see `opened`."""
-    with opened(path, most) as file:
-        data = file.read(-1 if most is None else most + 1)
-    if most is not None and len(data) > most:  # it has grown
-        raise _too_large(most)
+def read_regular_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> bytes:
+    """Returns the bytes of a regular file. Arguments and errors are those of `open_regular_file`."""
+    with open_regular_file(path, max_bytes) as file:
+        data = file.read(-1 if max_bytes is None else max_bytes + 1)
+    if max_bytes is not None and len(data) > max_bytes:  # the file has grown
+        raise _too_large(max_bytes)
     return data
 
 
-def check_regular(status: os.stat_result, most: int | None = None) -> None:
+def check_regular(status: os.stat_result, max_bytes: int | None = None) -> None:
     """Check that a file is a regular one, and not too large.
 
     Args:
         status: from `os.stat` or `os.fstat`.
-        most: bytes that it may have; None: any number.
+        max_bytes: the largest size allowed, None for any.
 
     Raises:
         OSError: it is of another kind or too large.
@@ -62,9 +62,9 @@ def check_regular(status: os.stat_result, most: int | None = None) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}, not a file")
-    if most is not None and status.st_size > most:
-        raise _too_large(most)
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise _too_large(max_bytes)
 
 
-def _too_large(most: int) -> OSError:
-    return OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+def _too_large(max_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes")

@@ -9,18 +9,17 @@ from metacli.system import operating_system
 
 
 class StopSignal:
-    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop after the step in hand; a second one stops at once.
+    """Records SIGINT, SIGTERM or SIGHUP, so that a run stops after the current step. A second signal stops at once.
 
-    See `system.stop_signals` for those that there are.
-
-    Signals are the main thread's: in another one it leaves them as they are.
+    The signals are those of `operating_system.stop_signals`. Outside the main thread, which alone can handle signals,
+    nothing changes.
 
     Args:
-        twice: whether a second one stops at once. Not where torchrun passes on what its processes may have got already.
+        twice: whether a second signal raises KeyboardInterrupt. Not under torchrun, which may pass on a signal that its
+            processes have received already.
 
     Attributes:
-        code: 0 while nobody asked, else the exit status, 130 (SIGINT), 143 (SIGTERM) or
-            129 (SIGHUP).
+        code: 0 until a signal comes, then the exit status: 130 (SIGINT), 143 (SIGTERM) or 129 (SIGHUP).
     """
 
     def __init__(self, twice: bool = True) -> None:
@@ -28,11 +27,11 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         numbers = operating_system.stop_signals() if threading.current_thread() is threading.main_thread() else []
-        self._before = {s: signal.signal(s, self._on_signal) for s in numbers}
+        self._previous = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
 
     def _on_signal(self, number: int, _frame: object) -> None:

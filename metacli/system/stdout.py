@@ -1,4 +1,4 @@
-"""A result that cannot be written, on a full disk say, is an expected failure, whenever it shows."""
+"""Report a result that cannot be written to stdout, on a full disk for example, as an expected error."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from metacli.system import operating_system
 
 
 @contextmanager
-def written() -> Iterator[None]:
-    """All that the block prints is on its way when it ends.
+def report_write_failures() -> Iterator[None]:
+    """Flush stdout at the end of the block, and report a failure to write it.
 
     Raises:
-        MetacliError: stdout cannot be written. Where the block itself has failed, that is raised instead.
-        BrokenPipeError: nobody reads it.
+        MetacliError: stdout cannot be written. If the block itself has failed, its error is raised instead.
+        BrokenPipeError: the reader has closed the pipe.
     """
-    before = sys.stdout
-    if not isinstance(before, io.TextIOWrapper) or before is not sys.__stdout__ or before.isatty():
-        yield  # none was given, a test reads it, or a terminal, which has always room
+    previous = sys.stdout
+    if not isinstance(previous, io.TextIOWrapper) or previous is not sys.__stdout__ or previous.isatty():
+        yield  # there is no stdout, a test captures it, or it is a terminal, which cannot be full
         return
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_Told(before.fileno(), "wb", closefd=False)),
-        encoding=before.encoding,
-        errors=before.errors,
-        line_buffering=before.line_buffering,
-        write_through=before.write_through,
+        io.BufferedWriter(_ReportingFile(previous.fileno(), "wb", closefd=False)),
+        encoding=previous.encoding,
+        errors=previous.errors,
+        line_buffering=previous.line_buffering,
+        write_through=previous.write_through,
     )
     try:
         yield
-    except SystemExit:  # a success as well
+    except SystemExit:  # which a success raises too
         sys.stdout.flush()
         raise
     except BaseException:
@@ -44,21 +44,21 @@ def written() -> Iterator[None]:
     else:
         sys.stdout.flush()
     finally:
-        sys.stdout = before
+        sys.stdout = previous
 
 
-class _Told(io.FileIO):
-    """stdout without its buffers, which tells of a failure as a MetacliError, and after one writes to nowhere."""
+class _ReportingFile(io.FileIO):
+    """stdout without buffers, which raises a MetacliError if a write fails, and discards what is written after that."""
 
     def write(self, content: Any) -> int:
-        """As any file."""
+        """Write as any file does."""
         try:
             return super().write(content)
         except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())  # or the interpreter's end would fail once more
-            os.close(nowhere)
-            if operating_system.reader_gone(error):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())  # or the write at interpreter exit would fail once more
+            os.close(null)
+            if operating_system.is_closed_pipe(error):
                 raise
-            hint = "send it where there is room"
+            hint = "redirect it to a disk with free space"
             raise MetacliError(f"cannot write the result to stdout: {error.strerror}", hint) from None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
-from metacli.runs.directory import refuse_taken
+from metacli.runs.directory import check_unused
 from metacli.system import peak_memory
 from metacli.tasks.base import SPLITS
 from metacli.training.data_parallel import align_batch
@@ -50,7 +50,7 @@ def dry_run(
         MetacliError: the data are missing.
     """
     if run_dir:
-        refuse_taken(run_dir)
+        check_unused(run_dir)
     init = init or WarmStart.from_recipe(recipe)
     state = TrainState.build(recipe, device, threads=threads)
     progress.say(*frozen_encoder_warning(recipe, init))
@@ -79,7 +79,7 @@ def dry_run(
 def _measure_memory(state: TrainState, episode: Episode) -> dict[str, int | None]:
     _take_step(state, episode)  # compiles, and creates the optimizer's state
     state.optimizer.zero_grad(set_to_none=True)
-    rise = peak_memory.rise(lambda: _take_step(state, episode), state.device)
+    rise = peak_memory.measure_increase(lambda: _take_step(state, episode), state.device)
     gradients = _bytes(p.grad for p in state.model.parameters() if p.grad is not None)
     moments = [value for values in state.optimizer.state.values() for value in values.values()]
     return {

@@ -78,7 +78,7 @@ class Progress:
         """Lines on stderr, above the bar."""
         if not self._quiet:
             with tqdm.external_write_mode(file=sys.stderr):
-                terminal.say(*lines)
+                terminal.print_to_stderr(*lines)
 
     def tell(self, name: str, text: str) -> None:
         """A fact by its name on stderr; see `format_fact`."""

@@ -13,8 +13,8 @@ from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import Provenance
 from metacli.compute.processes import Processes
 from metacli.config.recipe import Recipe
-from metacli.runs.directory import RunDir
-from metacli.runs.extend import extend
+from metacli.runs.directory import RunDirectory
+from metacli.runs.extend import extend_run
 from metacli.runs.resume import Start, find_run_to_resume, restore
 from metacli.training.progress import Progress
 from metacli.training.state import TrainState
@@ -52,7 +52,7 @@ class Run:
 
     path: Path
     provenance: Provenance
-    directory: RunDir | None = None
+    directory: RunDirectory | None = None
     step: int = 0
     best_score: float | None = None
     meter_rows: Tensor | None = None
@@ -60,7 +60,7 @@ class Run:
     def __init__(self, recipe: Recipe, plan: RunPlan, processes: Processes):
         self._recipe, self._plan, self._processes = recipe, plan, processes
         self._stack = ExitStack()
-        self._previous: RunDir | None = None
+        self._previous: RunDirectory | None = None
 
     def __enter__(self) -> Run:
         """Find the run to resume, if any, and lock it."""
@@ -73,14 +73,14 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _lock_previous(self) -> RunDir | None:
+    def _lock_previous(self) -> RunDirectory | None:
         directory = find_run_to_resume(self._plan.run_dir, self._plan.resume, self._recipe)
         return directory and self._stack.enter_context(directory)
 
     @property
     def previous_threads(self) -> int | None:
         """The number of threads that a resumed run computed with."""
-        return self._previous.threads() if self._previous else None
+        return self._previous.last_threads() if self._previous else None
 
     def open(self, state: TrainState, progress: Progress) -> None:
         """Restore the run from its last checkpoint, or create it. Then all processes hold the same state.
@@ -94,7 +94,7 @@ class Run:
         path = self.directory.path if self.directory else Path()
         self.path, start = self._processes.broadcast((path, start or Start(state.provenance)))
         self.provenance, self.step, self.best_score, self.meter_rows = start
-        if self.directory and not self.directory.guarded:
+        if self.directory and not self.directory.is_exclusive:
             progress.say(f"note: this file system has no locks: let no other process train in {self.path}")
         state.broadcast_from_first()
         progress.begin(state, self.path, self.step)
@@ -105,7 +105,7 @@ class Run:
         if previous and (previous.last.is_file() or not starts_elsewhere):
             self.directory = previous
             start = restore(previous, recipe, state.model, state.optimizer, state.provenance)
-            extend(previous, recipe, start.step, progress.tell)
+            extend_run(previous, recipe, start.step, progress.tell)
             return start
         init = self._plan.init or WarmStart.from_recipe(recipe)
         progress.say(*frozen_encoder_warning(recipe, init))
@@ -114,7 +114,7 @@ class Run:
         if previous:  # torchrun restarted this run before its first checkpoint
             self.directory = previous
         else:
-            self.directory = self._stack.enter_context(RunDir.create(self._plan.run_dir, recipe, environment))
+            self.directory = self._stack.enter_context(RunDirectory.create(self._plan.run_dir, recipe, environment))
         if init:  # after this checkpoint the run no longer needs the file that it started from
             progress.tell("init", str(init))
             self.save_last(state, None)
@@ -122,13 +122,13 @@ class Run:
 
     def load_patience(self, state: TrainState) -> Patience:
         """The patience left after the validations in the log."""
-        log = [record for record in self.directory.metrics() if "val" in record] if self.directory else []
+        log = [record for record in self.directory.read_metrics() if "val" in record] if self.directory else []
         return Patience(self._recipe.train.patience, state.tasks.metrics[0], self._processes.broadcast(log))
 
     def save_last(self, state: TrainState, meter_rows: Tensor | None) -> None:
         """Write the checkpoint that a resumed run continues from."""
         if self.directory:
-            self.directory.sync()  # the log before the checkpoint that it leads to
+            self.directory.sync_metrics()  # the log before the checkpoint that it leads to
             self._save(self.directory.last, state, state.optimizer, meter_rows)
 
     def save_best(self, state: TrainState) -> None:

@@ -51,7 +51,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         with warnings.catch_warnings(action="ignore"):  # two examples are few
             warm_up()  # loads and compiles everything that the first answer needs
-            terminal.say(f"model   {learner.name}", f"threads {choose_threads(requested_threads, warm_up)}")
+            terminal.print_to_stderr(f"model   {learner.name}", f"threads {choose_threads(requested_threads, warm_up)}")
         token, bound_port = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{bound_port}/{token}/"
         settings = uvicorn.Config(
@@ -62,8 +62,8 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             ws="none",
             server_header=False,
         )
-        terminal.tell(address)
-        terminal.say("Ctrl-C ends it")
+        terminal.print_to_stdout(address)
+        terminal.print_to_stderr("Ctrl-C ends it")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):

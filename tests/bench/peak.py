@@ -10,8 +10,8 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from metacli.system.operating_system import give_back_memory
-from metacli.system.peak_memory import clear, resident
+from metacli.system.operating_system import release_freed_memory
+from metacli.system.peak_memory import peak_resident_bytes, reset_peak
 
 _STEPS = 2
 
@@ -41,12 +41,12 @@ def peak(case: str, side: str) -> float:
 
     torch.set_num_threads(1)
     run = CASES[case].make().sides[side].run
-    give_back_memory()
-    clear()  # not Linux: the peak of the building counts as memory that was there before
-    before = resident()
+    release_freed_memory()
+    reset_peak()  # not Linux: the peak of the building counts as memory that was there before
+    before = peak_resident_bytes()
     for _ in range(_STEPS):
         run()
-    after = resident()
+    after = peak_resident_bytes()
     assert before is not None
     assert after is not None
     return max(0, after - before) / 2**20

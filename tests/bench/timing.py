@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import NamedTuple
 
-from metacli.system.operating_system import give_back_memory
+from metacli.system.operating_system import release_freed_memory
 from tests.bench.case import Side
 
 
@@ -50,7 +50,7 @@ def measure(
                     tick()
                 else:
                     sides[key].run()  # what is made at first use: kernels, buffers, compiled code
-            give_back_memory()  # or the memory that each case keeps for itself would add up
+            release_freed_memory()  # or the memory that each case keeps for itself would add up
     return {key: _summary(turns) for key, turns in times.items()}
 
 

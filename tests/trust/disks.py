@@ -150,7 +150,7 @@ def _refused(nursery: Nursery, fault: str) -> int:
     assert SAID[fault] in result.err
     cached = nursery.run("sample-tasks", "folder.yaml")
     assert cached.code == 0, cached.err
-    assert "going on without" in cached.err, cached.err
+    assert "continuing without" in cached.err, cached.err
     return len(KINDS) + 2
 
 

@@ -85,7 +85,7 @@ def attempt(how: tuple[str, ...]) -> str:
             first, told, hint = b"", error.message, error.hint
         assert not told or (told.startswith(("cannot download ", place.url)) and "METACLI_DATA" in hint), told
         assert time.monotonic() - began < 20, how
-        for path in cache.folder().iterdir():
+        for path in cache.directory().iterdir():
             assert path.suffix == ".npz" or path.read_bytes() == place.files[path.name], f"{how}: {path.name} poisoned"
         place.how = ["well"]
         second = omniglot_archive.omniglot(28)["images"].tobytes()

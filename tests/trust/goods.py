@@ -63,17 +63,17 @@ class Goods:
 
     def stopped(self) -> Path:
         """The same run, stopped after two."""
-        from metacli.runs.directory import RunDir
+        from metacli.runs.directory import RunDirectory
 
-        path, log = self.path / "stopped", RunDir.log
+        path, log = self.path / "stopped", RunDirectory.log
 
-        def stop(self: RunDir, record: dict[str, Any]) -> None:
+        def stop(self: RunDirectory, record: dict[str, Any]) -> None:
             log(self, record)
             if record["step"] == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         if not path.exists():
-            with mock.patch.object(RunDir, "log", stop):
+            with mock.patch.object(RunDirectory, "log", stop):
                 command = ["train", "smoke", *TINY, "--run-dir", str(path), "--threads", "1"]
                 assert run(Case(command), seconds=UNHURRIED).code == 143
         return path

@@ -55,4 +55,4 @@ def check_memory(count: int, shape: tuple[int, ...], config: ImageConfig) -> Non
     sizes = f"{count:,} images of {' x '.join(map(str, shape))} bytes"
     description = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
     hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
-    memory.refuse((1 + copies) * count * math.prod(shape), description, hint, memory.available())
+    memory.check_fits((1 + copies) * count * math.prod(shape), description, hint, memory.available_bytes())

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from metacli.config.base import PathText
 from metacli.errors import MetacliError
-from metacli.system import cache, operating_system
+from metacli.system import cache, operating_system, terminal
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
@@ -76,7 +76,7 @@ class Folder(Images):
         @field_validator("root")
         @classmethod
         def _make_absolute(cls, root: str) -> str:
-            return os.path.abspath(operating_system.at_home(root))
+            return os.path.abspath(operating_system.expand_home(root))
 
         @model_validator(mode="after")
         def _check_prepare(self) -> Folder.Config:
@@ -108,7 +108,7 @@ class Folder(Images):
         Raises:
             MetacliError: the folder is missing, holds no images, or one of them cannot be read.
         """
-        classes = list_images_by_class(operating_system.at_home(self.config.root))
+        classes = list_images_by_class(operating_system.expand_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
         checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
@@ -117,7 +117,7 @@ class Folder(Images):
         key = hashlib.sha256(settings.encode())
         for name, (path, content) in zip((n for n, paths in classes.items() for _ in paths), files, strict=True):
             key.update(f"{name}/{path.name}\n{content}\n".encode(errors="surrogateescape"))
-        packed = cache.arrays(f"folder-{key.hexdigest()}", lambda: decode_images(files, c))
+        packed = cache.load_or_make(f"folder-{key.hexdigest()}", lambda: decode_images(files, c))
         images = packed["images"]
         if c.invert:
             np.subtract(255, images, out=images)
@@ -163,7 +163,11 @@ def list_images_by_class(root: Path) -> dict[str, list[Path]]:
             "name a folder with one directory per class; if it has moved, say where it is: task.root=NEW",
         )
     paths: list[Path] = []
-    for folder, _, names in os.walk(root, onerror=lambda e: cache.say(f"note: left out {e.filename}: {e.strerror}")):
+
+    def report(error: OSError) -> None:
+        terminal.print_to_stderr(f"note: left out {error.filename}: {error.strerror}")
+
+    for folder, _, names in os.walk(root, onerror=report):
         directory = Path(folder)
         if directory != root:
             paths += [directory / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
-from metacli.system import cache, download, regular_files
+from metacli.system import cache, download, regular_files, terminal
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
@@ -104,7 +104,7 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
     """
     folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
     kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
-    return cache.arrays(f"omniglot-{VERSION}-{kind}-{size}", lambda: _pack(folder, size, prepare))
+    return cache.load_or_make(f"omniglot-{VERSION}-{kind}-{size}", lambda: _pack(folder, size, prepare))
 
 
 def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
@@ -156,7 +156,7 @@ def _read_drawings(archive: Archive, folder: Path | None) -> dict[str, dict[str,
 def _find_source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     """Finds an archive: in `folder` if given, otherwise in the cache, otherwise on the network."""
     if folder is None:
-        cached_path = cache.folder() / f"{archive.name}.zip"
+        cached_path = cache.directory() / f"{archive.name}.zip"
         return cached_path if os.path.isfile(cached_path) else io.BytesIO(_download(archive, cached_path))
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
@@ -172,7 +172,7 @@ def _iterate_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         inner_path = PurePosixPath(root.name, *path.relative_to(root).parts)
         if _is_drawing(inner_path, root.name):
             try:
-                yield inner_path, regular_files.content(path, MAX_DRAWING_BYTES)
+                yield inner_path, regular_files.read_regular_file(path, MAX_DRAWING_BYTES)
             except OSError as error:
                 raise MetacliError(f"cannot read {path}: {error.strerror or error}", _HINT) from error
 
@@ -184,7 +184,7 @@ def _iterate_zip(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[P
         with ExitStack() as stack:
             stream = source
             if isinstance(source, Path):
-                stream = stack.enter_context(regular_files.opened(source, MAX_ARCHIVE_BYTES))
+                stream = stack.enter_context(regular_files.open_regular_file(source, MAX_ARCHIVE_BYTES))
             archive_file = stack.enter_context(zipfile.ZipFile(stream))
             remaining_bytes = MAX_ARCHIVE_BYTES
             for entry in archive_file.infolist():
@@ -212,7 +212,7 @@ def _is_drawing(path: PurePosixPath, top: str) -> bool:
 
 def _download(archive: Archive, cached_path: Path) -> bytes:
     """Downloads an archive, checks its MD5, and saves it as `cached_path`."""
-    cache.say(f"downloading {archive.url}")
+    terminal.print_to_stderr(f"downloading {archive.url}")
     data = download.fetch(archive.url, archive.md5, MAX_ARCHIVE_BYTES, _HINT)
-    cache.keep(cached_path, data)
+    cache.store(cached_path, data)
     return data

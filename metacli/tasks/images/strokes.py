@@ -61,7 +61,7 @@ class Strokes(Images):
         checks.check_memory(len(numbers) * c.instances, self.spec.x_shape, self.config)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._split_sizes.values(), c.instances, c.size)))
-        arrays = cache.arrays(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))
+        arrays = cache.load_or_make(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))
         images = torch.from_numpy(arrays["images"]).flatten(0, 1)[:, None]
         counts = np.full(len(numbers), c.instances)
         return ImageSet(images, names(c.data_seed, numbers), counts, arrays["digests"].ravel())

@@ -67,7 +67,7 @@ def read_file(path: Path, name: str, hint: str = REPLACE) -> bytes:
         MetacliError: it is not a file, cannot be read, or has more than MAX_BYTES.
     """
     try:
-        return regular_files.content(path, MAX_BYTES)
+        return regular_files.read_regular_file(path, MAX_BYTES)
     except OSError as error:
         raise MetacliError(f"cannot read the image {name}: {error.strerror or error}", hint) from error
 
