@@ -108,7 +108,7 @@ def threaded(root: Path, seed: int, count: int) -> dict[str, str]:
     """`digests` of the training episodes, by the thread that samples ahead of the steps."""
     found = {}
     for name, tasks in all_tasks(root, seed).items():
-        with closing(prefetch.batches(tasks, 1, 0, count, torch.device("cpu"), beside=True)) as episodes:
+        with closing(prefetch.batches(tasks, 1, range(count), torch.device("cpu"), True)) as episodes:
             parts = [single(episode, 0) for episode in episodes]
         found[f"{name}, train"] = hashlib.sha256(b"".join(parts)).hexdigest()
     return found
