@@ -148,7 +148,7 @@ def train(
         raise TypeError("give a recipe, or a run directory to go on with: resume=...")
     torch_device, reason = choose_device(device)
     progress = Progress(quiet)
-    progress.tell("device", reason)
+    progress.print_fact("device", reason)
     run_path, resume_path = (None if path is None else Path(path) for path in (run_dir, resume))
     with preserve_torch_state():
         warm_start = None if init is None else WarmStart.from_checkpoint(Path(init), resolved)
@@ -161,7 +161,9 @@ def train(
             deadline,
         )
     if outcome.code:
-        progress.say(f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})")
+        progress.print_lines(
+            f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})"
+        )
         raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
     return outcome
 

@@ -18,7 +18,7 @@ from metacli.config.recipe import recipe_from_dict
 from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
-from metacli.evaluation.evaluate import answer, evaluate, tasks_for
+from metacli.evaluation.evaluate import compute_logits, evaluate, tasks_for
 from metacli.registry import MODELS, TASKS, resolve
 from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train
@@ -233,7 +233,7 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
     saved = checkpoint.load(tmp_path / "r")
     _, tasks = tasks_for(saved, ["task.ways=2", "task.shots=3"])
     episode = tasks.batch("test", 0, 4)
-    assert answer(saved.build_model(), episode).shape == (4, 4, 2)
+    assert compute_logits(saved.build_model(), episode).shape == (4, 4, 2)
     with pytest.raises(UsageError, match="answers with one of 3, these tasks ask for one of 4"):
         tasks_for(saved, ["task.ways=4"])
     assert tasks_for(saved, ["task.name=omniglot"])[0].task.ways == 3

@@ -81,13 +81,13 @@ def train(
 
         chosen, reason = choose_device(device)
         progress = Progress(quiet)
-        progress.tell("device", reason)
+        progress.print_fact("device", reason)
         start = None if init is None else WarmStart.from_checkpoint(init, plan)
         found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, start)
         return print_result(as_json, found, lambda console: print_dry_run(console, found))
     processes, chosen, reason = join(device)
     progress = Progress(quiet or not processes.is_first)
-    progress.tell("device", reason)
+    progress.print_fact("device", reason)
     keys = processes.broadcast(plan.as_dict() if plan else {})
     shared = plan or recipe_from_dict(keys, "recipe")
     start = None if init is None else processes.run_on_first(lambda: WarmStart.from_checkpoint(init, shared))
@@ -114,13 +114,13 @@ def _print_next_command(outcome: Outcome, progress: Progress, plugins: list[str]
     """Say why a run stopped, and which command comes next."""
     needed = "".join(f" --plugin {source}" for source in plugins)
     if not outcome.finished or outcome.code:
-        progress.say(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
-        progress.say(f"go on with: metacli train --resume {outcome.run}{needed}")
+        progress.print_lines(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
+        progress.print_lines(f"go on with: metacli train --resume {outcome.run}{needed}")
         return
     if outcome.stopped:
-        progress.say(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
-        progress.say(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
-    progress.say(f"next: metacli eval --checkpoint {outcome.run}{needed}")
+        progress.print_lines(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
+        progress.print_lines(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
+    progress.print_lines(f"next: metacli eval --checkpoint {outcome.run}{needed}")
 
 
 def _train_seeds(

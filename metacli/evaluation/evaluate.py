@@ -90,7 +90,7 @@ def evaluate(
     done = []
     for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
-        scores = tasks.score(answer(model, episode), episode)
+        scores = tasks.score(compute_logits(model, episode), episode)
         values = {name: value.cpu().double().numpy() for name, value in scores.items()}
         classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
         done.append((first, episode.index.cpu().numpy(), classes, values))
@@ -100,7 +100,7 @@ def evaluate(
     return Scores(np.concatenate(index), list(chain(*named)), whole, tasks.metrics[0])
 
 
-def answer(model: Any, episode: Episode) -> Tensor:
+def compute_logits(model: Any, episode: Episode) -> Tensor:
     """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
     return narrowed(model, model(widened(model, episode)), episode)
 

@@ -17,7 +17,7 @@ from metacli.compute.processes import SINGLE_PROCESS, Processes, join
 from metacli.compute.threads import Threads, choose_threads, parse_thread_count
 from metacli.config.recipe import Recipe
 from metacli.evaluation.compare import common_tasks
-from metacli.evaluation.evaluate import CHUNK, answer
+from metacli.evaluation.evaluate import CHUNK, compute_logits
 from metacli.evaluation.memory_forecast import check_evaluation
 from metacli.models.base import MetaLearner
 from metacli.models.distributed import check_equal_weights
@@ -106,6 +106,6 @@ def forward_pass(
 
     def forward() -> None:
         with torch.no_grad():
-            answer(model.eval(), episode)
+            compute_logits(model.eval(), episode)
 
     return forward

@@ -53,11 +53,11 @@ def dry_run(
         check_unused(run_dir)
     init = init or WarmStart.from_recipe(recipe)
     state = TrainState.build(recipe, device, threads=threads)
-    progress.say(*frozen_encoder_warning(recipe, init))
+    progress.print_lines(*frozen_encoder_warning(recipe, init))
     if init:
         init.load_into(state.model, state.tasks, state.provenance)
-    progress.hardware(state)
-    progress.tell("tasks", state.tasks.describe())
+    progress.print_hardware(state)
+    progress.print_fact("tasks", state.tasks.describe())
     steps = [round(i * (recipe.train.steps - 1) / (TIMED_STEPS - 1)) for i in range(TIMED_STEPS)]
     largest = max((_sample(state, step) for step in steps), key=lambda e: e.x_train.numel() + e.x_test.numel())
     return {

@@ -64,14 +64,14 @@ class Logbook:
         """
         cfg, step = self._state.recipe.train, self._run.step
         self._meter.add(update.loss, update.score, update.norm, cfg.batch)
-        self._progress.step()
+        self._progress.advance()
         is_last = step == cfg.steps
         saves, validates = is_last or is_due(cfg.checkpoint_every, step), is_last or is_due(cfg.eval_every, step)
         logs = validates or is_due(cfg.log_every, step)
-        if logs or saves or self._progress.due():
+        if logs or saves or self._progress.is_due():
             with self._state.processes.report_once():
                 means: dict[str, Any] = self._meter.read(step)  # raises before anything that is not finite is kept
-            self._progress.show(means, self._headline)
+            self._progress.update_bar(means, self._headline)
             if validates or saves:
                 check_equal_weights(self._state.processes, self._state.model)
             if validates:
@@ -94,7 +94,7 @@ class Logbook:
             run.best_score = score
             run.save_best(state)
         self._patience.count(score)
-        self._progress.validated(run.step, means, state.tasks)
+        self._progress.print_validation(run.step, means, state.tasks)
         return means
 
     def _log(self, means: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ class Logbook:
         """
         if self._state.device.type == "cpu" and self._completed_step == self._run.step:
             self._save()
-            self._progress.say(f"saved at step {self._run.step}")
+            self._progress.print_lines(f"saved at step {self._run.step}")
 
     def _report_lost_steps(self) -> None:
         """Say which steps are lost, and how to resume."""
@@ -126,7 +126,7 @@ class Logbook:
         # Read from the file: the signal may have come after it was written and before that was noted.
         saved = checkpoint.load(last).step if last.is_file() else 0
         lost = max(self._run.step - saved, 0)
-        self._progress.say(
+        self._progress.print_lines(
             f"stopped at once, nothing saved after step {saved:,}: {lost:,} step{'s' * (lost != 1)} and the one in "
             f"hand are lost; go on from step {saved:,} with: metacli train --resume {path}"
         )

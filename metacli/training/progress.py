@@ -74,37 +74,37 @@ class Progress:
         self._bar: Any = None
         self._printed_estimate = False
 
-    def say(self, *lines: str) -> None:
-        """Lines on stderr, above the bar."""
+    def print_lines(self, *lines: str) -> None:
+        """Print lines on stderr, above the bar."""
         if not self._quiet:
             with tqdm.external_write_mode(file=sys.stderr):
                 terminal.print_to_stderr(*lines)
 
-    def tell(self, name: str, text: str) -> None:
-        """A fact by its name on stderr; see `format_fact`."""
-        self.say(*format_fact(name, text))
+    def print_fact(self, name: str, text: str) -> None:
+        """Print a named fact on stderr, see `format_fact`."""
+        self.print_lines(*format_fact(name, text))
 
-    def hardware(self, state: TrainState) -> None:
+    def print_hardware(self, state: TrainState) -> None:
         """Print what the run computes with."""
-        self.tell("threads", str(state.threads))
+        self.print_fact("threads", str(state.threads))
         if state.scan:
-            self.tell("scan", state.scan)
+            self.print_fact("scan", state.scan)
         precision, reason = state.precision
         if reason:
-            self.say(*format_fact("", f"convolve in {precision}: {reason}"))
+            self.print_lines(*format_fact("", f"convolve in {precision}: {reason}"))
 
-    def begin(self, state: TrainState, run: Path, start: int) -> None:
+    def start(self, state: TrainState, run: Path, start: int) -> None:
         """Print what is trained on what, and where the run is written; then open the progress bar."""
         recipe, tasks = state.recipe, state.tasks
         size = sum(p.numel() for p in state.model.parameters())
-        self.tell("tasks", tasks.describe())
-        self.tell("model", f"{recipe.model.name}, {size:,} parameters")
-        self.say(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
+        self.print_fact("tasks", tasks.describe())
+        self.print_fact("model", f"{recipe.model.name}, {size:,} parameters")
+        self.print_lines(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
         known = [
             f"{m.label} {m.format_value(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline
         ]
         if known:
-            self.tell("guess", f"{', '.join(known)}: the line to beat")
+            self.print_fact("guess", f"{', '.join(known)}: the line to beat")
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,
@@ -121,32 +121,34 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self) -> None:
-        """One more step."""
+    def advance(self) -> None:
+        """Count one more step, and print the estimated time once."""
         self._forecast.count_step()
         self._bar.update()
         if not self._printed_estimate and self._forecast.seconds_in_steps > _FIRST:
             self._printed_estimate = True
-            self.say(f"time    about {duration(self._forecast.seconds_left())} to the end, validations included")
+            self.print_lines(
+                f"time    about {duration(self._forecast.seconds_left())} to the end, validations included"
+            )
 
-    def due(self) -> bool:
-        """Whether it is time for new numbers on the bar."""
+    def is_due(self) -> bool:
+        """Whether the bar needs new numbers."""
         return not self._bar.disable and time.monotonic() - self._shown > _BAR_PERIOD
 
-    def show(self, means: dict[str, float], headline: Metric) -> None:
-        """Put numbers on the bar: `loss`, the headline score, `episodes_per_s`."""
+    def update_bar(self, means: dict[str, float], headline: Metric) -> None:
+        """Show the loss, the headline score and the episodes per second on the bar."""
         self._shown = time.monotonic()
         numbers = f"loss {means['loss']:.3f} {headline.label} {headline.format_value(means[headline.name])}"
         self._bar.set_postfix_str(
             f"{duration(self._forecast.seconds_left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
         )
 
-    def validated(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
-        """The scores on held-out tasks, and the time that is left."""
+    def print_validation(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
+        """Print the scores on held-out tasks, and the time left."""
         self._forecast.count_validation()
         text = "  ".join(f"{m.label} {m.format_value(means[m.name])}" for m in tasks.metrics if m.name in means)
         left = self._forecast.seconds_left()
-        self.say(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
+        self.print_lines(f"step {step:>7,}  val  {text}" + (f"  {duration(left)} left" if left else ""))
 
 
 def duration(seconds: float) -> str:

@@ -89,15 +89,15 @@ class Run:
             UsageError: the run directory exists, or the weights to start from do not fit.
             MetacliError: a file cannot be read or written.
         """
-        progress.hardware(state)
+        progress.print_hardware(state)
         start = self._processes.run_on_first(lambda: self._restore_or_create(state, progress))
         path = self.directory.path if self.directory else Path()
         self.path, start = self._processes.broadcast((path, start or Start(state.provenance)))
         self.provenance, self.step, self.best_score, self.meter_rows = start
         if self.directory and not self.directory.is_exclusive:
-            progress.say(f"note: this file system has no locks: let no other process train in {self.path}")
+            progress.print_lines(f"note: this file system has no locks: let no other process train in {self.path}")
         state.broadcast_from_first()
-        progress.begin(state, self.path, self.step)
+        progress.start(state, self.path, self.step)
 
     def _restore_or_create(self, state: TrainState, progress: Progress) -> Start:
         previous, recipe = self._previous, self._recipe
@@ -105,10 +105,10 @@ class Run:
         if previous and (previous.last.is_file() or not starts_elsewhere):
             self.directory = previous
             start = restore(previous, recipe, state.model, state.optimizer, state.provenance)
-            extend_run(previous, recipe, start.step, progress.tell)
+            extend_run(previous, recipe, start.step, progress.print_fact)
             return start
         init = self._plan.init or WarmStart.from_recipe(recipe)
-        progress.say(*frozen_encoder_warning(recipe, init))
+        progress.print_lines(*frozen_encoder_warning(recipe, init))
         self.provenance = init.load_into(state.model, state.tasks, state.provenance) if init else state.provenance
         environment = state.environment | ({"init": init.as_dict()} if init else {})
         if previous:  # torchrun restarted this run before its first checkpoint
@@ -116,7 +116,7 @@ class Run:
         else:
             self.directory = self._stack.enter_context(RunDirectory.create(self._plan.run_dir, recipe, environment))
         if init:  # after this checkpoint the run no longer needs the file that it started from
-            progress.tell("init", str(init))
+            progress.print_fact("init", str(init))
             self.save_last(state, None)
         return Start(self.provenance)
 
