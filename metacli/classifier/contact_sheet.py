@@ -1,4 +1,4 @@
-"""The contact sheet of `predict`: every image beside the model's view of it, and every query with its answer."""
+"""The contact sheet of `predict`: every picture as it is and as the model saw it, each query with its answer."""
 
 from __future__ import annotations
 
@@ -6,127 +6,96 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from metacli.classifier.prediction import LoadedImage, Prediction
-from metacli.show.fonts import draw_text, text_width
-from metacli.show.picture import save_png
+from metacli.classifier.prediction import Prediction, LoadedImage
+from metacli.show.block import Block, column, grid
+from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
+from metacli.show.fonts import drawable, shortened, text_width
 
-_INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
-_TRAIN, _TEST, _BAR, _ATTENDED = "#0b6e4f", "#1f4e9c", "#9db8e8", "#0b6e4f"
+_BAR = "#9db8e8"
+_TITLE, _TEXT, _SMALL = 15.5, 12.5, 11  # font sizes
 _TILE, _GAP, _MARGIN = 64, 8, 28
-_CLASSES_PER_ROW = 6  # at most
+_PAIR = 2 * _TILE  # the width of a picture beside what the model saw
 _COLUMN_GAP = 24
-_BARS_PER_QUERY = 3
-_WIDTH = 960
+_CLASSES_ACROSS = 6  # at most
+_BARS = 3  # classes of a query that have a bar
+_WIDTH = 960 - 2 * _MARGIN
 
 
 def save_sheet(path: Path, prediction: Prediction) -> None:
-    """Draws the contact sheet of a prediction into a PNG file.
+    """Draws the contact sheet into a PNG.
 
     Raises:
-        MetacliError: the file cannot be written.
+        MetacliError: no matplotlib, or the file cannot be written.
     """
-    most_shots = max(Counter(name for name, _ in prediction.support).values())
-    columns = max(
-        1,
-        min(_CLASSES_PER_ROW, (_WIDTH - 2 * _MARGIN + _COLUMN_GAP) // (most_shots * (2 * _TILE + _GAP) + _COLUMN_GAP)),
-    )
-    support = _arrange_grid([_draw_class(prediction, name, columns) for name in prediction.classes], columns)
-    queries = _arrange_grid([_draw_query(prediction, q) for q in range(len(prediction.queries))], 2)
-    strips = [
-        _draw_title(
-            f"{len(prediction.classes)} new classes, read as examples: a picture, and as the model sees it", _TRAIN
-        ),
-        support,
-        _draw_title(f"questions, answered by {prediction.checkpoint}; mean over {prediction.orders} orders", _TEST),
-        queries,
-    ]
-    page = Image.new("RGB", (_WIDTH, sum(p.height + _GAP for p in strips) + 2 * _MARGIN), "white")
-    top = _MARGIN
-    for strip in strips:
-        page.paste(strip, (_MARGIN, top))
-        top += strip.height + _GAP
-    save_png(path, page)
+    most = max(Counter(name for name, _ in prediction.support).values())
+    across = max(1, min(_CLASSES_ACROSS, (_WIDTH + _COLUMN_GAP) // (most * (_PAIR + _GAP) + _COLUMN_GAP)))
+    names = [*prediction.classes, *(query.path.name for query in prediction.queries), prediction.checkpoint]
+    with default_style(names):
+        examples = [_class_block(prediction, name, across) for name in prediction.classes]
+        queries = [_query_block(prediction, q) for q in range(len(prediction.queries))]
+        model = f"{drawable(prediction.checkpoint)}; mean over {prediction.orders} orders"
+        parts = [
+            _title(f"{len(examples)} new classes, read as examples: a picture, and as the model sees it", TRAIN),
+            grid(examples, across, (_COLUMN_GAP, _GAP)),
+            Block(0, 0),
+            _title(f"questions, answered by {model}", TEST),
+            grid(queries, 2, (_COLUMN_GAP, _GAP)),
+        ]
+        column(parts, _GAP).save(path, _MARGIN)
 
 
-def _draw_title(text: str, colour: str) -> Image.Image:
-    strip = Image.new("RGB", (_WIDTH - 2 * _MARGIN, 30), "white")
-    draw_text(ImageDraw.Draw(strip), (0, 4), text, colour, 17)
-    return strip
+def _title(text: str, color: str) -> Block:
+    block = Block(_WIDTH, 30)
+    block.text(0, 4, shortened(text, _TITLE, _WIDTH), color, _TITLE)
+    return block
 
 
-def _draw_class(prediction: Prediction, name: str, columns: int) -> Image.Image:
-    """Draws the name of a class above as many of its support examples as fit."""
-    shown = [example for example_class, example in prediction.support if example_class == name]
-    width = (_WIDTH - 2 * _MARGIN - (columns - 1) * _COLUMN_GAP) // columns
-    fitting_count = min(len(shown), max(1, width // (2 * _TILE + _GAP)))
-    row = Image.new("RGB", (width, _TILE + 22), "white")
-    rest_note = f"   ({len(shown) - fitting_count} more)" if len(shown) > fitting_count else ""
-    draw_text(ImageDraw.Draw(row), (0, 0), _truncate(name, 14, width - text_width(rest_note, 14)) + rest_note, _INK, 14)
-    for i, example in enumerate(shown[:fitting_count]):
-        row.paste(_draw_pair(example), (i * (2 * _TILE + _GAP), 20))
-    return row
+def _class_block(prediction: Prediction, name: str, across: int) -> Block:
+    """The name of a class above its examples, as many as there is room for."""
+    examples = [example for other, example in prediction.support if other == name]
+    block = Block((_WIDTH - (across - 1) * _COLUMN_GAP) // across, _TILE + 22)
+    room = min(len(examples), max(1, block.width // (_PAIR + _GAP)))
+    more = f"   ({len(examples) - room} more)" if len(examples) > room else ""
+    short = shortened(drawable(name), _TEXT, block.width - text_width(more, _TEXT))
+    block.text(0, 0, f"{short}{more}", INK, _TEXT)
+    for i, example in enumerate(examples[:room]):
+        _place_pair(block, i * (_PAIR + _GAP), 20, example)
+    return block
 
 
-def _draw_query(prediction: Prediction, q: int) -> Image.Image:
-    """Draws a query, its most probable classes, and the most attended support example."""
-    width = (_WIDTH - 2 * _MARGIN - _COLUMN_GAP) // 2
-    cell = Image.new("RGB", (width, _TILE + 26), "white")
-    draw = ImageDraw.Draw(cell)
-    cell.paste(_draw_pair(prediction.queries[q]), (0, 0))
-    draw_text(draw, (0, _TILE + 4), _truncate(prediction.queries[q].path.name, 12, 2 * _TILE), _FAINT, 12)
-    row = prediction.probabilities[q]
-    left, longest_bar = 2 * _TILE + 12, width - 3 * _TILE - 24
-    for i, c in enumerate(row.argsort()[::-1][:_BARS_PER_QUERY]):
-        top = i * 24
-        draw.rectangle((left, top + 1, left + max(1, round(longest_bar * row[c])), top + 20), fill=_BAR)
-        text = f"{_truncate(prediction.classes[c], 14, longest_bar - 56)}  {row[c]:.0%}"
-        draw_text(draw, (left + 5, top + 2), text, _INK if i == 0 else _FAINT, 14)
-    attended = prediction.most_attended(q)
-    if attended:
-        cell.paste(_draw_tile(attended[1].pixels.numpy()), (width - _TILE, 0))
-        draw_text(draw, (width - _TILE, _TILE + 4), _truncate("looked at", 12, _TILE), _ATTENDED, 12)
-    return cell
+def _query_block(prediction: Prediction, q: int) -> Block:
+    """A query, its most probable classes, and the most attended example."""
+    query, probabilities = prediction.queries[q], prediction.probabilities[q]
+    block = Block((_WIDTH - _COLUMN_GAP) // 2, _TILE + 26)
+    _place_pair(block, 0, 0, query)
+    block.text(0, _TILE + 4, shortened(drawable(query.path.name), _SMALL, _PAIR), FAINT, _SMALL)
+    left, reach = _PAIR + 12, block.width - _PAIR - _TILE - 24
+    for i, c in enumerate(probabilities.argsort()[::-1][:_BARS]):
+        top, color = i * 24, INK if i == 0 else FAINT
+        block.rectangle(left, top + 1, max(1, round(reach * probabilities[c])), 20, fill=_BAR)
+        name = shortened(drawable(prediction.classes[c]), _TEXT, reach - 56)
+        block.text(left + 5, top + 2, name, color, _TEXT)
+        block.text(left + 5 + text_width(f"{name}  ", _TEXT), top + 2, f"{probabilities[c]:.0%}", color, _TEXT)
+    if attended := prediction.most_attended(q):
+        _place_seen(block, block.width - _TILE, 0, attended[1])
+        block.text(block.width - _TILE, _TILE + 4, "looked at", TRAIN, _SMALL)
+    return block
 
 
-def _draw_pair(loaded: LoadedImage) -> Image.Image:
-    """Draws the original image beside the model's view of it."""
-    pair = Image.new("RGB", (2 * _TILE, _TILE), "white")
+def _place_pair(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
+    """A picture as it is beside what the model saw."""
     picture = loaded.image.convert("RGBA" if loaded.image.has_transparency_data else "RGB")
     picture.thumbnail((_TILE - 2, _TILE - 2), Image.Resampling.BOX)
-    mask = picture if picture.mode == "RGBA" else None
-    pair.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2), mask)
-    pair.paste(_draw_tile(loaded.pixels.numpy()), (_TILE, 0))
-    ImageDraw.Draw(pair).rectangle((0, 0, _TILE - 1, _TILE - 1), outline=_FRAME)
-    return pair
+    middle = (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2)
+    block.image(*middle, np.asarray(picture), picture.width, picture.height)
+    block.rectangle(left, top, _TILE, _TILE, edge=FRAME)
+    _place_seen(block, left + _TILE, top, loaded)
 
 
-def _draw_tile(pixels: np.ndarray) -> Image.Image:
-    """Draws pixels (C, H, W) in [0, 1], light ink on dark, as dark ink on light."""
-    grey_levels = np.rint(255 * (1 - pixels)).astype(np.uint8).transpose(1, 2, 0)
-    tile = Image.fromarray(grey_levels if grey_levels.shape[2] == 3 else grey_levels[:, :, 0]).convert("RGB")
-    tile = tile.resize((_TILE, _TILE), Image.Resampling.NEAREST)
-    ImageDraw.Draw(tile).rectangle((0, 0, _TILE - 1, _TILE - 1), outline=_FRAME)
-    return tile
-
-
-def _truncate(text: str, size: int, width: float) -> str:
-    """Shortens a text to a width in pixels."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _arrange_grid(cells: list[Image.Image], columns: int) -> Image.Image:
-    """Arranges cells of equal size in rows of `columns`."""
-    if not cells:
-        return Image.new("RGB", (1, 1), "white")
-    width, height = cells[0].size
-    rows = -(-len(cells) // columns)
-    page = Image.new("RGB", (columns * width + (columns - 1) * _COLUMN_GAP, rows * (height + _GAP)), "white")
-    for i, cell in enumerate(cells):
-        page.paste(cell, (i % columns * (width + _COLUMN_GAP), i // columns * (height + _GAP)))
-    return page
+def _place_seen(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
+    """What the model saw: (C, H, W) in [0, 1], light ink on dark, as dark ink on light."""
+    pixels = np.rint(255 * (1 - loaded.pixels.numpy())).astype(np.uint8).transpose(1, 2, 0)
+    block.image(left, top, np.broadcast_to(pixels, (*pixels.shape[:2], 3)), _TILE, _TILE)
+    block.rectangle(left, top, _TILE, _TILE, edge=FRAME)

@@ -21,7 +21,10 @@ def curves(
     """Show the learning curves of one or several runs."""
     from metacli.runs.learning_curves import load_curve
     from metacli.show.curves import print_curves, save_curves
+    from metacli.show.figures import require_matplotlib
 
+    if png:
+        require_matplotlib()
     found = [load_curve(run) for run in runs]
     if png:
         save_curves(png, found)

@@ -50,7 +50,10 @@ def evaluate(
     if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
+    from metacli.show.figures import require_matplotlib
 
+    if png:
+        require_matplotlib()
     session = open_session(checkpoint, overrides or [], split, tasks, device, threads, distributed=not several)
     if several:
         return _compare(session, checkpoint, tasks, png, as_json)

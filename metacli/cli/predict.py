@@ -36,7 +36,10 @@ def predict(
     from metacli.classifier.learner import ORDERS, load
     from metacli.classifier.table import print_prediction
     from metacli.compute.threads import choose_threads, parse_thread_count
+    from metacli.show.figures import require_matplotlib
 
+    if png:
+        require_matplotlib()
     choose_threads(parse_thread_count(threads))
     found = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
     prediction.print_notes(found)

@@ -26,9 +26,12 @@ def sample_tasks(
     from metacli.config.recipe import load_recipe
     from metacli.registry import TASKS, build
     from metacli.show import picture
+    from metacli.show.figures import require_matplotlib
     from metacli.show.samples import draw_samples
     from metacli.tasks import sample
 
+    if png:
+        require_matplotlib()
     plan = load_recipe(recipe, overrides)
     samples = sample.collect_samples(build(TASKS, plan.task, plan.seed), split, count)
     print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))

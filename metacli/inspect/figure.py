@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ import numpy as np
 from metacli.inspect.analysis import answer_word, step_label
 from metacli.inspect.panels import Panel, memory_panels
 from metacli.inspect.trace import MemoryTrace
+from metacli.show import figures
 from metacli.show.channels import channel_rows
-from metacli.show.figures import need_matplotlib
-from metacli.show.fonts import joined, legible, matplotlib_fonts
-from metacli.system import files
+from metacli.show.fonts import drawable, joined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +36,8 @@ def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: no such head.
     """
-    need_matplotlib(WITHOUT)
-    with matplotlib_fonts(trace.sample.classes):  # also while saving, which makes some labels
-        figure = draw(trace, heads)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-    files.write(path, picture.getbuffer())
+    with figures.default_style(trace.sample.classes):
+        figures.save(path, draw(trace, heads))
 
 
 def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
@@ -52,15 +46,13 @@ def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
     Args:
         heads: names of the heads to draw, or `all`; empty for the most telling, see `telling.views`.
     """
-    from matplotlib.figure import Figure
-
     panels, notes = memory_panels(trace, heads)
     width = float(np.clip(1.8 + 0.3 * trace.steps, 8.5, 24))
     tallest = _TALLEST[len(panels) > 4]
     heights = [_input_height(trace, width), 0.5, *(_height(len(p.values), tallest) for p in panels)]
     classes = _classes(trace, width)
     room = sum(heights) + 0.42 * len(heights) + 1.2 + 0.16 * len(classes)
-    figure = Figure(figsize=(width, room), dpi=_DPI, layout="constrained")
+    figure = figures.new_figure(width, room, _DPI)
     axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
     _draw_inputs(axes[0], trace, classes)
     _draw_answers(axes[1], trace)
@@ -108,8 +100,8 @@ def _input_height(trace: MemoryTrace, width: float) -> float:
 
 def _classes(trace: MemoryTrace, width: float) -> list[str]:
     """Lines that name the class of each label."""
-    named = [f"{label} = {legible(name)}" for label, name in trace.sample.legend]
-    return joined(named, round(9 * 1.15 * _DPI / 72), (width - 2.5) * _DPI)  # DejaVu is wider than Pillow's own font
+    named = [f"{label} = {drawable(name)}" for label, name in trace.sample.legend]
+    return joined(named, 9 / 72 * _DPI, (width - 2.5) * _DPI)
 
 
 def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:

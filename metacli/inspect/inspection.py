@@ -14,7 +14,7 @@ from metacli.inspect.page import save_page
 from metacli.inspect.trace import MemoryTrace, record, save_json, save_npz
 from metacli.inspect.usage import Usage, by_question, by_task
 from metacli.models.base import MetaLearner
-from metacli.show.figures import need_matplotlib
+from metacli.show.figures import require_matplotlib
 from metacli.tasks.base import Split, Tasks
 
 FORMATS = ("npz", "png", "html", "json")
@@ -33,7 +33,7 @@ def formats(text: str) -> list[str]:
     if unknown or not wanted:
         raise UsageError(f"unknown format {', '.join(unknown) or text!r}", f"a list of {', '.join(FORMATS)}")
     if "png" in wanted:
-        need_matplotlib(WITHOUT)
+        require_matplotlib(WITHOUT)
     return wanted
 
 

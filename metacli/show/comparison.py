@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from metacli.evaluation.compare import Compared
+from metacli.show import figures
 from metacli.show.console import legible
-from metacli.show.figures import COLOURS, need_matplotlib
+from metacli.show.fonts import drawable
 from metacli.show.results import shorten
-from metacli.system import files
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 
@@ -53,29 +52,25 @@ def save_comparison(path: Path, found: list[Compared], tasks: Tasks, split: str,
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
     """
-    need_matplotlib()
-    from matplotlib.figure import Figure
-
     metric = tasks.metrics[0]
     factor = 100 if metric.unit == "%" else 1
-    figure = Figure(figsize=(9, 1.5 + 0.42 * len(found)), dpi=130, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for row, one in enumerate(found):
-        colour = COLOURS[row % len(COLOURS)]
-        for ax, value in ((left, one.score), (right, one.difference)):
-            if value is not None and value["mean"] is not None:
-                half = None if value["ci95"] is None else factor * value["ci95"]
-                ax.errorbar(factor * value["mean"], row, xerr=half, fmt="o", color=colour, capsize=4)
-    left.set_yticks(range(len(found)), [shorten(one.name, _NAME) for one in found])
-    left.set_ylim(len(found) - 0.5, -0.5)
     unit = f", {metric.unit}" if metric.unit else ""
-    left.set_xlabel(f"D_test {metric.label}{unit}")
-    right.set_xlabel(f"less the first, task by task{unit}")
-    right.axvline(0, color="#66707a", linewidth=1)
-    figure.suptitle(f"{count:,} {split} tasks, 95 % intervals", fontsize=10)
-    for ax in (left, right):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="x", alpha=0.3)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    files.write(path, picture.getbuffer())
+    with figures.default_style(one.name for one in found):
+        figure = figures.new_figure(9, 1.5 + 0.42 * len(found))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for row, one in enumerate(found):
+            color = figures.COLOURS[row % len(figures.COLOURS)]
+            for ax, value in ((left, one.score), (right, one.difference)):
+                if value is not None and value["mean"] is not None:
+                    half = None if value["ci95"] is None else factor * value["ci95"]
+                    ax.errorbar(factor * value["mean"], row, xerr=half, fmt="o", color=color, capsize=4)
+        left.set_yticks(range(len(found)), [drawable(shorten(one.name, _NAME)) for one in found])
+        left.set_ylim(len(found) - 0.5, -0.5)
+        left.set_xlabel(f"D_test {metric.label}{unit}")
+        right.set_xlabel(f"less the first, task by task{unit}")
+        right.axvline(0, color=figures.FAINT, linewidth=1)
+        figure.suptitle(f"{count:,} {split} tasks, 95 % intervals", fontsize=10)
+        for ax in (left, right):
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(axis="x", alpha=0.3)
+        figures.save(path, figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from itertools import groupby
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from rich.table import Table
 
 from metacli.errors import UsageError
 from metacli.runs.learning_curves import Curve
+from metacli.show import figures
 from metacli.show.console import legible
-from metacli.show.figures import COLOURS, need_matplotlib
+from metacli.show.fonts import drawable
 from metacli.show.results import shorten
-from metacli.system import files
 from metacli.tasks.metrics import Metric
 
 _BARS = "▁▂▃▅▆▇█"  # without the one of half a line, which in ASCII stands for another glyph
@@ -59,28 +58,24 @@ def save_curves(path: Path, curves: list[Curve]) -> None:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: the runs are scored by different metrics.
     """
-    need_matplotlib()
-    from matplotlib.figure import Figure
-
     metric = same_metric(curves)
     factor = 100 if metric.unit == "%" else 1
-    figure = Figure(figsize=(8, 4.5), dpi=130, layout="constrained")
-    ax = figure.subplots()
-    for i, (recipe, members) in enumerate(groupby(sorted(curves, key=lambda c: c.recipe), key=lambda c: c.recipe)):
-        colour, label = COLOURS[i % len(COLOURS)], recipe
-        for c in members:
-            ax.plot(c.train[:, 0], factor * c.train[:, 1], color=colour, alpha=0.25, linewidth=0.8)
-            ax.plot(c.val[:, 0], factor * c.val[:, 1], color=colour, marker="o", markersize=3, label=label)
-            label = "_"  # one entry for all seeds of a recipe
-    ax.set_xlabel("step")
-    ax.set_ylabel(f"{metric.label}{f', {metric.unit}' if metric.unit else ''}")
-    ax.set_title("dots: held-out classes or episodes; thin lines: training", fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    files.write(path, picture.getbuffer())
+    with figures.default_style(c.recipe for c in curves):
+        figure = figures.new_figure(8, 4.5)
+        ax = figure.subplots()
+        for i, (recipe, members) in enumerate(groupby(sorted(curves, key=lambda c: c.recipe), key=lambda c: c.recipe)):
+            color, label = figures.COLOURS[i % len(figures.COLOURS)], drawable(recipe)
+            for c in members:
+                ax.plot(c.train[:, 0], factor * c.train[:, 1], color=color, alpha=0.25, linewidth=0.8)
+                ax.plot(c.val[:, 0], factor * c.val[:, 1], color=color, marker="o", markersize=3, label=label)
+                label = "_"  # one entry for all seeds of a recipe
+        ax.set_xlabel("step")
+        ax.set_ylabel(f"{metric.label}{f', {metric.unit}' if metric.unit else ''}")
+        ax.set_title("dots: held-out classes or episodes; thin lines: training", fontsize=9)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False, fontsize=8)
+        figures.save(path, figure)
 
 
 def same_metric(curves: list[Curve]) -> Metric:

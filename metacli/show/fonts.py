@@ -1,21 +1,22 @@
-"""Text in pictures, whatever the script: of the fonts installed those that have the glyphs, never an empty box."""
+"""Fonts for class names in any script: finds the installed fonts that have the glyphs and lends them to matplotlib."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from functools import cache
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
-
-from PIL import ImageDraw, ImageFont
+from typing import TYPE_CHECKING
 
 from metacli.system import operating_system, terminal
 
-_OWN = ""  # stands for the font that comes with Pillow
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.ft2font import FT2Font
+
 _FOLDERS = (
     "~/.local/share/fonts",
     "~/.fonts",
@@ -28,45 +29,77 @@ _FOLDERS = (
     "C:/Windows/Fonts",
 )
 _SUFFIXES = (".ttf", ".otf", ".ttc")
-_BOXES = ("lastresort", "adobeblank")  # fonts that have something for every character, but never its glyph
-_UNLIKE = ("bold", "italic", "oblique", "mono", "serif", "condensed", "narrow", "light", "black", "thin")
-_noted: list[str] = []  # the character of the one note
+_PLACEHOLDER_FONTS = ("lastresort", "adobeblank")  # these map every character to a box or to nothing
+_LESS_SUITABLE = ("bold", "italic", "oblique", "mono", "serif", "condensed", "narrow", "light", "black", "thin")
+_LEFT_TO_RIGHT_MARK = "\u200e"
+_missing_reported: list[str] = []  # the character of the one note
 
 
-def legible(text: str) -> str:
-    r"""The text as a picture can show it: white space as blanks, invisible marks left out, and in place of each
-    character that no installed font has its code point, as in \u3072, with a note on stderr the first time.
+def drawable(text: str) -> str:
+    r"""Returns the text as a picture can show it.
+
+    White space becomes blanks and invisible marks are left out. A character that no installed font has is replaced
+    by its code point, as in \u3072, with a note on stderr the first time. Text that runs from right to left is
+    enclosed in marks, so that the order of what stands around it does not change.
     """
     shown: list[str] = []
     for character in unicodedata.normalize("NFC", text):
         if character.isspace():
             shown.append(" ")
         elif unicodedata.category(character) != "Cf":
+            if _font_with(character) is None:
+                _report_missing(character)
+                character = character.encode("unicode_escape").decode()
             shown.append(character)
-            if _face(character) is None:
-                _note(character)
-                shown[-1] = character.encode("unicode_escape").decode()
-    return "".join(shown)
+    line = "".join(shown)
+    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in line):
+        line = f"{_LEFT_TO_RIGHT_MARK}{line}{_LEFT_TO_RIGHT_MARK}"
+    return line
 
 
-def draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> None:
-    """Draw text with Pillow, its upper left corner at `place`, `size` in pixels."""
-    left, baseline = place[0], place[1] + _font(_OWN, size).getmetrics()[0]
-    for face, part in _runs(text):
-        font = _font(face, size)
-        # a line runs to the right, Hebrew words within it their own way: for Pillow with Raqm to be told
-        way = "ltr" if font.layout_engine == ImageFont.Layout.RAQM else None
-        draw.text((left, baseline), part, colour, font, anchor="ls", direction=way)
-        left += font.getlength(part)
+@contextmanager
+def fonts_for(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Adds the fonts that these texts need to matplotlib and yields their family names, for `font.family`.
+
+    The names are made from the paths, unlike those of any other font, and the fonts are removed at the end: nothing
+    else that draws with matplotlib in this process sees them.
+    """
+    from matplotlib.font_manager import FontEntry, fontManager
+
+    files = dict.fromkeys([_base_font(), *(font for text in texts for font in _fonts_of(drawable(text)))])
+    entries = [FontEntry(fname=file, name=f"metacli {os.fsencode(file).hex()}") for file in files]
+    fontManager.ttflist += entries
+    try:
+        yield [entry.name for entry in entries]
+    finally:
+        fontManager.ttflist[:] = [entry for entry in fontManager.ttflist if entry not in entries]
 
 
-def text_width(text: str, size: int) -> float:
-    """How wide `draw_text` draws a text, in pixels."""
-    return sum(_font(face, size).getlength(part) for face, part in _runs(text))
+def text_width(text: str, size: float) -> float:
+    """Returns the width of a `drawable` text, in pixels, in the fonts that are in use.
+
+    Args:
+        size: of the font, in pixels.
+    """
+    from matplotlib.font_manager import FontProperties
+
+    return float(_renderer().get_text_width_height_descent(text, FontProperties(size=size), False)[0])
 
 
-def joined(parts: list[str], size: int, width: float) -> list[str]:
-    """Parts, some blanks between them, as lines that are no wider than `width` pixels if a part is not."""
+def shortened(text: str, size: float, width: float) -> str:
+    """Returns as much of a `drawable` text as fits into `width` pixels, with an ellipsis where it is cut."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(f"{text}…", size) > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def joined(parts: list[str], size: float, width: float) -> list[str]:
+    """Joins `drawable` texts, with some blanks between them, into lines of at most `width` pixels.
+
+    A text that is wider than that has a line of its own.
+    """
     lines: list[str] = []
     for part in parts:
         longer = f"{lines[-1]}     {part}" if lines else part
@@ -77,77 +110,75 @@ def joined(parts: list[str], size: int, width: float) -> list[str]:
     return lines
 
 
-def matplotlib_fonts(texts: Iterable[str]) -> AbstractContextManager[None]:
-    """While figures are drawn and saved: the fonts that these texts, made `legible`, need; a $ begins no formula."""
-    from matplotlib import font_manager, rc_context
-
-    faces = {face: None for text in texts for face, _ in _runs(text) if face != _OWN}
-    families = ["DejaVu Sans"]
-    for face in faces:
-        font_manager.fontManager.addfont(face)
-        name = font_manager.FontProperties(fname=face).get_name()
-        families += [name] if name not in families else []
-    return rc_context({"font.family": families, "text.parse_math": False})
-
-
-@cache
-def _face(character: str) -> str | None:
-    """The file of the first font that has a glyph for the character; None where no font has."""
-    return next((face for face in (_OWN, *installed()) if _has(face, character)), None)
-
-
-def _runs(text: str) -> list[tuple[str, str]]:
-    """(font file, the stretch of the text that it draws): one where a font has all of it, else as few as can be."""
-    text = legible(text)
-    faces = dict.fromkeys(_face(character) or _OWN for character in text)
-    for face in faces:
-        if all(_has(face, character) for character in text):
-            return [(face, text)]
-    return [(face, "".join(part)) for face, part in groupby(text, lambda c: _face(c) or _OWN)]
-
-
-@cache
-def _has(face: str, character: str) -> bool:
-    """Whether a font draws a character otherwise than one that no font has."""
-    if not character.isprintable():
-        return False
-    try:
-        # by itself: shaping adds a dotted circle to a sign that stands on others
-        font = _font(face, 20, ImageFont.Layout.BASIC)
-        drawn, box = (bytes(font.getmask(c)) for c in (character, "\U0010ffff"))
-    except OSError:  # no font after all, or one of bitmaps in other sizes
-        return False
-    return character == " " or (drawn != box and any(drawn))
-
-
 @cache
 def installed() -> tuple[str, ...]:
-    """The font files of this machine and of matplotlib, plain upright ones without serifs first, DejaVu before all."""
+    """Returns the font files of this machine and of matplotlib: DejaVu Sans, then other plain sans-serif fonts."""
     folders = [operating_system.expand_home(folder) for folder in _FOLDERS]
     folders += [Path(data, "fonts") for data in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if data]
     if (found := find_spec("matplotlib")) and found.origin:
         folders.append(Path(found.origin).parent / "mpl-data/fonts/ttf")
     files = {path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES}
-    files = {path for path in files if not path.stem.lower().startswith(_BOXES)}
+    files = {path for path in files if not path.stem.lower().startswith(_PLACEHOLDER_FONTS)}
 
     def order(path: Path) -> tuple[bool, int, str]:
         name = path.stem.lower()
-        return name != "dejavusans", sum(word in name for word in _UNLIKE), str(path)
+        return name != "dejavusans", sum(word in name for word in _LESS_SUITABLE), str(path)
 
     return tuple(map(str, sorted(files, key=order)))
 
 
 @cache
-def _font(face: str, size: int, layout: ImageFont.Layout | None = None) -> ImageFont.FreeTypeFont:
-    font = ImageFont.truetype(face, size, layout_engine=layout) if face else ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+def _base_font() -> str:
+    """The font of all text that it has the glyphs for: DejaVu Sans, which comes with matplotlib."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"))
 
 
-def _note(character: str) -> None:
-    """Say once what cannot be drawn, with the first such character."""
-    if not _noted:
-        _noted.append(character)
+@cache
+def _font_with(character: str) -> str | None:
+    """The file of the first font that has a glyph for the character; None where no font has."""
+    return next((font for font in (_base_font(), *installed()) if _has(font, character)), None)
+
+
+def _fonts_of(text: str) -> list[str]:
+    """The fonts that draw a text: one where a font has all of it, else as few as possible."""
+    fonts = list(dict.fromkeys(_font_with(character) or _base_font() for character in text))
+    complete = [font for font in fonts if all(_has(font, character) for character in text)]
+    return complete[:1] or fonts
+
+
+@cache
+def _has(font: str, character: str) -> bool:
+    if not character.isprintable() and character != _LEFT_TO_RIGHT_MARK:
+        return False
+    face = _open(font)
+    return face is not None and face.get_char_index(ord(character)) != 0
+
+
+@lru_cache(maxsize=32)  # each holds its file open
+def _open(font: str) -> FT2Font | None:
+    """A font file; None for a file that is no font or one of bitmaps."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        face = FT2Font(font)
+    except (OSError, RuntimeError):
+        return None
+    return face if face.scalable else None
+
+
+@cache
+def _renderer() -> RendererAgg:
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, 72)
+
+
+def _report_missing(character: str) -> None:
+    """Says once that a character cannot be drawn."""
+    if not _missing_reported:
+        _missing_reported.append(character)
         code = character.encode("unicode_escape").decode()
         hint = "install a font of its script, such as Noto Sans, to have it drawn"
         terminal.print_to_stderr(f"note: no installed font has {character!r}: pictures show {code}; {hint}")

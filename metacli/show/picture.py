@@ -1,217 +1,181 @@
-"""Tasks as one clean picture: D_train | D_test of each, with labels, on white."""
+"""Tasks as one picture: D_train | D_test of each, with labels, on white."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from metacli.show.block import Block, column, grid, row, row_width
 from metacli.show.channels import channel_rows
-from metacli.show.fonts import draw_text, joined, text_width
+from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
+from metacli.show.fonts import drawable, joined, text_width
 from metacli.show.samples import by_label, curve_points
-from metacli.system import files
 from metacli.tasks.sample import Sample
 
-_INK, _FAINT, _FRAME = "#1b1f24", "#66707a", "#d5dae0"
-_TRAIN, _TEST = "#0b6e4f", "#1f4e9c"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _MARGIN, _GAP, _PANEL_GAP = 28, 10, 44
-_PAGE = 1100  # pixels that tasks may fill side by side
-_TILE = 56  # pixels of a drawn image
-_CELL = 4, 56  # the least and most pixels of a step of numbers, which is wide where there are few
-_ACROSS = {"independent": 10, "stream": 16, "sequence": 0}  # images in a row, at most
-_ROWS = 4  # of D_test; D_train is drawn whole, up to the limit below
-_MOST = 200  # images of a panel
+_TITLE, _TEXT, _SMALL = 17, 12.5, 12  # font sizes
+_CAPTION = 20  # height of a caption above an image
+_PAGE_WIDTH = 1100  # that tasks may fill side by side
+_IMAGE_WIDTH = 56
+_CELL_WIDTHS = 4, 56  # of a step of numbers, which is wide where there are few
+_IMAGES_ACROSS = {"independent": 10, "stream": 16, "sequence": 0}  # at most
+_TEST_ROWS = 4  # of images, at most; D_train is drawn whole, up to the limit below
+_MOST_IMAGES = 200  # of a panel
 
 
 def save_samples(path: str | Path, samples: list[Sample]) -> None:
-    """Draw all samples into a PNG, under each other, or side by side where they are narrow.
+    """Draws all samples into a PNG, under each other, or side by side where they are narrow.
 
     Images: D_train beside D_test, one column a label where they fit; a stream in its order, with the label that
     arrives on the left of each arrow. Bits: inputs above answers, time across.
 
     Raises:
-        MetacliError: the file cannot be written.
+        MetacliError: no matplotlib, or the file cannot be written.
     """
-    rows = _rows([_block(s) for s in samples])
-    width = max(_across(row) for row in rows) + 2 * _MARGIN
-    page = Image.new("RGB", (width, sum(max(b.height for b in row) + _MARGIN for row in rows) + _MARGIN), "white")
-    top = _MARGIN
-    for row in rows:
-        left = _MARGIN
-        for block in row:
-            page.paste(block, (left, top))
-            left += block.width + _PANEL_GAP
-        top += max(b.height for b in row) + _MARGIN
-    save_png(path, page)
+    texts = {t for s in samples for t in (s.title, *s.classes, *s.labels_train, *s.labels_test, *s.labels_previous)}
+    with default_style(sorted(texts)):
+        rows = _rows([_task_block(s) for s in samples])
+        column([row(blocks, _PANEL_GAP) for blocks in rows], _MARGIN).save(path, _MARGIN)
 
 
-def save_png(path: str | Path, page: Image.Image) -> None:
-    """A picture as a PNG.
-
-    Raises:
-        MetacliError: the file cannot be written.
-    """
-    content = io.BytesIO()  # Pillow reports a full disk in words of its own
-    page.save(content, format="PNG", optimize=True)
-    files.write(path, content.getbuffer())
-
-
-def _rows(blocks: list[Image.Image]) -> list[list[Image.Image]]:
-    """Narrow ones side by side, so that the picture is no emptier than it must be."""
-    room, rows = max(_PAGE, *(b.width for b in blocks)), [blocks[:1]]
+def _rows(blocks: list[Block]) -> list[list[Block]]:
+    """Narrow blocks stand side by side, so that the picture has no more empty space than needed."""
+    room, rows = max(_PAGE_WIDTH, *(b.width for b in blocks)), [blocks[:1]]
     for block in blocks[1:]:
-        if _across([*rows[-1], block]) <= room:
+        if row_width([*rows[-1], block], _PANEL_GAP) <= room:
             rows[-1].append(block)
         else:
             rows.append([block])
     return rows
 
 
-def _across(blocks: list[Image.Image]) -> int:
-    """The width of blocks side by side."""
-    return sum(b.width for b in blocks) + _PANEL_GAP * (len(blocks) - 1)
-
-
-def _block(s: Sample) -> Image.Image:
+def _task_block(s: Sample) -> Block:
     """One task: title, class names, panels."""
     views = {"images": _image_panels, "channels": _channel_panels, "curve": _curve_panels}
     panels, notes = views[s.view](s)
-    width = max(_across(panels), int(text_width(s.title, 19)) + 1)
-    names = joined([*(f"{label} = {name}" for label, name in s.legend), *notes], 13, width)
-    head = 32 + 18 * len(names) + (6 if names else 0)
-    width = max([width, *(int(text_width(line, 13)) + 1 for line in names)])
-    block = Image.new("RGB", (width, head + max(p.height for p in panels)), "white")
-    draw = ImageDraw.Draw(block)
-    draw_text(draw, (0, 0), s.title, _INK, 19)
-    for i, line in enumerate(names):
-        draw_text(draw, (0, 29 + 18 * i), line, _FAINT, 13)
+    title = drawable(s.title)
+    width = max(row_width(panels, _PANEL_GAP), text_width(title, _TITLE))
+    lines = joined([*(f"{label} = {drawable(name)}" for label, name in s.legend), *notes], _SMALL, width)
+    top = 32 + 18 * len(lines) + (6 if lines else 0)
+    width = max([width, *(text_width(line, _SMALL) for line in lines)])
+    block = Block(np.ceil(width), top + max(p.height for p in panels))
+    block.text(0, 0, title, INK, _TITLE)
+    for i, line in enumerate(lines):
+        block.text(0, 30 + 18 * i, line, FAINT, _SMALL)
     left = 0
     for panel in panels:
-        block.paste(panel, (left, head))
+        if left:
+            block.vertical_line(left - _PANEL_GAP // 2, top, block.height, FRAME)
+        block.place(panel, left, top)
         left += panel.width + _PANEL_GAP
-        if panel is not panels[-1]:
-            draw.line([(left - _PANEL_GAP // 2, head), (left - _PANEL_GAP // 2, block.height)], _FRAME)
     return block
 
 
-def _image_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
+def _image_panels(s: Sample) -> tuple[list[Block], list[str]]:
     """The panels of a task over images, and no notes."""
-    most = _ACROSS[s.mode]
+    most = _IMAGES_ACROSS[s.mode]
     if s.mode == "stream":
         captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_previous, s.labels_test, strict=True)]
         title = "D_test, in order; before the > the label that arrives with a drawing, the one of the drawing before"
         across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
-        return [_grid(title, s.x_test, captions, range(min(_MOST, len(s.x_test))), across, _TEST)], []
+        return [_image_panel(title, s.x_test, captions, range(min(_MOST_IMAGES, len(s.x_test))), across, TEST)], []
     across = min(most, max(1, len(s.classes)))
-    train = by_label(s.labels_train)[:_MOST]
-    test = by_label(s.labels_test)[: max(_ROWS * across, len(s.classes))]
+    train = by_label(s.labels_train)[:_MOST_IMAGES]
+    test = by_label(s.labels_test)[: max(_TEST_ROWS * across, len(s.classes))]
     return [
-        _grid("D_train, read with their labels", s.x_train, s.labels_train, train, across, _TRAIN),
-        _grid("D_test, asked", s.x_test, [f"{w}?" for w in s.labels_test], test, across, _TEST),
+        _image_panel("D_train, read with their labels", s.x_train, s.labels_train, train, across, TRAIN),
+        _image_panel("D_test, asked", s.x_test, [f"{label}?" for label in s.labels_test], test, across, TEST),
     ], []
 
 
-def _grid(
-    title: str, x: np.ndarray, captions: list[str], order: Sequence[int], across: int, colour: str
-) -> Image.Image:
+def _image_panel(
+    title: str, x: np.ndarray, captions: list[str], order: Sequence[int], across: int, color: str
+) -> Block:
     """Captioned images in rows under a heading that says how many are shown."""
     heading = f"{title}: {len(x)} items" + (f", {len(order)} shown" if len(order) < len(x) else "")
-    tiles = [_tile(x[i]) for i in order]
-    widest = max([t.width for t in tiles] + [int(text_width(captions[i], 14)) + 2 for i in order])
-    step = (widest + _GAP, max(t.height for t in tiles) + 20 + _GAP)
-    rows = -(-len(tiles) // across)
-    width = max(step[0] * min(across, len(tiles)) - _GAP, int(text_width(heading, 14)) + 1)
-    panel = Image.new("RGB", (width, 26 + rows * step[1] - _GAP), "white")
-    draw = ImageDraw.Draw(panel)
-    draw_text(draw, (0, 0), heading, colour, 14)
-    for place, (i, tile) in enumerate(zip(order, tiles, strict=True)):
-        left, top = place % across * step[0], 26 + place // across * step[1]
-        draw_text(draw, (left, top), captions[i], colour, 14)
-        panel.paste(tile, (left, top + 20))
+    captions = [drawable(caption) for caption in captions]
+    width, height = _image_size(*x.shape[2:])
+    cell_width = np.ceil(max([width, *(text_width(captions[i], _TEXT) for i in order)]))
+    cells = []
+    for i in order:
+        cell = Block(cell_width, _CAPTION + height)
+        cell.text(0, 0, captions[i], color, _TEXT)
+        cell.image(1, _CAPTION + 1, _pixels(x[i]), width - 2, height - 2)
+        cell.rectangle(0, _CAPTION, width, height, edge=FRAME)
+        cells.append(cell)
+    images = grid(cells, across, (_GAP, _GAP))
+    panel = Block(max(images.width, np.ceil(text_width(heading, _TEXT))), 26 + images.height)
+    panel.text(0, 0, heading, color, _TEXT)
+    panel.place(images, 0, 26)
     return panel
 
 
-def _tile(image: np.ndarray) -> Image.Image:
-    """One image (C, H, W) in [0, 1], framed; single-channel ones as dark ink on white."""
-    pixels = (image.clip(0, 1) * 255).astype(np.uint8)
-    picture = Image.fromarray(pixels.transpose(1, 2, 0)) if len(pixels) == 3 else Image.fromarray(255 - pixels[0])
-    factor = max(1, round(_TILE / picture.width))
-    size = (picture.width * factor, picture.height * factor)
-    if picture.width > 1.5 * _TILE:
-        size = (_TILE, max(1, round(_TILE * picture.height / picture.width)))
-    how = Image.Resampling.NEAREST if size[0] >= picture.width else Image.Resampling.LANCZOS
-    tile = Image.new("RGB", (size[0] + 2, size[1] + 2), _FRAME)
-    tile.paste(picture.resize(size, how), (1, 1))
-    return tile
+def _image_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height of a framed image of this many rows and columns: small ones are enlarged by a whole factor."""
+    if width > 1.5 * _IMAGE_WIDTH:
+        return _IMAGE_WIDTH + 2, max(1, round(_IMAGE_WIDTH * height / width)) + 2
+    factor = max(1, round(_IMAGE_WIDTH / width))
+    return width * factor + 2, height * factor + 2
 
 
-def _channel_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """An image (C, H, W) in [0, 1] as (H, W, 3) bytes; a single channel as dark ink on white."""
+    pixels = (image.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return pixels if pixels.shape[2] == 3 else np.repeat(255 - pixels[:, :, :1], 3, 2)
+
+
+def _channel_panels(s: Sample) -> tuple[list[Block], list[str]]:
     """Inputs above answers, time across, D_train on the left of the line; and notes on what is scaled."""
     rows = channel_rows(s)
-    values, names, start = rows.values, rows.names, rows.start
-    inputs = s.x_test.shape[1]
-    cell = max(_CELL[0], min(_CELL[1], max(16, 560 // values.shape[1]), 1400 // values.shape[1]))
-    tall = max(min(cell, 20), 13)
+    steps, inputs = rows.values.shape[1], len(rows.inputs)
+    width = max(_CELL_WIDTHS[0], min(_CELL_WIDTHS[1], max(16, 560 // steps), 1400 // steps))
+    height = max(min(width, 20), 13)
     left, top = 56, 48
-    answers = top + inputs * tall + _GAP  # where the answers' rows start
-    width = left + cell * values.shape[1] + 8
-    edge = left + start * cell
-    words = [*(s.labels_train or [""] * start), *s.labels_test] if s.answer.is_class_label else []
-    room = 24 + (20 if words else 0)
-    panel = Image.new("RGB", (max(width, edge + 160), answers + (len(names) - inputs) * tall + room), "white")
-    draw = ImageDraw.Draw(panel)
-    for t, word in enumerate(words):
-        draw_text(draw, (left + t * cell + 2, panel.height - 40), word, _TRAIN if t < start else _TEST, 12)
-    if start:
-        draw_text(draw, (left, 4), f"D_train: {start} steps", _TRAIN, 14)
-    draw_text(draw, (edge + 4 if start else left, 24), f"D_test: {len(s.x_test)} steps", _TEST, 14)
-    for row, (name, line) in enumerate(zip(names, values, strict=True)):
-        y = top + row * tall if row < inputs else answers + (row - inputs) * tall
-        draw_text(draw, (0, y + tall // 2 - 7), name, _FAINT, 11)
-        for t, value in enumerate(line):
-            if np.isnan(value):
-                continue
-            hue = _INK if row < inputs else _TEST
-            draw.rectangle([left + t * cell, y, left + (t + 1) * cell, y + tall], _blend(hue, value), _FRAME)
-    if start:
-        draw.line([(edge, top - 4), (edge, panel.height - 20)], _TRAIN, 2)
-    for t in range(0, values.shape[1], 10):
-        draw_text(draw, (left + t * cell, panel.height - 17), str(t), _FAINT, 11)
+    answers = top + inputs * height + _GAP  # where the rows of answers start
+    edge = left + rows.start * width
+    labels = [*(s.labels_train or [""] * rows.start), *s.labels_test] if s.answer.is_class_label else []
+    bottom = answers + len(rows.answers) * height
+    panel = Block(max(left + steps * width + 8, edge + 160), bottom + (44 if labels else 24))
+    if rows.start:
+        panel.text(left, 4, f"D_train: {rows.start} steps", TRAIN, _TEXT)
+    panel.text(edge + 4 if rows.start else left, 24, f"D_test: {len(s.x_test)} steps", TEST, _TEXT)
+    panel.cells(left, top, rows.inputs, (width, height), INK)
+    panel.cells(left, answers, rows.answers, (width, height), TEST)
+    for i, name in enumerate(rows.names):
+        y = top + i * height if i < inputs else answers + (i - inputs) * height
+        panel.text(0, y + height // 2 - 7, name, FAINT, 11)
+    for t, label in enumerate(labels):
+        panel.text(left + t * width + 4, bottom + 4, drawable(label), TRAIN if t < rows.start else TEST, _SMALL)
+    if rows.start:
+        panel.vertical_line(edge, top - 4, bottom + (24 if labels else 4), TRAIN, 2)
+    for t in range(0, steps, 10):
+        panel.text(left + t * width, panel.height - 17, str(t), FAINT, 11)
     return [panel], rows.notes
 
 
-def _curve_panels(s: Sample) -> tuple[list[Image.Image], list[str]]:
+def _curve_panels(s: Sample) -> tuple[list[Block], list[str]]:
     """The function, the points of D_train filled, those of D_test as rings."""
-    assert s.curve is not None
-    width, height, left, top = 620, 300, 56, 30
-    asked, given = curve_points(s)
-    x, y = (np.concatenate([s.curve[:, i], *(p[3 + i] for p in (asked, given))]) for i in (0, 1))
-    panel = Image.new("RGB", (left + width + 20, top + height + 30), "white")
-    draw = ImageDraw.Draw(panel)
+    left, top, size = 56, 30, (620, 300)
+    test, train = curve_points(s)
 
-    def place(points: np.ndarray) -> list[tuple[float, float]]:
-        across = left + (points[:, 0] - x.min()) / max(np.ptp(x), 1e-9) * width
-        down = top + (y.max() - points[:, 1]) / max(np.ptp(y), 1e-9) * height
-        return list(zip(across.tolist(), down.tolist(), strict=True))
+    def draw(axes: Axes) -> None:
+        assert s.curve is not None
+        axes.plot(s.curve[:, 0], s.curve[:, 1], color=FAINT, linewidth=1.5)
+        for points, color, fill in ((test, TEST, "white"), (train, TRAIN, TRAIN)):
+            axes.scatter(points.x, points.y, 80, fill, edgecolors=color, linewidths=2, zorder=3)
+        axes.margins(x=0.02, y=0.05)
+        axes.tick_params(colors=FAINT, labelsize=_SMALL, color=FRAME)
+        for spine in axes.spines.values():
+            spine.set_color(FRAME)
 
-    draw_text(draw, (left, 2), f"{given.name}: {len(given.x)} points", _TRAIN, 14)
-    draw_text(draw, (left + 300, 2), f"{asked.name}: {len(asked.x)} points", _TEST, 14)
-    draw.rectangle([left, top, left + width, top + height], outline=_FRAME)
-    draw.line(place(s.curve), _FAINT, 2)
-    for points, colour, fill in ((asked, _TEST, "white"), (given, _TRAIN, _TRAIN)):
-        for a, d in place(np.stack([points.x, points.y], 1)):
-            draw.ellipse([a - 5, d - 5, a + 5, d + 5], fill, colour, 2)
-    for value, d in ((y.max(), top), (y.min(), top + height)):
-        draw_text(draw, (4, d - 7), f"{value:.2f}", _FAINT, 12)
-    for value, a in ((x.min(), left), (x.max(), left + width - 30)):
-        draw_text(draw, (a, top + height + 8), f"{value:.2f}", _FAINT, 12)
+    panel = Block(left + size[0] + 20, top + size[1] + 30)
+    panel.text(left, 2, f"{train.name}: {len(train.x)} points", TRAIN, _TEXT)
+    panel.text(left + 300, 2, f"{test.name}: {len(test.x)} points", TEST, _TEXT)
+    panel.plot(left, top, size, draw)
     return [panel], []
-
-
-def _blend(colour: str, share: float) -> tuple[int, int, int]:
-    """White at 0, `colour` at 1."""
-    ink = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return tuple(round(255 + (c - 255) * float(share)) for c in ink)  # type: ignore[return-value]
