@@ -22,7 +22,7 @@ from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import Scores, check_answerable, check_spec, tasks_for
 from metacli.evaluation.evaluate import evaluate as run_evaluation
-from metacli.inspect.inspection import one_task
+from metacli.inspect.inspection import trace_task
 from metacli.inspect.trace import MemoryTrace
 from metacli.models.base import MetaLearner
 from metacli.registry import MODELS, TASKS, build
@@ -218,7 +218,7 @@ def trace(
     """
     with ExitStack() as stack:
         network, distribution = _open_model_and_tasks(stack, model, overrides, tasks, split, device)
-        return one_task(network, distribution, split, index, [])
+        return trace_task(network, distribution, split, index, [])
 
 
 def _open_model_and_tasks(

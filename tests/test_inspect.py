@@ -26,7 +26,7 @@ from metacli.errors import MetacliError, UsageError
 from metacli.inspect import analysis, figure, highlights, inspection
 from metacli.inspect.page import page_data
 from metacli.inspect.terminal import print_trace
-from metacli.inspect.trace import MemoryTrace, record
+from metacli.inspect.trace import MemoryTrace, record_traces
 from metacli.inspect.usage import MEANING, Usage, print_usage
 from metacli.registry import MODELS, resolve
 from metacli.tasks.sequences.copy import Copy
@@ -40,7 +40,7 @@ def model_for(name: str, tasks):
 
 def trace_of(name: str, kind: str) -> MemoryTrace:
     tasks = Copy(Copy.Config(length=5), 0) if kind == "sequence" else Fake(kind)
-    return record(model_for(name, tasks), tasks, "test", 0)[0]
+    return record_traces(model_for(name, tasks), tasks, "test", 0)[0]
 
 
 CASES = [
@@ -82,7 +82,7 @@ def test_the_summary_fits_80_columns_and_names_every_step(trace):
 def test_long_labels_and_location_numbers_fit_too():
     tasks = Fake("stream", 15, 5)
     cls = resolve(MODELS, "mann", "model")
-    trace = record(cls(cls.Config(hidden=8), tasks.spec), tasks, "test", 0)[0]
+    trace = record_traces(cls(cls.Config(hidden=8), tasks.spec), tasks, "test", 0)[0]
     text = shown(trace, [])
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -109,21 +109,21 @@ def test_chosen_heads_are_shown_one_by_one():
 def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
     if not trace.heads or not trace.sample.answer.is_class_label:
         return
-    shares, known = analysis.on_right_class(trace), analysis.right_steps(trace).any(1)
-    scores = dict(zip(analysis.reading_heads(trace), shares[known].mean(0).tolist(), strict=True))
-    told = highlights.telling(trace)
+    shares, known = analysis.share_on_right_class(trace), analysis.mask_right_steps(trace).any(1)
+    scores = dict(zip(analysis.reading_head_names(trace), shares[known].mean(0).tolist(), strict=True))
+    told = highlights.rank_heads(trace)
     assert told == pytest.approx(scores)
     assert list(told.values()) == sorted(told.values(), reverse=True)
-    shown = [v for v in highlights.views(trace, []) if v.role != "write"]
+    shown = [v for v in highlights.build_views(trace, []) if v.role != "write"]
     assert [v.who for v in shown] == list(told)[: len(shown)]
     writes = [h.weights for h in trace.heads if h.role == "write"]
-    for view in highlights.views(trace, []):
+    for view in highlights.build_views(trace, []):
         if view.role == "write":
             np.testing.assert_array_equal(view.values, np.max(writes, 0).T)
     rest = list(told)[len(shown) :]
-    assert highlights.left_out(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
-    assert [v.who for v in highlights.views(trace, ["all"])] == [h.name for h in trace.heads]
-    assert highlights.left_out(trace, ["all"]) == ""
+    assert highlights.describe_hidden_heads(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
+    assert [v.who for v in highlights.build_views(trace, ["all"])] == [h.name for h in trace.heads]
+    assert highlights.describe_hidden_heads(trace, ["all"]) == ""
 
 
 def test_a_head_that_copies_in_order_tells_more_than_one_that_stands_still():
@@ -131,7 +131,7 @@ def test_a_head_that_copies_in_order_tells_more_than_one_that_stands_still():
     reads = np.stack([np.repeat(eye[:1], 8, 0), eye[[0, 1, 2, 3, 0, 1, 2, 3]]], 1)
     trace = hand_made(eye, eye, np.ones((8, 8), np.float32), 4)
     trace = replace(trace, arrays=trace.arrays | {"read_weights": reads})
-    assert list(highlights.telling(trace)) == ["read1", "read0"]
+    assert list(highlights.rank_heads(trace)) == ["read1", "read0"]
 
 
 @pytest.mark.parametrize(("correct", "expected"), [([True] * 4, 2), ([False, False, True, False], 3), ([False] * 4, 2)])
@@ -140,26 +140,26 @@ def test_it_opens_on_the_first_wrong_answer_that_could_have_been_known(correct, 
     labels = ["0", "1", "0", "1"]
     sample = replace(trace.sample, x_test=trace.sample.x_test[:4], labels_test=labels, scored=np.ones(4, bool))
     trace = replace(trace, sample=sample, arrays=trace.arrays | {"correct": np.array(correct)})
-    assert highlights.opening(trace) == expected
+    assert highlights.choose_first_step(trace) == expected
 
 
 def test_it_opens_on_the_first_question_where_all_are_right(trace):
     right = replace(trace, arrays=trace.arrays | {"correct": trace.sample.scored})
-    known = analysis.right_steps(trace).any(1)
+    known = analysis.mask_right_steps(trace).any(1)
     expected = int(known.argmax()) if trace.sample.answer.is_class_label else 0
-    assert highlights.opening(right) == trace.start + expected
+    assert highlights.choose_first_step(right) == trace.start + expected
 
 
 def test_an_unknown_head_names_the_known_ones():
     with pytest.raises(UsageError, match="no head 'read9'") as caught:
-        analysis.choose(trace_of("mann", "stream"), ["read9"])
+        analysis.find_heads(trace_of("mann", "stream"), ["read9"])
     assert "write0, write1, read0, read1" in caught.value.hint
 
 
 def test_a_model_without_memory_has_no_heads_and_no_measure():
     trace = trace_of("lstm", "stream")
     with pytest.raises(UsageError, match="lstm has no memory"):
-        analysis.choose(trace, ["read0"])
+        analysis.find_heads(trace, ["read0"])
     with pytest.raises(UsageError, match="lstm has no memory"):
         Usage().add(trace)
     assert "h of the last layer" in shown(trace, [])
@@ -171,7 +171,7 @@ def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatc
     tasks = Fake()
     model = model_for("lstm", tasks)
     monkeypatch.setattr(type(model), "array_info", {})
-    trace = record(model, tasks, "test", 0)[0]
+    trace = record_traces(model, tasks, "test", 0)[0]
     assert len(table(shown(trace, []))) == trace.steps
     figure.save_figure(tmp_path / "f.png", trace, [])
     data = page_data(trace, [])
@@ -180,7 +180,7 @@ def test_a_model_that_describes_nothing_can_be_looked_at_all_the_same(monkeypatc
 
 def test_right_steps_of_a_k_shot_task():
     trace = trace_of("ntm", "independent")
-    right = analysis.right_steps(trace)
+    right = analysis.mask_right_steps(trace)
     train, test = trace.sample.labels_train, trace.sample.labels_test
     for q, answer in enumerate(test):
         assert right[q].tolist() == [label == answer for label in train] + [False] * len(test)
@@ -192,13 +192,13 @@ def test_right_steps_of_a_stream_are_those_that_showed_the_class_or_brought_its_
     labels = trace.sample.labels_test
     for q, answer in enumerate(labels):
         expected = [s < q and (labels[s] == answer or (s > 0 and labels[s - 1] == answer)) for s in range(len(labels))]
-        assert analysis.right_steps(trace)[q].tolist() == expected
+        assert analysis.mask_right_steps(trace)[q].tolist() == expected
 
 
 def test_share_on_the_right_class_equals_a_plain_loop(trace):
     if trace.sources is None or not trace.sample.labels_test:
         return
-    shares, right = analysis.on_right_class(trace), analysis.right_steps(trace)
+    shares, right = analysis.share_on_right_class(trace), analysis.mask_right_steps(trace)
     for q in range(len(right)):
         for h in range(trace.sources.shape[1]):
             expected = sum(trace.sources[trace.start + q, h, s] for s in range(trace.steps) if right[q, s])
@@ -209,9 +209,9 @@ def test_share_on_the_right_class_equals_a_plain_loop(trace):
 @given(st.integers(3, 12), st.integers(2, 15), st.sampled_from([1, -1]), st.integers(0, 11))
 def test_a_path_of_one_location_per_step_is_in_order(locations, steps, direction, first):
     path = np.eye(locations)[(first + direction * np.arange(steps)) % locations]
-    assert analysis.in_order(path) == pytest.approx(1)
-    assert analysis.in_order(np.full((steps, locations), 1 / locations)) == pytest.approx(1 / locations)
-    assert analysis.in_order(np.repeat(path[:1], steps, 0)) == 0
+    assert analysis.score_order(path) == pytest.approx(1)
+    assert analysis.score_order(np.full((steps, locations), 1 / locations)) == pytest.approx(1 / locations)
+    assert analysis.score_order(np.repeat(path[:1], steps, 0)) == 0
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -220,9 +220,9 @@ def test_reads_that_follow_the_writes_score_one(late):
     order = [0, 1, 2, 3, *range(late, 4), *[0] * late]
     trace = hand_made(eye, eye[order], np.ones((8, 8), np.float32), 4)
     expected = 1.0 if late == 0 else 0.75 + 0.25
-    assert analysis.follows(trace.sources[:, 0], 4) == pytest.approx(expected)
+    assert analysis.score_copying(trace.sources[:, 0], 4) == pytest.approx(expected)
     backwards = hand_made(eye, eye[[0, 1, 2, 3, 3, 2, 1, 0]], np.ones((8, 8), np.float32), 4)
-    assert analysis.follows(backwards.sources[:, 0], 4) <= 0.5
+    assert analysis.score_copying(backwards.sources[:, 0], 4) <= 0.5
 
 
 def test_entropy_of_known_distributions():
@@ -233,19 +233,19 @@ def test_entropy_of_known_distributions():
 
 def test_used_locations_are_those_that_a_step_writes():
     writes = np.array([[0.95, 0.05, 0], [0.85, 0.05, 0.1]], np.float32)
-    assert analysis.used_locations(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
+    assert analysis.find_written_locations(hand_made(writes, writes, np.ones((2, 3), np.float32), 1)).tolist() == [0, 2]
 
 
 def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
     tasks = Fake("independent")
-    traces = record(model_for("mann", tasks), tasks, "test", 0, 6)
+    traces = record_traces(model_for("mann", tasks), tasks, "test", 0, 6)
     usage = Usage()
     for i, one in enumerate(traces):
         correct = np.arange(len(one.sample.x_test)) % 3 <= i % 2
         usage.add(replace(one, arrays=one.arrays | {"correct": correct}))
     summary = usage.summary()
     rows = {(r["measure"], r["head"]): r for r in summary["measures"]}
-    shares = [analysis.on_right_class(t)[:, 1] for t in traces]
+    shares = [analysis.share_on_right_class(t)[:, 1] for t in traces]
     right = [s[np.arange(len(s)) % 3 <= i % 2].mean() for i, s in enumerate(shares)]
     wrong = [s[np.arange(len(s)) % 3 > i % 2].mean() for i, s in enumerate(shares)]
     row = rows["on the right class", "read1"]
@@ -276,11 +276,11 @@ def test_the_locations_in_use_are_all_used_ones_in_order_round_the_ring(count, u
     values = np.zeros((count, 2))
     values[[u for u in used if u < count], 1] = 0.5
     view = highlights.View("read0", "read", values, [""] * count)
-    rows = highlights.in_use([view])
+    rows = highlights.find_used_locations([view])
     assert {u for u in used if u < count} <= set(rows.tolist())
     assert len(set(rows.tolist())) == len(rows) == max(min(count, 8), (values[:, 1] > 0).sum())
     assert (np.diff(rows) % count).sum() < count
-    fewer = highlights.most_read([view], rows, most)
+    fewer = highlights.select_most_read([view], rows, most)
     assert len(fewer) == min(most, len(rows))
     assert values[fewer, 1].sum() == np.sort(values[rows, 1])[::-1][:most].sum()
     assert [r for r in rows if r in fewer] == fewer.tolist()
@@ -288,14 +288,14 @@ def test_the_locations_in_use_are_all_used_ones_in_order_round_the_ring(count, u
 
 def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
     pytest.importorskip("matplotlib")
-    axes = figure.draw(trace, ["all"] if trace.heads else []).axes
+    axes = figure.draw_trace(trace, ["all"] if trace.heads else []).axes
     titles = [ax.get_title(loc="left").split(",")[0].split(" by ")[-1] for ax in axes]
     for head in trace.heads:
         (image,) = axes[titles.index(head.name)].get_images()
         assert image.get_clim() == (0, 1)
         shown = np.asarray(image.get_array())
         if head.role == "attention":
-            np.testing.assert_array_equal(shown, analysis.places(trace, head)[0])
+            np.testing.assert_array_equal(shown, analysis.head_rows(trace, head)[0])
         else:
             names = [text.get_text() for text in axes[titles.index(head.name)].get_yticklabels()]
             every = -(-len(shown) // len(names))
@@ -306,8 +306,8 @@ def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
 def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
     pytest.importorskip("matplotlib")
     trace = trace_of("mann", "independent")
-    assert len(figure.draw(trace, ["read1"]).axes) < len(figure.draw(trace, []).axes)
-    assert len(figure.draw(trace, []).axes) < len(figure.draw(trace, ["all"]).axes)
+    assert len(figure.draw_trace(trace, ["read1"]).axes) < len(figure.draw_trace(trace, []).axes)
+    assert len(figure.draw_trace(trace, []).axes) < len(figure.draw_trace(trace, ["all"]).axes)
     figure.save_figure(tmp_path / "f.png", trace, ["read1"])
     with Image.open(tmp_path / "f.png") as picture:
         assert picture.width >= 1000
@@ -319,14 +319,14 @@ def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
 def test_without_matplotlib_the_hint_names_the_extra(monkeypatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MetacliError, match="matplotlib") as caught:
-        inspection.formats("npz,png")
+        inspection.parse_formats("npz,png")
     assert "metacli[plot]" in caught.value.hint
-    assert inspection.formats("npz,html,json") == ["npz", "html", "json"]
+    assert inspection.parse_formats("npz,html,json") == ["npz", "html", "json"]
 
 
 def test_an_unknown_format_is_refused():
     with pytest.raises(UsageError, match="gif") as caught:
-        inspection.formats("npz,gif")
+        inspection.parse_formats("npz,gif")
     assert "npz, png, html, json" in caught.value.hint
 
 
@@ -334,16 +334,16 @@ def test_an_unknown_format_is_refused():
 def test_a_task_index_out_of_range_is_refused(index):
     tasks = Fake()
     with pytest.raises(UsageError, match="out of range"):
-        inspection.one_task(model_for("ntm", tasks), tasks, "test", index, [])
+        inspection.trace_task(model_for("ntm", tasks), tasks, "test", index, [])
 
 
 def test_many_tasks_are_those_of_the_split_one_by_one():
     tasks, done = Fake(ways=2), []
     model = model_for("ntm", tasks)
-    summary = inspection.many_tasks(model, tasks, "test", 30, done.append)
+    summary = inspection.measure_usage(model, tasks, "test", 30, done.append)
     usage = Usage()
     for i in range(30):
-        usage.add(inspection.one_task(model, tasks, "test", i, []))
+        usage.add(inspection.trace_task(model, tasks, "test", i, []))
     assert sum(done) == summary["n_tasks"] == 30
     for together, alone in zip(summary["measures"], usage.summary()["measures"], strict=True):
         assert together["all"]["mean"] == pytest.approx(alone["all"]["mean"], rel=1e-4)
@@ -352,7 +352,7 @@ def test_many_tasks_are_those_of_the_split_one_by_one():
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(MetacliError, match="cannot write the folder") as caught:
-        inspection.save(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
+        inspection.save_trace(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
     assert "--out" in caught.value.hint
 
 

@@ -17,9 +17,9 @@ import torch
 from test_inspect import CASES, trace_of
 
 from metacli.errors import UsageError
-from metacli.inspect.highlights import opening, telling
+from metacli.inspect.highlights import choose_first_step, rank_heads
 from metacli.inspect.page import page_data, save_page
-from metacli.inspect.trace import MemoryTrace, record
+from metacli.inspect.trace import MemoryTrace, record_traces
 from metacli.models.memory.mann import MANN
 from metacli.tasks.sequences.copy import Copy
 
@@ -65,7 +65,7 @@ def test_a_page_needs_no_network_and_nothing_in_it_can_end_the_script(tmp_path: 
 
 def test_an_episode_of_50_steps_and_a_memory_of_128_x_40_is_under_3_mb(tmp_path: Path):
     tasks = Copy(Copy.Config(length=25), 0)
-    trace = record(MANN(MANN.Config(hidden=200), tasks.spec), tasks, "test", 0)[0]
+    trace = record_traces(MANN(MANN.Config(hidden=200), tasks.spec), tasks, "test", 0)[0]
     assert trace.steps >= 50
     assert trace.arrays["memory"].shape[1:] == (128, 40)
     save_page(tmp_path / "p.html", trace, [])
@@ -198,8 +198,8 @@ def test_in_a_browser_every_step_shows_the_numbers_of_the_trace(name, kind, tmp_
     seen = drive(trace, tmp_path)
     assert seen["errors"] == []
     data = page_data(trace, [])
-    assert seen["opened"] == data["opens"] == opening(trace)
-    assert seen["map"][0] == seen["reader"] == next(iter(telling(trace)))
+    assert seen["opened"] == data["opens"] == choose_first_step(trace)
+    assert seen["map"][0] == seen["reader"] == next(iter(rank_heads(trace)))
     assert set(seen["inUse"]) == {len(data["used"]) or len(data["heads"][0]["names"])}
     assert set(seen["all"]) == {len(data["locations"]) or len(data["heads"][0]["names"])}
     assert seen["names"] == [name for _, name in trace.sample.legend]

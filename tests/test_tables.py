@@ -13,7 +13,7 @@ from rich.console import Console
 
 from metacli.registry import TASKS, build, resolve
 from metacli.show.results import print_evaluation, shorten
-from metacli.show.samples import draw_samples
+from metacli.show.samples import print_samples
 from metacli.tasks import sample
 from metacli.training.progress import labelled
 
@@ -70,7 +70,7 @@ def test_rows_of_eval_hold_every_class(tasks):
 
 
 def test_sample_tasks_fit(tasks):
-    lines = drawn(lambda console: draw_samples(console, sample.collect_samples(tasks, "test", 3)))
+    lines = drawn(lambda console: print_samples(console, sample.collect_samples(tasks, "test", 3)))
     assert all(cell_len(line.rstrip()) <= 80 for line in lines)
     shown = "".join(lines).replace(" ", "")
     assert all(name.replace(" ", "") in shown for name in sample.collect_samples(tasks, "test", 1)[0].classes)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from metacli.show import glyphs, samples
 from metacli.show.channels import channel_rows
-from metacli.show.heatmap import heat_map
+from metacli.show.heatmap import print_heat_map
 from metacli.tasks.answers import Bits, Symbols
 from metacli.tasks.sample import Sample
 
@@ -69,7 +69,7 @@ TASKS = [
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("sample", TASKS, ids=lambda s: s.title)
 def test_no_line_is_wider_than_the_terminal(sample: Sample, width: int) -> None:
-    text = shown(lambda console: samples.draw_samples(console, [sample, sample]), width)
+    text = shown(lambda console: samples.print_samples(console, [sample, sample]), width)
     assert max(len(line) for line in text.splitlines()) <= width
 
 
@@ -77,9 +77,9 @@ def test_no_line_is_wider_than_the_terminal(sample: Sample, width: int) -> None:
 def test_colour_adds_nothing_but_colour(sample: Sample) -> None:
     from rich.text import Text
 
-    plain = shown(lambda console: samples.draw_samples(console, [sample]), no_color=True)
+    plain = shown(lambda console: samples.print_samples(console, [sample]), no_color=True)
     coloured = shown(
-        lambda console: samples.draw_samples(console, [sample]), force_terminal=True, color_system="truecolor"
+        lambda console: samples.print_samples(console, [sample]), force_terminal=True, color_system="truecolor"
     )
     assert "\x1b[" not in plain
     assert "\x1b[" in coloured
@@ -87,7 +87,7 @@ def test_colour_adds_nothing_but_colour(sample: Sample) -> None:
 
 
 def test_every_class_of_a_k_shot_task_is_named_and_drawn() -> None:
-    text = shown(lambda console: samples.draw_samples(console, [make("independent")]))
+    text = shown(lambda console: samples.print_samples(console, [make("independent")]))
     assert "5-way 1-shot" in text
     assert all(f"{i}=class {i}" in text for i in range(5))
     head, train, test, *_ = [line.split() for line in text.splitlines() if line.strip().startswith("0")]
@@ -98,7 +98,7 @@ def test_every_class_of_a_k_shot_task_is_named_and_drawn() -> None:
 
 def test_a_stream_shows_the_late_label_beside_the_answer() -> None:
     sample = make("stream", train=0, test=8)
-    text = shown(lambda console: samples.draw_samples(console, [sample]))
+    text = shown(lambda console: samples.print_samples(console, [sample]))
     captions = [c for line in text.splitlines() if line.rstrip().endswith("?") for c in line.split("?") if c.strip()]
     pairs = [tuple(part.strip() for part in c.split("→")) for c in captions]
     assert pairs[0] == ("-", "0")
@@ -108,7 +108,7 @@ def test_a_stream_shows_the_late_label_beside_the_answer() -> None:
 
 def test_bits_can_be_read_back() -> None:
     sample = make("sequence", train=6, test=5, image=False)
-    text = shown(lambda console: samples.draw_samples(console, [sample]))
+    text = shown(lambda console: samples.print_samples(console, [sample]))
     rows = {line[:5].strip(): line[6:] for line in text.splitlines() if line[:5].strip()[:-1].strip() in ("in", "out")}
     x = np.concatenate([sample.x_train, sample.x_test]).T
     for channel, values in enumerate(x):
@@ -145,7 +145,7 @@ def test_values_outside_0_to_1_are_refused(value: float) -> None:
 def test_a_long_heat_map_continues_below_with_its_steps() -> None:
     values = np.eye(3, 170)
     marks = "".join("ab"[t % 2] for t in range(170))
-    text = shown(lambda console: heat_map(console, values, ["x", "yy", "z"], [("mark", marks)]), 80)
+    text = shown(lambda console: print_heat_map(console, values, ["x", "yy", "z"], [("mark", marks)]), 80)
     blocks = text.splitlines()
     assert len(blocks) == 3 * 5
     assert "".join(b[5:] for b in blocks[3::5]) == marks

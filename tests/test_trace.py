@@ -13,7 +13,7 @@ from test_contract import cases, data, make
 
 from metacli.episode import Episode
 from metacli.errors import MetacliError
-from metacli.inspect.trace import COMMON, MemoryTrace, record, save_json, save_npz
+from metacli.inspect.trace import COMMON, MemoryTrace, record_traces, save_json, save_npz
 from metacli.models.recurrent import Recurrent, named_tensors
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
 from metacli.registry import MODELS, resolve
@@ -82,10 +82,10 @@ def test_padding_changes_nothing(name):
         return
     model, tasks = make(name, "sequence", torch.float32), Copy(Copy.Config(width=4, max_length=6), 1)
     model = resolve(MODELS, name, "model")(model.config, tasks.spec)
-    together = record(model, tasks, "test", 0, 6)
+    together = record_traces(model, tasks, "test", 0, 6)
     assert len({t.steps for t in together}) > 1
     for i, among in enumerate(together):
-        (alone,) = record(model, tasks, "test", i)
+        (alone,) = record_traces(model, tasks, "test", i)
         assert among.steps == alone.steps
         for key, values in alone.arrays.items():
             np.testing.assert_allclose(among.arrays[key], values, atol=1e-5)
@@ -172,7 +172,7 @@ def trace():
     ntm = resolve(MODELS, "ntm", "model")
     torch.manual_seed(0)
     model = ntm(ntm.Config(locations=9, width=5, hidden=10, read_heads=2), tasks.spec)
-    return record(model, tasks, "test", 2)[0]
+    return record_traces(model, tasks, "test", 2)[0]
 
 
 def test_heads_are_named_and_are_the_weightings(trace):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metacli.classifier.prediction import Prediction, LoadedImage
+from metacli.classifier.prediction import LoadedImage, Prediction
 from metacli.show.block import Block, column, grid
 from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
-from metacli.show.fonts import drawable, shortened, text_width
+from metacli.show.fonts import cut_to_width, make_drawable, text_width
 
 _BAR = "#9db8e8"
 _TITLE, _TEXT, _SMALL = 15.5, 12.5, 11  # font sizes
@@ -35,7 +35,7 @@ def save_sheet(path: Path, prediction: Prediction) -> None:
     with default_style(names):
         examples = [_class_block(prediction, name, across) for name in prediction.classes]
         queries = [_query_block(prediction, q) for q in range(len(prediction.queries))]
-        model = f"{drawable(prediction.checkpoint)}; mean over {prediction.orders} orders"
+        model = f"{make_drawable(prediction.checkpoint)}; mean over {prediction.orders} orders"
         parts = [
             _title(f"{len(examples)} new classes, read as examples: a picture, and as the model sees it", TRAIN),
             grid(examples, across, (_COLUMN_GAP, _GAP)),
@@ -48,7 +48,7 @@ def save_sheet(path: Path, prediction: Prediction) -> None:
 
 def _title(text: str, color: str) -> Block:
     block = Block(_WIDTH, 30)
-    block.text(0, 4, shortened(text, _TITLE, _WIDTH), color, _TITLE)
+    block.text(0, 4, cut_to_width(text, _TITLE, _WIDTH), color, _TITLE)
     return block
 
 
@@ -58,7 +58,7 @@ def _class_block(prediction: Prediction, name: str, across: int) -> Block:
     block = Block((_WIDTH - (across - 1) * _COLUMN_GAP) // across, _TILE + 22)
     room = min(len(examples), max(1, block.width // (_PAIR + _GAP)))
     more = f"   ({len(examples) - room} more)" if len(examples) > room else ""
-    short = shortened(drawable(name), _TEXT, block.width - text_width(more, _TEXT))
+    short = cut_to_width(make_drawable(name), _TEXT, block.width - text_width(more, _TEXT))
     block.text(0, 0, f"{short}{more}", INK, _TEXT)
     for i, example in enumerate(examples[:room]):
         _place_pair(block, i * (_PAIR + _GAP), 20, example)
@@ -70,12 +70,12 @@ def _query_block(prediction: Prediction, q: int) -> Block:
     query, probabilities = prediction.queries[q], prediction.probabilities[q]
     block = Block((_WIDTH - _COLUMN_GAP) // 2, _TILE + 26)
     _place_pair(block, 0, 0, query)
-    block.text(0, _TILE + 4, shortened(drawable(query.path.name), _SMALL, _PAIR), FAINT, _SMALL)
+    block.text(0, _TILE + 4, cut_to_width(make_drawable(query.path.name), _SMALL, _PAIR), FAINT, _SMALL)
     left, reach = _PAIR + 12, block.width - _PAIR - _TILE - 24
     for i, c in enumerate(probabilities.argsort()[::-1][:_BARS]):
         top, color = i * 24, INK if i == 0 else FAINT
         block.rectangle(left, top + 1, max(1, round(reach * probabilities[c])), 20, fill=_BAR)
-        name = shortened(drawable(prediction.classes[c]), _TEXT, reach - 56)
+        name = cut_to_width(make_drawable(prediction.classes[c]), _TEXT, reach - 56)
         block.text(left + 5, top + 2, name, color, _TEXT)
         block.text(left + 5 + text_width(f"{name}  ", _TEXT), top + 2, f"{probabilities[c]:.0%}", color, _TEXT)
     if attended := prediction.most_attended(q):

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metacli.classifier.prediction import Prediction
-from metacli.show.console import legible
+from metacli.show.console import printable
 from metacli.show.results import shorten
 
 MIN_SECOND_PROBABILITY = 0.01  # below it, the second choice is not printed
@@ -27,5 +27,5 @@ def print_prediction(console: Console, prediction: Prediction) -> None:
         cells = [query.path.name, prediction.classes[first], f"{row[first]:.1%}", second_choice]
         if attended := prediction.most_attended(q):
             cells.append(f"{attended[0]}/{attended[1].path.name}")
-        table.add_row(*(Text(shorten(legible(console, cell), cell_width)) for cell in cells))
+        table.add_row(*(Text(shorten(printable(console, cell), cell_width)) for cell in cells))
     console.print(table)

@@ -49,13 +49,13 @@ def inspect_memory(
     from metacli.inspect.terminal import print_trace
     from metacli.inspect.usage import print_usage
 
-    wanted, heads = inspection.formats(formats) if out else [], head or []
+    wanted, heads = inspection.parse_formats(formats) if out else [], head or []
     session = open_session([checkpoint], overrides or [], split, tasks or 1, device, threads)
     if tasks:
         with task_bar(tasks) as bar:
-            summary = inspection.many_tasks(session.model, session.tasks, split, tasks, bar.update)
+            summary = inspection.measure_usage(session.model, session.tasks, split, tasks, bar.update)
         return print_result(as_json, summary, lambda console: print_usage(console, summary))
-    trace = inspection.one_task(session.model, session.tasks, split, task, heads)
+    trace = inspection.trace_task(session.model, session.tasks, split, task, heads)
     print_result(as_json, inspection.as_json(trace), lambda console: print_trace(console, trace, heads))
-    for path in inspection.save(out, trace, wanted, heads) if out else []:
+    for path in inspection.save_trace(out, trace, wanted, heads) if out else []:
         terminal.print_to_stderr(f"wrote   {path}")

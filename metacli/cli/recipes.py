@@ -23,7 +23,7 @@ def recipes(
     as_json: AsJson = False,
 ) -> None:
     """List the bundled recipes by task, explain one key by key, or copy one."""
-    from metacli.show.recipes import answer
+    from metacli.show.recipes import report_recipes
 
-    found = answer(words or [], keys, copy)
+    found = report_recipes(words or [], keys, copy)
     print_result(as_json, found.plain, found.draw)

@@ -27,14 +27,14 @@ def sample_tasks(
     from metacli.registry import TASKS, build
     from metacli.show import picture
     from metacli.show.figures import require_matplotlib
-    from metacli.show.samples import draw_samples
+    from metacli.show.samples import print_samples
     from metacli.tasks import sample
 
     if png:
         require_matplotlib()
     plan = load_recipe(recipe, overrides)
     samples = sample.collect_samples(build(TASKS, plan.task, plan.seed), split, count)
-    print_result(as_json, sample.as_json(samples), lambda console: draw_samples(console, samples))
+    print_result(as_json, sample.as_json(samples), lambda console: print_samples(console, samples))
     if png:
         picture.save_samples(png, samples)
     if npz:

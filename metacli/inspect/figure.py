@@ -1,4 +1,4 @@
-"""A trace as a picture: the papers' figure, inputs above, then the heads on one fixed scale from 0 to 1."""
+"""A trace as a picture, as in the papers: inputs above, then the heads on one fixed scale from 0 to 1."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metacli.inspect.analysis import answer_word, step_label
-from metacli.inspect.panels import Panel, memory_panels
+from metacli.inspect.analysis import format_answer, label_of_step
+from metacli.inspect.panels import Panel, build_panels
 from metacli.inspect.trace import MemoryTrace
 from metacli.show import figures
 from metacli.show.channels import channel_rows
-from metacli.show.fonts import drawable, joined
+from metacli.show.fonts import join_into_lines, make_drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WITHOUT = "or leave png out: --format npz,html,json"  # where matplotlib is missing
-_MAP = "cividis"  # perceptually uniform, the same to colour-blind eyes
+PLOT_ALTERNATIVE = "or leave png out: --format npz,html,json"  # where matplotlib is missing
+_MAP = "cividis"  # perceptually uniform, the same to color-blind eyes
 _RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, told apart by everyone
 _LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
 _ITEM = 0.94  # of a step's width, for an image
@@ -30,27 +30,29 @@ _TALLEST = 6.0, 2.4  # inches of a panel, where there are few and where there ar
 
 
 def save_figure(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
-    """Draw a trace into a PNG; see `draw`.
+    """Saves a trace as a PNG; see `draw_trace`.
 
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: no such head.
     """
     with figures.default_style(trace.sample.classes):
-        figures.save(path, draw(trace, heads))
+        figures.save(path, draw_trace(trace, heads))
 
 
-def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
-    """Inputs along the time axis, answers, write and read weightings, usage.
+def draw_trace(trace: MemoryTrace, heads: list[str]) -> Figure:
+    """Draws inputs along the time axis, answers, write and read weightings, and usage.
+
+    Use it within `figures.default_style`.
 
     Args:
-        heads: names of the heads to draw, or `all`; empty for the most telling, see `telling.views`.
+        heads: names of the heads to draw, or `all`; empty for the most informative ones, see `build_views`.
     """
-    panels, notes = memory_panels(trace, heads)
+    panels, notes = build_panels(trace, heads)
     width = float(np.clip(1.8 + 0.3 * trace.steps, 8.5, 24))
     tallest = _TALLEST[len(panels) > 4]
-    heights = [_input_height(trace, width), 0.5, *(_height(len(p.values), tallest) for p in panels)]
-    classes = _classes(trace, width)
+    heights = [_input_height(trace, width), 0.5, *(_panel_height(len(p.values), tallest) for p in panels)]
+    classes = _class_lines(trace, width)
     room = sum(heights) + 0.42 * len(heights) + 1.2 + 0.16 * len(classes)
     figure = figures.new_figure(width, room, _DPI)
     axes = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
@@ -64,16 +66,16 @@ def draw(trace: MemoryTrace, heads: list[str]) -> Figure:
             ax.axvline(trace.start - 0.5, **_LINE)
     axes[-1].set_xlabel("step")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    _title(figure, trace)
+    _add_title(figure, trace)
     if panels:
         bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
         bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
-        figure.supxlabel("\n".join(_wrapped(note, width) for note in notes), fontsize=9, color=_INK)
+        figure.supxlabel("\n".join(_wrap(note, width) for note in notes), fontsize=9, color=_INK)
     return figure
 
 
-def _height(rows: int, tallest: float) -> float:
-    """In inches; no row gets less than a pixel."""
+def _panel_height(rows: int, tallest: float) -> float:
+    """Returns the height of a panel in inches, at least a pixel for each row."""
     return max(min(tallest, max(0.8, _ROW * rows)), rows / 110)
 
 
@@ -89,7 +91,7 @@ def _draw_panel(ax: Axes, panel: Panel, height: float) -> Any:
 
 
 def _input_height(trace: MemoryTrace, width: float) -> float:
-    """In inches: images are as tall as their step is wide, with room for the label."""
+    """Returns the height of the inputs in inches: images are as tall as their step is wide, and have a label."""
     s = trace.sample
     return (
         1.4 * (width - 1.8) / trace.steps
@@ -98,14 +100,14 @@ def _input_height(trace: MemoryTrace, width: float) -> float:
     )
 
 
-def _classes(trace: MemoryTrace, width: float) -> list[str]:
-    """Lines that name the class of each label."""
-    named = [f"{label} = {drawable(name)}" for label, name in trace.sample.legend]
-    return joined(named, 9 / 72 * _DPI, (width - 2.5) * _DPI)
+def _class_lines(trace: MemoryTrace, width: float) -> list[str]:
+    """Returns lines that name the class of each label."""
+    named = [f"{label} = {make_drawable(name)}" for label, name in trace.sample.legend]
+    return join_into_lines(named, 9 / 72 * _DPI, (width - 2.5) * _DPI)
 
 
 def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
-    """Images, each at its step with its label below; or bits: inputs, right answers, the model's answers."""
+    """Draws images, each at its step with its label below, or numbers as rows."""
     s = trace.sample
     if s.view != "images":
         _draw_channels(ax, trace, classes)
@@ -114,7 +116,7 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
         shown = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
         box = (t - _ITEM / 2, t + _ITEM / 2, 0, 1)
         ax.imshow(shown, extent=box, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        label = f"{step_label(trace, t)}{'?' if t >= trace.start else ''}"
+        label = f"{label_of_step(trace, t)}{'?' if t >= trace.start else ''}"
         size = 8 if trace.steps <= 60 and len(label) < 4 else 4.5
         ax.text(t, -0.1, label, ha="center", va="top", fontsize=size, color=_INK)
     ax.set_ylim(-0.35, 1.02)
@@ -127,7 +129,7 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
 
 
 def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
-    """Inputs, right answers and the model's, time across; labels that are words stand below."""
+    """Draws inputs, right answers and the model's answers as rows over time, class labels below."""
     rows, s = channel_rows(trace.sample, trace.decoded), trace.sample
     parts = {"inputs": rows.inputs, "right answers": rows.answers, "model's answers": rows.guesses}
     parts = {name: values for name, values in parts.items() if len(values)}
@@ -140,14 +142,14 @@ def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     ax.set_yticks(middles, list(parts), fontsize=8)
     if s.answer.is_class_label:
         for t in range(trace.steps):
-            ax.text(t, edges[-1] - 0.4, step_label(trace, t), ha="center", va="top", fontsize=7, color=_INK)
+            ax.text(t, edges[-1] - 0.4, label_of_step(trace, t), ha="center", va="top", fontsize=7, color=_INK)
     scaled = "; real numbers from white, the lowest, to black, each row by itself" if rows.notes else "; dark is 1"
     title = "inputs and labels" if s.answer.is_class_label else "inputs, right answers and the model's"
     ax.set_title("\n".join([*classes, f"{title}{scaled}"]), fontsize=9, loc="left", color=_INK)
 
 
 def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
-    """A mark for each answer: its confidence, a dot where right, a cross where wrong; or how far it is off."""
+    """Draws a mark for each answer: its confidence, a dot if right, a cross if wrong; or its absolute error."""
     s, decoded = trace.sample, trace.decoded
     steps = trace.start + np.arange(len(s.scored))
     ax.grid(axis="y", color="#e3e7eb", linewidth=0.6)
@@ -158,23 +160,23 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
         ax.set_title("answers: how far each is off", fontsize=9, loc="left", color=_INK)
         return
     correct, sure = decoded.correct, decoded.confidence
-    for mask, marker, colour in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
+    for mask, marker, color in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
         chosen = mask & s.scored
-        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=colour, s=22, zorder=3)
+        ax.scatter(steps[chosen], sure[chosen], marker=marker, color=color, s=22, zorder=3)
     if s.answer.is_class_label and len(s.labels_test[0]) < 3 and trace.steps <= 60:
         for q in np.flatnonzero(~correct & s.scored).tolist():
-            ax.text(steps[q] + 0.2, sure[q], answer_word(trace, q), fontsize=7, color=_WRONG, va="center")
+            ax.text(steps[q] + 0.2, sure[q], format_answer(trace, q), fontsize=7, color=_WRONG, va="center")
     ax.set_ylim(-0.08, 1.12)
     ax.set_yticks([0, 1])
     title = "answers: a blue dot is right, an orange cross wrong (beside it what was said); height is the confidence"
     ax.set_title(title, fontsize=9, loc="left", color=_INK)
 
 
-def _title(figure: Figure, trace: MemoryTrace) -> None:
+def _add_title(figure: Figure, trace: MemoryTrace) -> None:
     figure.suptitle(f"{trace.model} on {trace.sample.title}; {trace.verdict}", fontsize=12, x=0.01, ha="left")
 
 
-def _wrapped(text: str, width: float) -> str:
+def _wrap(text: str, width: float) -> str:
     from textwrap import fill
 
     return fill(text, int(width * 13))

@@ -1,4 +1,4 @@
-"""What to look at first: the heads that tell the most, the locations in use, the question to open on."""
+"""What to show first: the most informative heads, the memory locations in use, and the query to start from."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacli.inspect.analysis import USED, choose, follows, on_right_class, places, reading_heads, right_steps
+from metacli.inspect.analysis import (
+    USED,
+    find_heads,
+    head_rows,
+    mask_right_steps,
+    reading_head_names,
+    score_copying,
+    share_on_right_class,
+)
 from metacli.inspect.trace import Head, MemoryTrace
 
-_FIRST = {"read": 1, "attention": 3}  # heads shown of each kind, unless asked for; writes are shown together
+_FIRST = {"read": 1, "attention": 3}  # heads shown of each kind, unless asked for; writes are shown combined
 _FEWEST = 8  # locations shown, if there are so many
 
 
 class View(NamedTuple):
-    """One way of looking at the memory.
+    """The weightings of one head, or of several write heads combined, as rows over time.
 
     Attributes:
-        who: the name of the head, or that several write.
+        who: the name of the head, or how many write heads are combined.
         role: read, write or attention.
         values: (rows, T) weights in [0, 1].
         names: (rows,).
@@ -29,37 +37,37 @@ class View(NamedTuple):
     names: list[str]
 
 
-def telling(trace: MemoryTrace) -> dict[str, float]:
-    """How much each reading head tells about the answers, from 0 to 1, the most telling first.
+def rank_heads(trace: MemoryTrace) -> dict[str, float]:
+    """Returns a score from 0 to 1 for each reading head, the most informative head first.
 
-    Where answers name a class, the share of its weight on what was of the right class, over the questions whose class
-    had been seen; where a sequence is answered in order, see `follows`; else the heaviest weight of a question, on
-    average.
+    If answers name a class, the score is the share of the head's weight on steps of the right class, averaged over
+    the queries whose class had been seen. If a sequence is answered in order, it is `score_copying`. Otherwise it is
+    the heaviest weight of each query, averaged.
     """
-    names, start = reading_heads(trace), trace.start
+    names, start = reading_head_names(trace), trace.start
     if trace.sources is None:
         return {}
     if trace.sample.answer.is_class_label:
-        known = right_steps(trace).any(1)
-        scores = on_right_class(trace)[known if known.any() else slice(None)].mean(0)
+        known = mask_right_steps(trace).any(1)
+        scores = share_on_right_class(trace)[known if known.any() else slice(None)].mean(0)
     elif trace.sample.mode == "sequence" and start:
-        scores = np.array([follows(trace.sources[:, i], start) for i in range(len(names))])
+        scores = np.array([score_copying(trace.sources[:, i], start) for i in range(len(names))])
     else:
         scores = np.array([h.weights[start:].max(1).mean() for h in trace.heads if h.role != "write"])
     order = np.argsort(-scores, kind="stable")
     return {names[i]: float(scores[i]) for i in order}
 
 
-def first_heads(trace: MemoryTrace, wanted: list[str]) -> list[Head]:
-    """The heads asked for; if none, those that write and the most telling of those that read, these first to last.
+def select_heads(trace: MemoryTrace, head_names: list[str]) -> list[Head]:
+    """Returns the heads of these names; without names the write heads, then the most informative reading heads.
 
     Raises:
         UsageError: no such head, or the model has none.
     """
-    heads = choose(trace, wanted)
-    if wanted:
+    heads = find_heads(trace, head_names)
+    if head_names:
         return heads
-    rank = {name: i for i, name in enumerate(telling(trace))}
+    rank = {name: i for i, name in enumerate(rank_heads(trace))}
     found = [h for h in heads if h.role == "write"]
     for role, count in _FIRST.items():
         same = sorted((h for h in heads if h.role == role), key=lambda h: rank[h.name])
@@ -67,35 +75,35 @@ def first_heads(trace: MemoryTrace, wanted: list[str]) -> list[Head]:
     return found
 
 
-def views(trace: MemoryTrace, wanted: list[str]) -> list[View]:
-    """Each of `first_heads`; where none is asked for, all that write as one, by the strongest at each place.
+def build_views(trace: MemoryTrace, head_names: list[str]) -> list[View]:
+    """Returns a view of each of `select_heads`; without names, all write heads are combined by their largest weight.
 
     Raises:
         UsageError: no such head, or the model has none.
     """
-    heads = first_heads(trace, wanted)
+    heads = select_heads(trace, head_names)
     writes = [h for h in heads if h.role == "write"]
-    if not wanted and len(writes) > 1:
-        together = Head(f"the strongest of {len(writes)} heads", "write", np.max([h.weights for h in writes], 0))
-        heads = [together, *(h for h in heads if h.role != "write")]
-    return [View(h.name, h.role, *places(trace, h)) for h in heads]
+    if not head_names and len(writes) > 1:
+        combined = Head(f"the strongest of {len(writes)} heads", "write", np.max([h.weights for h in writes], 0))
+        heads = [combined, *(h for h in heads if h.role != "write")]
+    return [View(h.name, h.role, *head_rows(trace, h)) for h in heads]
 
 
-def left_out(trace: MemoryTrace, wanted: list[str]) -> str:
-    """What `views` does not show and how to see it; empty where there is nothing."""
-    shown = {h.name for h in first_heads(trace, wanted)}
-    rest = [name for name in telling(trace) if name not in shown]
-    if wanted or not rest:
+def describe_hidden_heads(trace: MemoryTrace, head_names: list[str]) -> str:
+    """Returns a note on the reading heads that `build_views` hides and how to show them; empty if it hides none."""
+    shown = {h.name for h in select_heads(trace, head_names)}
+    rest = [name for name in rank_heads(trace) if name not in shown]
+    if head_names or not rest:
         return ""
     named = ", ".join(rest[:4]) + (", ..." if len(rest) > 4 else "")
     return f"{len(rest)} more that read, telling less ({named}): --head NAME shows one, --head all every one"
 
 
-def in_use(shown: list[View]) -> np.ndarray:
-    """The locations that are written or read with `USED` or more at some step, a few in any case; none without views.
+def find_used_locations(shown: list[View]) -> np.ndarray:
+    """Returns the locations with a weight of at least `USED` at some step, and a few in any case; none without views.
 
-    In order; where a quarter of all lie unused in one stretch, from its end on, which may pass from the last location
-    to the first, as the heads of an NTM do.
+    They are sorted. If a quarter of all locations lie unused in one stretch, the order starts after it and may pass
+    from the last location to the first, as the heads of an NTM do.
     """
     if not shown:
         return np.array([], int)
@@ -106,25 +114,25 @@ def in_use(shown: list[View]) -> np.ndarray:
     return np.roll(used, -(int(gaps.argmax()) + 1)) if gaps.max() > len(peak) / 4 else used
 
 
-def most_read(shown: list[View], rows: np.ndarray, most: int) -> np.ndarray:
-    """Of these rows the `most` that are read (if none reads: written) with the heaviest weights, in their order."""
-    told = [v.values for v in shown if v.role != "write"] or [v.values for v in shown]
+def select_most_read(shown: list[View], rows: np.ndarray, most: int) -> np.ndarray:
+    """Returns the `most` rows with the heaviest read weights (write weights if no view reads), in their order."""
+    values = [v.values for v in shown if v.role != "write"] or [v.values for v in shown]
     if len(rows) <= most:
         return rows
-    peak = np.max(told, (0, 2))[rows]
+    peak = np.max(values, (0, 2))[rows]
     return rows[np.sort(np.argsort(-peak, kind="stable")[:most])]
 
 
-def opening(trace: MemoryTrace) -> int:
-    """The step to open on: of the questions whose answer had been shown the first wrong one, else the first.
+def choose_first_step(trace: MemoryTrace) -> int:
+    """Returns the step to show first: the first wrong answer to a query whose class had been seen.
 
-    Without any such question the first that is asked.
+    If there is none, the first query whose class had been seen, or else the first query.
     """
     scored = trace.sample.scored
-    known = scored & right_steps(trace).any(1) if trace.sample.answer.is_class_label else scored
+    known = scored & mask_right_steps(trace).any(1) if trace.sample.answer.is_class_label else scored
     correct = trace.decoded.correct
     wrong = known & ~correct if correct is not None else known & False
-    for some in (wrong, known, scored):
-        if some.any():
-            return trace.start + int(some.argmax())
+    for candidates in (wrong, known, scored):
+        if candidates.any():
+            return trace.start + int(candidates.argmax())
     return trace.start

@@ -1,4 +1,4 @@
-"""A trace as one self-contained HTML page: the episode as a film strip, the memory at each step."""
+"""A trace as one self-contained HTML page: the steps of the task as a strip, the memory at each step."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metacli.inspect.analysis import answer_word, choose, places, reading_heads, step_label
-from metacli.inspect.highlights import View, in_use, opening, telling
+from metacli.inspect.analysis import find_heads, format_answer, head_rows, label_of_step, reading_head_names
+from metacli.inspect.highlights import View, choose_first_step, find_used_locations, rank_heads
 from metacli.inspect.trace import COMMON, MemoryTrace
 from metacli.show.channels import channel_rows
 from metacli.system import files
@@ -29,7 +29,7 @@ _LARGEST = 3_000_000  # numbers of an array in the page; larger ones are in the 
 
 
 def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
-    """Write the page; it needs no network and no server. Numbers are kept to 1/65535 of their array's range.
+    """Saves a trace as a page that needs no network and no server. Numbers have 1/65535 of their array's range.
 
     Args:
         heads: names of the heads to show; empty for all.
@@ -40,8 +40,8 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     """
     trace.check()
     data = json.dumps(page_data(trace, heads), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    own = resources.files(__package__)
-    text = {name: own.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
+    package = resources.files(__package__)
+    text = {name: package.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     script = "\n".join(text[name] for name in _SCRIPTS).replace("__MAP__", json.dumps(_CIVIDIS))
     page = text["page.html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
     page = page.replace("__CSS__", text["page.css"]).replace("__JS__", script).replace("__DATA__", data)
@@ -49,20 +49,20 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
 
 
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
-    """What the page's script reads, as plain values; see page.js."""
+    """Returns the data of the page's script as plain values; see page.js."""
     s = trace.sample
-    chosen, locations, ways = [], [], []
-    for head in choose(trace, heads):
-        values, names = places(trace, head)
+    chosen, locations, memory_views = [], [], []
+    for head in find_heads(trace, heads):
+        values, names = head_rows(trace, head)
         if head.role != "attention":
             locations = names
-            ways.append(View(head.name, head.role, values, names))
+            memory_views.append(View(head.name, head.role, values, names))
         about = trace.about[trace.names(head.role)[0]]
-        entry = {"name": head.name, "role": head.role, "text": about.text, **_packed(values.T, 0.0, 1.0)}
+        entry = {"name": head.name, "role": head.role, "text": about.text, **_pack(values.T, 0.0, 1.0)}
         chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
     shown = {"memory", "usage", "weighting", "links", ""}
     arrays = [
-        {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_packed(trace.arrays[name])}
+        {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_pack(trace.arrays[name])}
         for name, about in trace.about.items()
         if name not in COMMON and about.role in shown and name != "reads" and trace.arrays[name].size <= _LARGEST
     ]
@@ -74,50 +74,50 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         "names": dict(s.legend),
         "mode": s.mode,
         "start": trace.start,
-        "opens": opening(trace),
+        "opens": choose_first_step(trace),
         "locations": locations,
-        "used": in_use(ways).tolist(),
-        "first": next(iter(telling(trace)), ""),
-        "items": _items(trace),
+        "used": find_used_locations(memory_views).tolist(),
+        "first": next(iter(rank_heads(trace)), ""),
+        "items": _build_items(trace),
         "heads": chosen,
         "arrays": arrays,
-        "readers": reading_heads(trace),
-        "sources": None if trace.sources is None else _packed(trace.sources, 0.0, 1.0),
+        "readers": reading_head_names(trace),
+        "sources": None if trace.sources is None else _pack(trace.sources, 0.0, 1.0),
     }
 
 
-def _items(trace: MemoryTrace) -> list[dict[str, Any]]:
+def _build_items(trace: MemoryTrace) -> list[dict[str, Any]]:
     s, decoded = trace.sample, trace.decoded
     rows = None if s.view == "images" else channel_rows(s, decoded)
     items = []
     for t in range(trace.steps):
         q = t - trace.start
-        item: dict[str, Any] = {"label": step_label(trace, t), "question": q >= 0, "correct": None}
+        item: dict[str, Any] = {"label": label_of_step(trace, t), "question": q >= 0, "correct": None}
         if rows is None:
-            item["image"] = _image(trace.arrays["x"][t])
+            item["image"] = _encode_image(trace.arrays["x"][t])
         else:
-            item["shades"] = _list(rows.inputs[:, t])
-            item["rows"] = [["input", item["shades"], _list(trace.arrays["x"][t])]]
+            item["shades"] = _round_list(rows.inputs[:, t])
+            item["rows"] = [["input", item["shades"], _round_list(trace.arrays["x"][t])]]
         if q >= 0 and s.scored[q]:
-            item |= {"answer": item["label"], "said": answer_word(trace, q)}
+            item |= {"answer": item["label"], "said": format_answer(trace, q)}
             if decoded.correct is not None and decoded.confidence is not None:
                 item |= {"correct": bool(decoded.correct[q]), "confidence": float(decoded.confidence[q])}
             if rows is not None and len(rows.answers):
                 said = decoded.prediction if decoded.probability is None else decoded.probability
                 item["rows"] += [
-                    ["right answer", _list(rows.answers[:, t]), _list(s.y_test[q])],
-                    ["model", _list(rows.guesses[:, t]), _list(said[q])],
+                    ["right answer", _round_list(rows.answers[:, t]), _round_list(s.y_test[q])],
+                    ["model", _round_list(rows.guesses[:, t]), _round_list(said[q])],
                 ]
             if s.answer.is_class_label and s.answer.components == 1 and decoded.probability is not None:
-                item["odds"] = _list(decoded.probability[q])
+                item["odds"] = _round_list(decoded.probability[q])
         if q >= 0 and s.labels_previous:
             item["late"] = s.labels_previous[q]
         items.append(item)
     return items
 
 
-def _packed(values: np.ndarray, low: float | None = None, high: float | None = None) -> dict[str, Any]:
-    """An array as base64 of little-endian 16-bit numbers from `low` (0) to `high` (65535)."""
+def _pack(values: np.ndarray, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    """Returns an array as base64 of little-endian 16-bit numbers from `low` (0) to `high` (65535)."""
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
     scaled = np.rint((values.astype(np.float64) - low) / ((high - low) or 1.0) * 65535).clip(0, 65535)
@@ -125,8 +125,8 @@ def _packed(values: np.ndarray, low: float | None = None, high: float | None = N
     return {"shape": list(values.shape), "low": low, "high": high, "data": data}
 
 
-def _image(image: np.ndarray) -> str:
-    """An image (C, H, W) in [0, 1] as a data address; single-channel ones as dark ink on white."""
+def _encode_image(image: np.ndarray) -> str:
+    """Returns an image (C, H, W) in [0, 1] as a data address; a single channel as dark ink on white."""
     pixels = (image.clip(0, 1) * 255).astype(np.uint8)
     picture = Image.fromarray(pixels.transpose(1, 2, 0)) if len(pixels) == 3 else Image.fromarray(255 - pixels[0])
     file = io.BytesIO()
@@ -134,5 +134,5 @@ def _image(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _list(values: np.ndarray) -> list[float]:
+def _round_list(values: np.ndarray) -> list[float]:
     return [round(float(v), 6) for v in values]

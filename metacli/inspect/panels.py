@@ -1,4 +1,4 @@
-"""What a figure draws of the memory: a heat map for each head that tells something, and the rows that hold it."""
+"""The panels of a figure: a heat map for each informative head, with the rows that matter."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacli.inspect.analysis import ALL, right_steps, uniform_baseline
-from metacli.inspect.highlights import View, in_use, left_out, most_read, telling, views
+from metacli.inspect.analysis import ALL, mask_right_steps, uniform_baseline
+from metacli.inspect.highlights import (
+    View,
+    build_views,
+    describe_hidden_heads,
+    find_used_locations,
+    rank_heads,
+    select_most_read,
+)
 from metacli.inspect.trace import MemoryTrace
 
 _MOST = 28  # locations shown, unless all heads are asked for
 
-READ_ME = {
+LEGENDS = {
     "locations": "Each column is a step, each row a memory location; bright is where a head wrote or read. "
     "A location bright in a read panel gives back what was written where the same row is bright in a write panel.",
     "steps": "Each column is a step, each row a step that it could look at; bright is where the head looked. "
@@ -22,7 +29,7 @@ READ_ME = {
 
 
 class Panel(NamedTuple):
-    """A heat map: values (rows, T) from `low` to 1, a name for each row, and the kind of its rows (see `READ_ME`)."""
+    """A heat map: values (rows, T) from `low` to 1, a name for each row, and the kind of its rows (see `LEGENDS`)."""
 
     values: np.ndarray
     names: list[str]
@@ -31,46 +38,48 @@ class Panel(NamedTuple):
     low: float = 0.0
 
 
-def memory_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], list[str]]:
-    """What to draw under the answers: heads, then usage; or the states of a model without heads. And how to read it.
+def build_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], list[str]]:
+    """Returns the panels under the answers, and notes on how to read them.
+
+    The panels show the heads, then usage; for a model without heads, its states.
 
     Args:
-        heads: names of the heads to draw, or `all`; empty for the most telling, see `views`.
+        heads: names of the heads to draw, or `all`; empty for the most informative ones, see `build_views`.
     """
-    shown = views(trace, heads)
+    shown = build_views(trace, heads)
     locations = [v for v in shown if v.role != "attention"]
-    used = in_use(locations)
-    rows = used if ALL in heads else most_read(locations, used, _MOST)
+    used = find_used_locations(locations)
+    rows = used if ALL in heads else select_most_read(locations, used, _MOST)
     panels = []
     for view in shown:
         if view.role == "attention":
-            panels.append(Panel(view.values, view.names, _about(trace, view), "steps"))
+            panels.append(Panel(view.values, view.names, _panel_title(trace, view), "steps"))
         else:
             names = [view.names[r] for r in rows]
-            panels.append(Panel(view.values[rows], names, _about(trace, view), "locations"))
+            panels.append(Panel(view.values[rows], names, _panel_title(trace, view), "locations"))
     for name in trace.names("usage") if locations else []:
         values, most = trace.arrays[name].T[rows], max(float(trace.arrays[name].max()), 1e-9)
         title = f"{name}, as a share of its largest value, {most:.2f}"
         panels.append(Panel(values / most, panels[0].names, title, "locations"))
-    panels = panels or _state_panels(trace)
-    notes = [READ_ME[panels[0].kind]] if panels else []
+    panels = panels or _build_state_panels(trace)
+    notes = [LEGENDS[panels[0].kind]] if panels else []
     if len(rows) < len(used):
         notes.append(f"Of {len(used)} locations in use the {len(rows)} read most: --head all shows every one.")
-    return panels, notes + [note for note in [left_out(trace, heads)] if note]
+    return panels, notes + [note for note in [describe_hidden_heads(trace, heads)] if note]
 
 
-def _about(trace: MemoryTrace, view: View) -> str:
-    """The title of a panel: who, how much of its weight was well placed, how heavy a weight gets."""
+def _panel_title(trace: MemoryTrace, view: View) -> str:
+    """Returns the title of a panel: the head, its share of weight on the right class, and its heaviest weight."""
     verb = {"write": "written by", "read": "read by", "attention": "looked at by"}[view.role]
     share, heaviest = "", f", heaviest weight {view.values.max():.2f}"
-    if view.who in (shares := telling(trace)) and trace.sample.answer.is_class_label:
-        even = uniform_baseline(trace)[right_steps(trace).any(1)]
+    if view.who in (shares := rank_heads(trace)) and trace.sample.answer.is_class_label:
+        even = uniform_baseline(trace)[mask_right_steps(trace).any(1)]
         spread = f" (spread evenly {even.mean():.2f})" if len(even) else ""
         share = f", {shares[view.who]:.2f} of its weight on the right class{spread}"
     return f"{verb} {view.who}{share}{heaviest}"
 
 
-def _state_panels(trace: MemoryTrace) -> list[Panel]:
+def _build_state_panels(trace: MemoryTrace) -> list[Panel]:
     panels = []
     for name, about in trace.about.items():
         if about.axes == ("layer", "unit"):

@@ -10,57 +10,65 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metacli.inspect.analysis import answer_word, on_right_class, reading_heads, step_label
-from metacli.inspect.highlights import first_heads, in_use, left_out, most_read, telling, views
+from metacli.inspect.analysis import format_answer, label_of_step, reading_head_names, share_on_right_class
+from metacli.inspect.highlights import (
+    build_views,
+    describe_hidden_heads,
+    find_used_locations,
+    rank_heads,
+    select_heads,
+    select_most_read,
+)
 from metacli.inspect.trace import Head, MemoryTrace
-from metacli.show.console import legible
-from metacli.show.heatmap import heat_map
-from metacli.show.plot import Points, plot
+from metacli.show.console import printable
+from metacli.show.heatmap import print_heat_map
+from metacli.show.plot import Points, print_plot
 from metacli.show.samples import curve_points
 
 _ROWS = 24  # of a heat map
 _STEPS = 60  # lines of the table
-_SHARES = 8  # heads whose share on the right class is told
+_SHARES = 8  # heads whose share on the right class is printed
 
 
 def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
-    """The answers, step by step what was written and read, and one heat map for each way of looking at memory.
+    """Prints the answers, what each step wrote and read, and a heat map for each view of the memory.
 
     Args:
-        heads: names of the heads to show one by one, or `all`; empty for the most telling, see `telling.views`.
+        heads: names of the heads to show one by one, or `all`; empty for the most informative ones, see `build_views`.
     """
     s = trace.sample
-    chosen = first_heads(trace, heads)
-    console.print(Text(legible(console, f"{trace.model} on {s.title}"), style="bold"))
+    chosen = select_heads(trace, heads)
+    console.print(Text(printable(console, f"{trace.model} on {s.title}"), style="bold"))
     for label, c in s.legend:
-        console.print(Text(f"  {label} = {legible(console, c)}", style="dim"))
+        console.print(Text(f"  {label} = {printable(console, c)}", style="dim"))
     console.print(trace.verdict, highlight=False)
     if s.view == "curve" and s.curve is not None:
-        said = s.answer.to_channels(trace.arrays["prediction"])[0]
-        plot(console, s.curve, [*curve_points(s), Points("the model's answers", "*", "magenta", s.x_test[:, 0], said)])
+        predicted = s.answer.to_channels(trace.arrays["prediction"])[0]
+        answers = Points("the model's answers", "*", "magenta", s.x_test[:, 0], predicted)
+        print_plot(console, s.curve, [*curve_points(s), answers])
     console.print()
-    console.print(_steps(trace, chosen))
+    console.print(_step_table(trace, chosen))
     if trace.steps > _STEPS:
         console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
     if trace.sources is not None and s.answer.is_class_label:
         _print_shares(console, trace)
-    _print_maps(console, trace, heads)
-    if note := left_out(trace, heads):
+    _print_all_maps(console, trace, heads)
+    if note := describe_hidden_heads(trace, heads):
         console.print(Text(note, style="dim"))
 
 
-def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
-    """One line for each step: what came in, where it was written, from where was read, the answer."""
-    columns: dict[str, Callable[[int], Text | str]] = {"step": str, "in": lambda t: _shown(trace, t)}
+def _step_table(trace: MemoryTrace, heads: list[Head]) -> Table:
+    """Returns a table with a row for each step: its input, where it wrote, where it read, its answer."""
+    columns: dict[str, Callable[[int], Text | str]] = {"step": str, "in": lambda t: _format_input(trace, t)}
     for role, name in (("write", "wrote location"), ("read", "read location")):
         same = [h for h in heads if h.role == role]
         if same:
-            columns[name] = partial(_peak, same)
+            columns[name] = partial(_format_peak, same)
     chosen = {h.name for h in heads}
-    reading = [i for i, name in enumerate(reading_heads(trace)) if name in chosen]
+    reading = [i for i, name in enumerate(reading_head_names(trace)) if name in chosen]
     if reading:
-        columns["read from"] = partial(_from, trace, reading)
-    columns["answer"] = lambda t: _answer(trace, t - trace.start)
+        columns["read from"] = partial(_format_source, trace, reading)
+    columns["answer"] = lambda t: _format_decoded(trace, t - trace.start)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=True)
@@ -69,42 +77,42 @@ def _steps(trace: MemoryTrace, heads: list[Head]) -> Table:
     return table
 
 
-def _shown(trace: MemoryTrace, step: int) -> str:
-    """An item's label, with a question mark in D_test; vectors have an x."""
-    label = step_label(trace, step)
+def _format_input(trace: MemoryTrace, step: int) -> str:
+    """Returns the label of a step's input, with a question mark in D_test; x for a vector."""
+    label = label_of_step(trace, step)
     return f"{label}?" if step >= trace.start else label or "x"
 
 
-def _peak(heads: list[Head], step: int) -> str:
-    """The place of the heaviest weight, as in `3 0.97`."""
+def _format_peak(heads: list[Head], step: int) -> str:
+    """Returns the place of the heaviest weight, as in `3 0.97`."""
     best = max(heads, key=lambda h: h.weights[step].max())
     place = int(best.weights[step].argmax())
     return f"{place} {best.weights[step, place]:.2f}"
 
 
-def _from(trace: MemoryTrace, heads: list[int], step: int) -> str:
-    """The earlier step that most of the read's weight leads to, meant over the heads, as in `step 2 (4) 0.91`."""
+def _format_source(trace: MemoryTrace, heads: list[int], step: int) -> str:
+    """Returns the earlier step with most of the read weight, averaged over heads, as in `step 2 (4) 0.91`."""
     if trace.sources is None or step == 0:
         return "-"
     shares = trace.sources[step, heads].mean(0)[:step]
     source = int(shares.argmax())
-    label = step_label(trace, source)
+    label = label_of_step(trace, source)
     return f"step {source}{f' ({label})' if 0 < len(label) < 3 else ''} {shares[source]:.2f}"
 
 
-def _answer(trace: MemoryTrace, question: int) -> Text:
-    if question < 0 or not trace.sample.scored[question]:
+def _format_decoded(trace: MemoryTrace, query: int) -> Text:
+    if query < 0 or not trace.sample.scored[query]:
         return Text("")
-    word, decoded = answer_word(trace, question), trace.decoded
+    word, decoded = format_answer(trace, query), trace.decoded
     if decoded.correct is None or decoded.confidence is None:
         return Text(word)
-    sure, correct = decoded.confidence[question], bool(decoded.correct[question])
-    return Text(f"{word} {sure:.2f} {'right' if correct else 'WRONG'}", style="green" if correct else "red")
+    confidence, correct = decoded.confidence[query], bool(decoded.correct[query])
+    return Text(f"{word} {confidence:.2f} {'right' if correct else 'WRONG'}", style="green" if correct else "red")
 
 
 def _print_shares(console: Console, trace: MemoryTrace) -> None:
-    shares, correct = on_right_class(trace), trace.arrays["correct"]
-    names, order = reading_heads(trace), list(telling(trace))
+    shares, correct = share_on_right_class(trace), trace.arrays["correct"]
+    names, order = reading_head_names(trace), list(rank_heads(trace))
     console.print()
     console.print("share of each head's weight on the right class (right answers, wrong answers)", highlight=False)
     for name in order[:_SHARES]:
@@ -115,9 +123,9 @@ def _print_shares(console: Console, trace: MemoryTrace) -> None:
         console.print(f"  and {len(order) - _SHARES} heads with less", highlight=False)
 
 
-def _print_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
-    footers = _footers(trace)
-    shown = views(trace, heads)
+def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
+    footers = _build_footers(trace)
+    shown = build_views(trace, heads)
     if not shown:
         states = [name for name, about in trace.about.items() if about.axes == ("layer", "unit")]
         if not states:
@@ -127,23 +135,24 @@ def _print_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
         units = np.sort(np.argsort(-top.std(0), kind="stable")[:_ROWS])
         values = (top[:, units].T.clip(-1, 1) + 1) / 2
         title = f"{name} of the last layer, the {len(units)} units that move most: blank -1, full 1"
-        _map(console, title, values, [f"unit {u}" for u in units], footers)
+        _print_map(console, title, values, [f"unit {u}" for u in units], footers)
         return
     verbs = {"write": "written", "read": "read", "attention": "looked at"}
     locations = [v for v in shown if v.role != "attention"]
-    same = most_read(locations, in_use(locations), _ROWS)  # a row of what was read is one of what was written
+    location_rows = select_most_read(locations, find_used_locations(locations), _ROWS)  # the same for reads and writes
     for view in shown:
-        rows = same if view.role != "attention" else most_read([view], np.arange(len(view.names)), _ROWS)
+        is_memory = view.role != "attention"
+        rows = location_rows if is_memory else select_most_read([view], np.arange(len(view.names)), _ROWS)
         rest = f"; {others} other rows left out" if (others := len(view.names) - len(rows)) else ""
         title = f"{verbs[view.role]}, {view.who}: 0 blank, 1 full; heaviest weight {view.values.max():.2f}{rest}"
-        _map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
+        _print_map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
     marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
     console.print(Text(f"part: D is D_train, ? is D_test{marks}", style="dim"))
 
 
-def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:
+def _build_footers(trace: MemoryTrace) -> list[tuple[str, str]]:
     s = trace.sample
-    labels = "".join(step_label(trace, t) for t in range(trace.steps))
+    labels = "".join(label_of_step(trace, t) for t in range(trace.steps))
     phase = "D" * trace.start + "?" * len(s.x_test)
     footers = [("part", phase), *([("label", labels)] if len(labels) == trace.steps else [])]
     if (correct := trace.decoded.correct) is not None:
@@ -152,7 +161,9 @@ def _footers(trace: MemoryTrace) -> list[tuple[str, str]]:
     return footers
 
 
-def _map(console: Console, title: str, values: np.ndarray, names: list[str], footers: list[tuple[str, str]]) -> None:
+def _print_map(
+    console: Console, title: str, values: np.ndarray, names: list[str], footers: list[tuple[str, str]]
+) -> None:
     console.print()
     console.print(Text(title, style="bold"))
-    heat_map(console, values, names, footers)
+    print_heat_map(console, values, names, footers)

@@ -24,7 +24,7 @@ from metacli.tasks.sample import Sample, extract_sample
 
 
 class Head(NamedTuple):
-    """One head on the time axis.
+    """The weightings of one head over time.
 
     Attributes:
         name: read0, write1, block2, layer0.head1, ...
@@ -41,8 +41,8 @@ class Head(NamedTuple):
 class MemoryTrace:
     """One task on one time axis of T = S + Q steps: the items of D_train, then those of D_test.
 
-    In N-way K-shot (`sample.mode` independent) each item of D_test is asked of its own copy of what the model knew
-    after D_train, so its step follows step S - 1, not the step before it.
+    In N-way K-shot (`sample.mode` independent) each query is answered from its own copy of phi, so its step follows
+    step S - 1, not the step before it.
 
     Attributes:
         model: the model's registered name.
@@ -61,7 +61,7 @@ class MemoryTrace:
 
     @property
     def start(self) -> int:
-        """S, the step of the first question."""
+        """S, the step of the first query."""
         return len(self.sample.x_train)
 
     @property
@@ -85,7 +85,7 @@ class MemoryTrace:
 
     @cached_property
     def heads(self) -> list[Head]:
-        """All heads; none for a model without a memory to address."""
+        """All heads; empty for a model without memory or attention."""
         words = {"write": "write", "read": "read", "attention": "block"}
         found = []
         for role, word in words.items():
@@ -105,7 +105,7 @@ class MemoryTrace:
         return attribute_reads(weights, kept, self.start, apart, self.reads_first)
 
     def check(self) -> None:
-        """Raise a MetacliError where a weighting is not what it should be, with its place."""
+        """Raises a MetacliError that names the step and head if a weighting is not a distribution."""
         for name, about in self.about.items():
             if about.role not in WEIGHTINGS:
                 continue
@@ -137,11 +137,11 @@ _BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "confide
 
 
 @torch.no_grad()
-def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: int = 1) -> list[MemoryTrace]:
-    """The traces of episodes first, ..., first + count - 1 of a split, in eval mode.
+def record_traces(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: int = 1) -> list[MemoryTrace]:
+    """Returns the traces of tasks first, ..., first + count - 1 of a split, with the model in eval mode.
 
     Raises:
-        MetacliError: a weighting is not what it should be.
+        MetacliError: a weighting is not a distribution.
     """
     model.eval()
     episode = tasks.batch(split, first, count)
@@ -155,13 +155,13 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
     for row in range(count):
         sample = extract_sample(tasks, split, episode, row)
         real, asked = len(sample.x_train), len(sample.x_test)
-        places = np.r_[0:real, seen : seen + asked]
-        own = {name: v[row, places] for name, v in values.items()}
-        for name in own:
+        steps = np.r_[0:real, seen : seen + asked]
+        model_arrays = {name: v[row, steps] for name, v in values.items()}
+        for name in model_arrays:
             if about[name].role == "attention":
-                own[name] = own[name][..., places]
+                model_arrays[name] = model_arrays[name][..., steps]
         decoded = tasks.decode(logits[row, :asked], sample.y_test)
-        arrays = _common(sample, logits[row, :asked], decoded) | own
+        arrays = _common_arrays(sample, logits[row, :asked], decoded) | model_arrays
         described = {name: info for name, info in (COMMON | about).items() if name in arrays}
         found = MemoryTrace(model.config.name, sample, arrays, described, trace.reads_first)
         found.check()
@@ -170,33 +170,33 @@ def record(model: MetaLearner, tasks: Tasks, split: Split, first: int, count: in
 
 
 def save_npz(path: str | Path, trace: MemoryTrace) -> None:
-    """Every array under its name, `about` (a JSON text with the axes and meaning of each), and `sources`.
+    """Saves every array under its name, `about` (a JSON text with the axes and meaning of each), and `sources`.
 
     NumPy alone reads it: `json.loads(str(np.load(path)["about"]))`.
 
     Raises:
-        MetacliError: the file cannot be written, or a weighting is not what it should be.
+        MetacliError: the file cannot be written, or a weighting is not a distribution.
     """
     trace.check()
-    arrays, about = _all(trace)
+    arrays, about = _collect_arrays(trace)
     packed = io.BytesIO()
     np.savez_compressed(packed, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
     files.write(path, packed.getbuffer())
 
 
 def save_json(path: str | Path, trace: MemoryTrace) -> None:
-    """The same as `save_npz` as one JSON object: `about`, and `arrays` as nested lists rounded to six digits.
+    """Saves what `save_npz` does as one JSON object: `about`, and `arrays` as nested lists rounded to six digits.
 
     Raises:
-        MetacliError: the file cannot be written, or a weighting is not what it should be.
+        MetacliError: the file cannot be written, or a weighting is not a distribution.
     """
     trace.check()
-    arrays, about = _all(trace)
-    plain = {name: _rounded(values) for name, values in arrays.items()}
+    arrays, about = _collect_arrays(trace)
+    plain = {name: _round_to_digits(values) for name, values in arrays.items()}
     files.write(path, json.dumps({"about": about, "arrays": plain}, allow_nan=False))
 
 
-def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _collect_arrays(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     s, arrays = trace.sample, dict(trace.arrays)
     about: dict[str, Any] = {
         "model": trace.model,
@@ -215,7 +215,7 @@ def _all(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, about
 
 
-def _rounded(values: np.ndarray) -> Any:
+def _round_to_digits(values: np.ndarray) -> Any:
     if values.dtype.kind != "f":
         return values.tolist()
     digits = 5 - np.floor(np.log10(np.abs(values).clip(1e-12))).clip(-300, 10)
@@ -223,7 +223,7 @@ def _rounded(values: np.ndarray) -> Any:
     return (np.round(values.astype(np.float64) * scale) / scale).tolist()
 
 
-def _common(s: Sample, logits: np.ndarray, decoded: Decoded) -> dict[str, np.ndarray]:
+def _common_arrays(s: Sample, logits: np.ndarray, decoded: Decoded) -> dict[str, np.ndarray]:
     asked = len(s.x_test)
     y_test_read = s.y_previous if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
     return {

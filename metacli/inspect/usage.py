@@ -1,4 +1,4 @@
-"""How memory is used, over many tasks: the numbers behind the pictures."""
+"""Measures of how memory is used, averaged over many tasks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from metacli.errors import UsageError
 from metacli.evaluation.confidence import mean_ci95
 from metacli.inspect.analysis import (
     entropy,
-    follows,
-    in_order,
-    on_right_class,
-    reading_heads,
+    find_written_locations,
+    reading_head_names,
+    score_copying,
+    score_order,
+    share_on_right_class,
     uniform_baseline,
-    used_locations,
 )
 from metacli.inspect.trace import MemoryTrace
 
@@ -37,12 +37,14 @@ MEANING = {
 }
 
 
-def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
-    """Measures of each question, each (Q,)."""
+def measure_queries(trace: MemoryTrace) -> dict[Key, np.ndarray]:
+    """Returns the measures of each query, each (Q,)."""
     found: dict[Key, np.ndarray] = {}
-    names = reading_heads(trace)
+    names = reading_head_names(trace)
     if trace.sample.answer.is_class_label and trace.sources is not None:
-        found |= {("on the right class", n): share for n, share in zip(names, on_right_class(trace).T, strict=True)}
+        found |= {
+            ("on the right class", n): share for n, share in zip(names, share_on_right_class(trace).T, strict=True)
+        }
         found["uniform baseline", ""] = uniform_baseline(trace)
     for head in trace.heads:
         if head.role != "write":
@@ -52,22 +54,22 @@ def by_question(trace: MemoryTrace) -> dict[Key, np.ndarray]:
     return found
 
 
-def by_task(trace: MemoryTrace) -> dict[Key, float]:
-    """Measures of a whole task."""
+def measure_task(trace: MemoryTrace) -> dict[Key, float]:
+    """Returns the measures of a task as a whole."""
     found: dict[Key, float] = {}
     learning = slice(0, trace.start or trace.steps)
     writes = [h for h in trace.heads if h.role == "write"]
     if writes:
-        found["locations used", ""] = float(len(used_locations(trace)))
+        found["locations used", ""] = float(len(find_written_locations(trace)))
     for head in writes:
         found["entropy of writes", head.name] = float(entropy(head.weights[learning]).mean())
     if trace.sample.mode == "sequence":
-        found |= {("writes in order", h.name): in_order(h.weights[learning]) for h in writes}
+        found |= {("writes in order", h.name): score_order(h.weights[learning]) for h in writes}
         reads = [h for h in trace.heads if h.role == "read"]
-        found |= {("reads in order", h.name): in_order(h.weights[trace.start :]) for h in reads}
+        found |= {("reads in order", h.name): score_order(h.weights[trace.start :]) for h in reads}
         if trace.start and trace.sources is not None:
-            for i, name in enumerate(reading_heads(trace)):
-                found["reads follow writes", name] = follows(trace.sources[:, i], trace.start)
+            for i, name in enumerate(reading_head_names(trace)):
+                found["reads follow writes", name] = score_copying(trace.sources[:, i], trace.start)
     return found
 
 
@@ -76,11 +78,11 @@ class Usage:
 
     def __init__(self) -> None:
         self._values: dict[Key, list[tuple[float, float, float]]] = {}
-        self._merit: list[float] = []  # of each task: the share of right answers, or the mean squared error
+        self._task_scores: list[float] = []  # the share of right answers, or the mean squared error
         self._measure = ""
 
     def add(self, trace: MemoryTrace) -> None:
-        """Take one task in.
+        """Adds the measures of one task.
 
         Raises:
             UsageError: the model has no memory.
@@ -91,37 +93,41 @@ class Usage:
         right = scored & False if decoded.correct is None else decoded.correct
         wrong = scored & False if decoded.correct is None else ~right
         self._measure = "squared_error" if decoded.correct is None else "answers_right"
-        merit = np.square(decoded.prediction - trace.sample.y_test) if decoded.correct is None else right
-        self._merit.append(float(merit[scored].mean()))
-        for key, values in by_question(trace).items():
+        score = np.square(decoded.prediction - trace.sample.y_test) if decoded.correct is None else right
+        self._task_scores.append(float(score[scored].mean()))
+        for key, values in measure_queries(trace).items():
             parts = (scored, scored & right, scored & wrong)
             means = [float(values[mask].mean()) if mask.any() else np.nan for mask in parts]
             self._values.setdefault(key, []).append((means[0], means[1], means[2]))
-        whole = bool(right[scored].all())
-        told = decoded.correct is not None
-        for key, value in by_task(trace).items():
-            split = (value, value if told and whole else np.nan, value if told and not whole else np.nan)
+        all_right = bool(right[scored].all())
+        is_scored = decoded.correct is not None
+        for key, value in measure_task(trace).items():
+            split = (
+                value,
+                value if is_scored and all_right else np.nan,
+                value if is_scored and not all_right else np.nan,
+            )
             self._values.setdefault(key, []).append(split)
 
     def summary(self) -> dict[str, Any]:
-        """Plain values: the share of right answers (or the mean squared error), and each measure's mean over tasks.
+        """Returns plain values: the share of right answers (or the mean squared error) and each measure's mean.
 
-        `ci95` is half the width of its 95 % interval: over all answers, the right and the wrong ones; null where there
-        are none.
+        Each mean over tasks is given for all, the right and the wrong answers, null where there are none. `ci95` is
+        half the width of its 95 % interval.
         """
         rows = []
         for (measure, head), values in self._values.items():
             columns = [mean_ci95(column) for column in np.array(values).T]
             parts = {
-                name: {"mean": _number(mean), "ci95": _number(half)}
+                name: {"mean": _null_if_nan(mean), "ci95": _null_if_nan(half)}
                 for name, (mean, half) in zip(("all", "right", "wrong"), columns, strict=True)
             }
             rows.append({"measure": measure, "head": head, **parts})
-        return {"n_tasks": len(self._merit), self._measure: float(np.mean(self._merit)), "measures": rows}
+        return {"n_tasks": len(self._task_scores), self._measure: float(np.mean(self._task_scores)), "measures": rows}
 
 
 def print_usage(console: Console, summary: dict[str, Any]) -> None:
-    """The table of `Usage.summary`."""
+    """Prints `Usage.summary` as a table."""
     title = f"{summary['n_tasks']} tasks, "
     if "answers_right" in summary:
         title += f"{summary['answers_right']:.1%} of answers right"
@@ -134,18 +140,18 @@ def print_usage(console: Console, summary: dict[str, Any]) -> None:
     for column in ("all answers", "right", "wrong"):
         table.add_column(column, no_wrap=True, justify="right")
     for row in summary["measures"]:
-        table.add_row(row["measure"], row["head"], *(_cell(row[part]) for part in ("all", "right", "wrong")))
+        table.add_row(row["measure"], row["head"], *(_format_cell(row[part]) for part in ("all", "right", "wrong")))
     console.print(table)
     console.print()
     for measure in dict.fromkeys(row["measure"] for row in summary["measures"]):
         console.print(Text(f"{measure}: {MEANING[measure]}", style="dim"))
 
 
-def _cell(part: dict[str, float | None]) -> str:
+def _format_cell(part: dict[str, float | None]) -> str:
     if part["mean"] is None:
         return "-"
     return f"{part['mean']:.3f}" + ("" if part["ci95"] is None else f" ± {part['ci95']:.3f}")
 
 
-def _number(value: float) -> float | None:
+def _null_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value

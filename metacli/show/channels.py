@@ -1,4 +1,4 @@
-"""A task over numbers as rows on one time axis: what came in, what was to be answered, what a model answered."""
+"""A task over numbers as rows on one time axis: inputs, right answers and the model's answers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from metacli.tasks.sample import Sample
 
 
 class ChannelRows(NamedTuple):
-    """Inputs above answers, time across; NaN where there is nothing to show.
+    """Inputs and answers over time; NaN where there is no value.
 
     Attributes:
         inputs: (channels, S + Q) in [0, 1].
         answers: (C, S + Q) in [0, 1]: the right answers, and the labels of D_train where they are numbers; (0, S + Q)
             where answers are words.
-        guesses: likewise, what a model answered: probabilities or numbers.
+        guesses: likewise, the model's answers: probabilities or numbers.
         start: S, the step at which D_test starts.
-        notes: which channels are scaled into [0, 1], and from what.
+        notes: which channels are scaled into [0, 1], and from which range.
     """
 
     inputs: np.ndarray
@@ -35,12 +35,12 @@ class ChannelRows(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Of the rows of `values`."""
+        """The names of the rows of `values`."""
         return [f"in {i}" for i in range(len(self.inputs))] + [f"out {i}" for i in range(len(self.answers))]
 
 
 def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
-    """The rows of a task over vectors; a channel that leaves [0, 1] is scaled into it, and a note says so."""
+    """Returns the rows of a task over vectors. A channel outside [0, 1] is scaled into it, with a note."""
     x, start = np.concatenate([s.x_train, s.x_test]).T.astype(np.float64), len(s.x_train)
     notes = []
     for i, channel in enumerate(x):
@@ -55,8 +55,8 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
     if s.answer.label_size and len(y):
         y[:, :start] = s.answer.to_channels(s.y_train[:, : s.answer.components])
     if decoded is not None:
-        said = decoded.prediction if decoded.probability is None else decoded.probability
-        guesses[:, start:][:, s.scored] = s.answer.to_channels(said)[:, s.scored]
+        predicted = decoded.prediction if decoded.probability is None else decoded.probability
+        guesses[:, start:][:, s.scored] = s.answer.to_channels(predicted)[:, s.scored]
     for i, channel in enumerate(y):
         low, high = _range(channel)
         if low or high > 1:
@@ -66,7 +66,7 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
 
 
 def _range(channel: np.ndarray) -> tuple[float, float]:
-    """From 0 to 1, or wider where the numbers are; NaN is left out."""
+    """Returns the range of the known values of a channel, at least from 0 to 1."""
     known = channel[~np.isnan(channel)]
     high = max(1.0, float(np.abs(known).max(initial=0)))
     return (-high if known.min(initial=0) < 0 else 0.0), high

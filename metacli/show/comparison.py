@@ -1,4 +1,4 @@
-"""Several models side by side: a table, and a picture of the same numbers."""
+"""The scores of several models on the same tasks, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.table import Table
 
 from metacli.evaluation.compare import Compared
 from metacli.show import figures
-from metacli.show.console import legible
-from metacli.show.fonts import drawable
+from metacli.show.console import printable
+from metacli.show.fonts import make_drawable
 from metacli.show.results import shorten
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
@@ -18,36 +18,36 @@ from metacli.tasks.metrics import Metric
 _NAME = 26  # columns of a checkpoint
 
 
-def print_comparison(console: Console, found: list[Compared], tasks: Tasks, split: str, count: int) -> None:
-    """A row for each model: its score, and how far it is from the first one's, task by task."""
+def print_comparison(console: Console, results: list[Compared], tasks: Tasks, split: str, count: int) -> None:
+    """Prints a row for each model: its score, and its difference from the first model's, task by task."""
     metric = tasks.metrics[0]
     table = Table(title=f"D_test {metric.label} on the same {count:,} {split} tasks")
     table.add_column("checkpoint", overflow="fold")
     table.add_column("model")
     table.add_column(metric.label, justify="right", no_wrap=True)
     table.add_column("less the first", justify="right", no_wrap=True)
-    for one in found:
+    for result in results:
         table.add_row(
-            shorten(legible(console, one.name), _NAME),
-            one.model,
-            metric.format_interval(one.score),
-            _difference(one, metric),
+            shorten(printable(console, result.name), _NAME),
+            result.model,
+            metric.format_interval(result.score),
+            _format_difference(result, metric),
         )
     console.print(table)
     console.print(tasks.describe(), highlight=False, soft_wrap=True)
 
 
-def _difference(one: Compared, metric: Metric) -> str:
-    """With its sign; a `*` where the interval leaves out zero."""
-    if one.difference is None or one.difference["mean"] is None:
+def _format_difference(result: Compared, metric: Metric) -> str:
+    """Returns the difference with its sign, and a `*` if its interval does not contain zero."""
+    if result.difference is None or result.difference["mean"] is None:
         return ""
-    mean, half = one.difference["mean"], one.difference["ci95"]
-    sure = half is not None and abs(mean) > half
-    return f"{'+' if mean > 0 else ''}{metric.format_interval(one.difference)}{' *' if sure else '  '}"
+    mean, half = result.difference["mean"], result.difference["ci95"]
+    is_significant = half is not None and abs(mean) > half
+    return f"{'+' if mean > 0 else ''}{metric.format_interval(result.difference)}{' *' if is_significant else '  '}"
 
 
-def save_comparison(path: Path, found: list[Compared], tasks: Tasks, split: str, count: int) -> None:
-    """Draw means and differences with their 95 % intervals into a PNG.
+def save_comparison(path: Path, results: list[Compared], tasks: Tasks, split: str, count: int) -> None:
+    """Saves means and differences with their 95 % intervals as a PNG.
 
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
@@ -55,17 +55,17 @@ def save_comparison(path: Path, found: list[Compared], tasks: Tasks, split: str,
     metric = tasks.metrics[0]
     factor = 100 if metric.unit == "%" else 1
     unit = f", {metric.unit}" if metric.unit else ""
-    with figures.default_style(one.name for one in found):
-        figure = figures.new_figure(9, 1.5 + 0.42 * len(found))
+    with figures.default_style(result.name for result in results):
+        figure = figures.new_figure(9, 1.5 + 0.42 * len(results))
         left, right = figure.subplots(1, 2, sharey=True)
-        for row, one in enumerate(found):
+        for row, result in enumerate(results):
             color = figures.COLOURS[row % len(figures.COLOURS)]
-            for ax, value in ((left, one.score), (right, one.difference)):
+            for ax, value in ((left, result.score), (right, result.difference)):
                 if value is not None and value["mean"] is not None:
                     half = None if value["ci95"] is None else factor * value["ci95"]
                     ax.errorbar(factor * value["mean"], row, xerr=half, fmt="o", color=color, capsize=4)
-        left.set_yticks(range(len(found)), [drawable(shorten(one.name, _NAME)) for one in found])
-        left.set_ylim(len(found) - 0.5, -0.5)
+        left.set_yticks(range(len(results)), [make_drawable(shorten(result.name, _NAME)) for result in results])
+        left.set_ylim(len(results) - 0.5, -0.5)
         left.set_xlabel(f"D_test {metric.label}{unit}")
         right.set_xlabel(f"less the first, task by task{unit}")
         right.axvline(0, color=figures.FAINT, linewidth=1)

@@ -13,25 +13,25 @@ from metacli.system import terminal
 
 
 class Screen(Console):
-    """A `rich` console whose strings and texts are made harmless before they are styled, see `metacli.system.terminal`.
+    """A `rich` console that escapes control characters in all strings and texts, see `metacli.system.terminal`.
 
-    Strings become what is shown before a table measures them. A `Text` does when it is drawn: it is always safe, but
-    a cell is cut rather than wrapped where that made it longer, so names from elsewhere go into tables as strings.
+    A string is escaped before a table measures it, a `Text` only when it is drawn. A cell whose `Text` becomes longer
+    is cut rather than wrapped, so names from elsewhere go into tables as strings.
     """
 
     def __init__(self, **settings: Any):
         super().__init__(markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """A string as a text."""
+        """Returns a string as a text, escaped."""
         return super().render_str(terminal.escape_lines(text, self.encoding), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What is drawn, piece by piece."""
+        """Yields the segments of a renderable, escaped."""
         for piece in super().render(renderable, options):
             yield piece if piece.control else Segment(terminal.escape_lines(piece.text, self.encoding), piece.style)
 
 
-def legible(console: Console, text: str) -> str:
-    """A name from elsewhere as this console shows it, on one line, for what must know its width."""
+def printable(console: Console, text: str) -> str:
+    """Returns a name from elsewhere as this console shows it, escaped and on one line, so that it can be measured."""
     return terminal.escape_text(text, console.encoding)

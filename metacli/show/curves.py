@@ -1,4 +1,4 @@
-"""Learning curves: a line for each run in the terminal, and a picture."""
+"""Learning curves as a table with sparklines, and as a picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.table import Table
 from metacli.errors import UsageError
 from metacli.runs.learning_curves import Curve
 from metacli.show import figures
-from metacli.show.console import legible
-from metacli.show.fonts import drawable
+from metacli.show.console import printable
+from metacli.show.fonts import make_drawable
 from metacli.show.results import shorten
 from metacli.tasks.metrics import Metric
 
@@ -23,8 +23,8 @@ _NAME = 22
 
 
 def print_curves(console: Console, curves: list[Curve]) -> None:
-    """A row for each run: its validations from first to last, on one scale for all runs, and the best."""
-    metric = same_metric(curves)
+    """Prints a row for each run: its validation scores over time, on one scale for all runs, and the best."""
+    metric = common_metric(curves)
     scores = np.concatenate([c.val[:, 1] for c in curves])
     table = Table(title=f"val {metric.label}, from the first validation to the last")
     table.add_column("run", overflow="fold")
@@ -34,12 +34,12 @@ def print_curves(console: Console, curves: list[Curve]) -> None:
     for c in curves:
         best = "none yet" if c.best is None else f"{metric.format_value(c.best[1])} at {c.best[0]:,}"
         bars = sparkline(c.val[:, 1], scores.min(initial=np.inf), scores.max(initial=-np.inf))
-        table.add_row(shorten(legible(console, str(c.run)), _NAME), f"{int(c.train[-1, 0]):,}", bars, best)
+        table.add_row(shorten(printable(console, str(c.run)), _NAME), f"{int(c.train[-1, 0]):,}", bars, best)
     console.print(table)
 
 
 def sparkline(values: np.ndarray, low: float, high: float, width: int = _WIDTH) -> str:
-    """Bars of seven heights over time, means of several values where there are more than `width`.
+    """Returns values over time as bars of seven heights; more than `width` values are averaged in groups.
 
     Args:
         values: (n,) in [low, high].
@@ -52,19 +52,19 @@ def sparkline(values: np.ndarray, low: float, high: float, width: int = _WIDTH) 
 
 
 def save_curves(path: Path, curves: list[Curve]) -> None:
-    """Draw them into a PNG: validations with marks, training as a thin line behind; a colour for each recipe.
+    """Saves curves as a PNG: validations with marks, training as a thin line behind, a color for each recipe.
 
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
         UsageError: the runs are scored by different metrics.
     """
-    metric = same_metric(curves)
+    metric = common_metric(curves)
     factor = 100 if metric.unit == "%" else 1
     with figures.default_style(c.recipe for c in curves):
         figure = figures.new_figure(8, 4.5)
         ax = figure.subplots()
         for i, (recipe, members) in enumerate(groupby(sorted(curves, key=lambda c: c.recipe), key=lambda c: c.recipe)):
-            color, label = figures.COLOURS[i % len(figures.COLOURS)], drawable(recipe)
+            color, label = figures.COLOURS[i % len(figures.COLOURS)], make_drawable(recipe)
             for c in members:
                 ax.plot(c.train[:, 0], factor * c.train[:, 1], color=color, alpha=0.25, linewidth=0.8)
                 ax.plot(c.val[:, 0], factor * c.val[:, 1], color=color, marker="o", markersize=3, label=label)
@@ -78,8 +78,8 @@ def save_curves(path: Path, curves: list[Curve]) -> None:
         figures.save(path, figure)
 
 
-def same_metric(curves: list[Curve]) -> Metric:
-    """The metric of all runs.
+def common_metric(curves: list[Curve]) -> Metric:
+    """Returns the metric of all runs.
 
     Raises:
         UsageError: they are scored by different ones.

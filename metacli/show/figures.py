@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metacli.errors import MetacliError
-from metacli.show.fonts import fonts_for
+from metacli.show.fonts import temporary_fonts
 from metacli.system import files
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def default_style(texts: Iterable[str] = ()) -> Iterator[None]:
     require_matplotlib()
     from matplotlib import rc_context, rcdefaults, rcParams
 
-    with fonts_for(texts) as families, rc_context():
+    with temporary_fonts(texts) as families, rc_context():
         rcdefaults()
         rcParams.update({"font.family": families, "text.parse_math": False})
         yield

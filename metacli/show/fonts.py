@@ -35,7 +35,7 @@ _LEFT_TO_RIGHT_MARK = "\u200e"
 _missing_reported: list[str] = []  # the character of the one note
 
 
-def drawable(text: str) -> str:
+def make_drawable(text: str) -> str:
     r"""Returns the text as a picture can show it.
 
     White space becomes blanks and invisible marks are left out. A character that no installed font has is replaced
@@ -58,7 +58,7 @@ def drawable(text: str) -> str:
 
 
 @contextmanager
-def fonts_for(texts: Iterable[str]) -> Iterator[list[str]]:
+def temporary_fonts(texts: Iterable[str]) -> Iterator[list[str]]:
     """Adds the fonts that these texts need to matplotlib and yields their family names, for `font.family`.
 
     The names are made from the paths, unlike those of any other font, and the fonts are removed at the end: nothing
@@ -66,7 +66,7 @@ def fonts_for(texts: Iterable[str]) -> Iterator[list[str]]:
     """
     from matplotlib.font_manager import FontEntry, fontManager
 
-    files = dict.fromkeys([_base_font(), *(font for text in texts for font in _fonts_of(drawable(text)))])
+    files = dict.fromkeys([_base_font(), *(font for text in texts for font in _fonts_of(make_drawable(text)))])
     entries = [FontEntry(fname=file, name=f"metacli {os.fsencode(file).hex()}") for file in files]
     fontManager.ttflist += entries
     try:
@@ -76,7 +76,7 @@ def fonts_for(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def text_width(text: str, size: float) -> float:
-    """Returns the width of a `drawable` text, in pixels, in the fonts that are in use.
+    """Returns the width of a `make_drawable` text, in pixels, in the fonts that are in use.
 
     Args:
         size: of the font, in pixels.
@@ -86,8 +86,8 @@ def text_width(text: str, size: float) -> float:
     return float(_renderer().get_text_width_height_descent(text, FontProperties(size=size), False)[0])
 
 
-def shortened(text: str, size: float, width: float) -> str:
-    """Returns as much of a `drawable` text as fits into `width` pixels, with an ellipsis where it is cut."""
+def cut_to_width(text: str, size: float, width: float) -> str:
+    """Returns as much of a `make_drawable` text as fits into `width` pixels, with an ellipsis where it is cut."""
     if text_width(text, size) <= width:
         return text
     while text and text_width(f"{text}…", size) > width:
@@ -95,8 +95,8 @@ def shortened(text: str, size: float, width: float) -> str:
     return f"{text}…"
 
 
-def joined(parts: list[str], size: float, width: float) -> list[str]:
-    """Joins `drawable` texts, with some blanks between them, into lines of at most `width` pixels.
+def join_into_lines(parts: list[str], size: float, width: float) -> list[str]:
+    """Joins `make_drawable` texts, with some blanks between them, into lines of at most `width` pixels.
 
     A text that is wider than that has a line of its own.
     """
@@ -111,7 +111,7 @@ def joined(parts: list[str], size: float, width: float) -> list[str]:
 
 
 @cache
-def installed() -> tuple[str, ...]:
+def installed_fonts() -> tuple[str, ...]:
     """Returns the font files of this machine and of matplotlib: DejaVu Sans, then other plain sans-serif fonts."""
     folders = [operating_system.expand_home(folder) for folder in _FOLDERS]
     folders += [Path(data, "fonts") for data in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if data]
@@ -138,7 +138,7 @@ def _base_font() -> str:
 @cache
 def _font_with(character: str) -> str | None:
     """The file of the first font that has a glyph for the character; None where no font has."""
-    return next((font for font in (_base_font(), *installed()) if _has(font, character)), None)
+    return next((font for font in (_base_font(), *installed_fonts()) if _has(font, character)), None)
 
 
 def _fonts_of(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Arrays as characters: what can be read on any terminal, without colour, and in a file."""
+"""Arrays as characters that any terminal and any file can show without color."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INK = 0.4  # of the brightest cell: above it a quarter of a character is filled
 
 
 def shades(values: np.ndarray) -> list[str]:
-    """Values (rows, columns) in [0, 1] as shade glyphs, one string a row: blank below 0.1, full from 0.9.
+    """Returns values (rows, columns) in [0, 1] as shade glyphs, a string per row: blank below 0.1, full from 0.9.
 
     Raises:
         ValueError: a value is not in [0, 1].
@@ -23,9 +23,10 @@ def shades(values: np.ndarray) -> list[str]:
 
 
 def thumbnail(image: np.ndarray, columns: int) -> list[str]:
-    """An image (C, H, W) in [0, 1] in `columns` characters; square images give half as many rows, as a cell is 1:2.
+    """Returns an image (C, H, W) in [0, 1] as rows of `columns` characters.
 
-    Strokes, which are nearly black and white, use the quarters of each cell; other images use shades.
+    A square image has half as many rows as columns, as a character is twice as tall as wide. Images that are nearly
+    black and white use the quarters of each character, other images use shades.
     """
     gray = image.mean(0)
     rows = max(1, round(columns / 2 * gray.shape[0] / gray.shape[1]))

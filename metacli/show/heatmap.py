@@ -13,14 +13,14 @@ from metacli.show.glyphs import SHADES, shades
 _HEAT = dict(zip(SHADES, ("", "blue", "cyan", "green", "bold"), strict=True))  # full: the terminal's own colour
 
 
-def heat_map(
+def print_heat_map(
     console: Console,
     values: np.ndarray,
     names: Sequence[str],
     footers: Sequence[tuple[str, str]] = (),
     floor: str = " ",
 ) -> None:
-    """Shade glyphs, one for each value: columns are time, rows are named at the left; long ones continue below.
+    """Prints a shade glyph for each value: columns are time, rows have names; long rows continue below.
 
     Args:
         values: (rows, columns) in [0, 1]; NaN where there is nothing to show.
@@ -52,6 +52,6 @@ def heat_map(
 
 
 def print_line(console: Console, text: Text, wrap: bool = False) -> None:
-    """One line without trailing space; a long one is cut by the terminal's edge, not wrapped, unless `wrap`."""
+    """Prints a line without trailing space. A long line is wrapped only if `wrap` is true."""
     text.rstrip()
     console.print(text, highlight=False, soft_wrap=not wrap)

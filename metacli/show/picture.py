@@ -11,8 +11,8 @@ import numpy as np
 from metacli.show.block import Block, column, grid, row, row_width
 from metacli.show.channels import channel_rows
 from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
-from metacli.show.fonts import drawable, joined, text_width
-from metacli.show.samples import by_label, curve_points
+from metacli.show.fonts import join_into_lines, make_drawable, text_width
+from metacli.show.samples import curve_points, order_by_label
 from metacli.tasks.sample import Sample
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def _task_block(s: Sample) -> Block:
     """One task: title, class names, panels."""
     views = {"images": _image_panels, "channels": _channel_panels, "curve": _curve_panels}
     panels, notes = views[s.view](s)
-    title = drawable(s.title)
+    title = make_drawable(s.title)
     width = max(row_width(panels, _PANEL_GAP), text_width(title, _TITLE))
-    lines = joined([*(f"{label} = {drawable(name)}" for label, name in s.legend), *notes], _SMALL, width)
+    lines = join_into_lines([*(f"{label} = {make_drawable(name)}" for label, name in s.legend), *notes], _SMALL, width)
     top = 32 + 18 * len(lines) + (6 if lines else 0)
     width = max([width, *(text_width(line, _SMALL) for line in lines)])
     block = Block(np.ceil(width), top + max(p.height for p in panels))
@@ -86,8 +86,8 @@ def _image_panels(s: Sample) -> tuple[list[Block], list[str]]:
         across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
         return [_image_panel(title, s.x_test, captions, range(min(_MOST_IMAGES, len(s.x_test))), across, TEST)], []
     across = min(most, max(1, len(s.classes)))
-    train = by_label(s.labels_train)[:_MOST_IMAGES]
-    test = by_label(s.labels_test)[: max(_TEST_ROWS * across, len(s.classes))]
+    train = order_by_label(s.labels_train)[:_MOST_IMAGES]
+    test = order_by_label(s.labels_test)[: max(_TEST_ROWS * across, len(s.classes))]
     return [
         _image_panel("D_train, read with their labels", s.x_train, s.labels_train, train, across, TRAIN),
         _image_panel("D_test, asked", s.x_test, [f"{label}?" for label in s.labels_test], test, across, TEST),
@@ -99,7 +99,7 @@ def _image_panel(
 ) -> Block:
     """Captioned images in rows under a heading that says how many are shown."""
     heading = f"{title}: {len(x)} items" + (f", {len(order)} shown" if len(order) < len(x) else "")
-    captions = [drawable(caption) for caption in captions]
+    captions = [make_drawable(caption) for caption in captions]
     width, height = _image_size(*x.shape[2:])
     cell_width = np.ceil(max([width, *(text_width(captions[i], _TEXT) for i in order)]))
     cells = []
@@ -151,7 +151,7 @@ def _channel_panels(s: Sample) -> tuple[list[Block], list[str]]:
         y = top + i * height if i < inputs else answers + (i - inputs) * height
         panel.text(0, y + height // 2 - 7, name, FAINT, 11)
     for t, label in enumerate(labels):
-        panel.text(left + t * width + 4, bottom + 4, drawable(label), TRAIN if t < rows.start else TEST, _SMALL)
+        panel.text(left + t * width + 4, bottom + 4, make_drawable(label), TRAIN if t < rows.start else TEST, _SMALL)
     if rows.start:
         panel.vertical_line(edge, top - 4, bottom + (24 if labels else 4), TRAIN, 2)
     for t in range(0, steps, 10):

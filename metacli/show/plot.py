@@ -1,4 +1,4 @@
-"""A function of one number in the terminal: a curve, and points on it."""
+"""A curve and points on it, plotted in the terminal."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Points(NamedTuple):
     y: np.ndarray
 
 
-def plot(console: Console, curve: np.ndarray, groups: Sequence[Points]) -> None:
-    """Draw a curve (P, 2), sorted by x, and points; of points in one place the last group's mark shows."""
+def print_plot(console: Console, curve: np.ndarray, groups: Sequence[Points]) -> None:
+    """Plots a curve (P, 2), sorted by x, and points. Where points coincide, the mark of the last group is shown."""
     width = max(10, min(_WIDTH, console.width - 9))
     x = np.concatenate([curve[:, 0], *(g.x for g in groups)])
     y = np.concatenate([curve[:, 1], *(g.y for g in groups)])

@@ -1,4 +1,4 @@
-"""The result of `eval` as tables."""
+"""The result of `metacli eval` as tables."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from metacli.show.console import legible
+from metacli.show.console import printable
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric
 
 
 def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, show: int) -> None:
-    """Draw the result of `eval`: the first `show` tasks, then curves and groups, then the means.
+    """Prints the result of `metacli eval`: the first `show` tasks, then curves and groups, then the means.
 
     Args:
         result: see `metacli.evaluation.report.summary`.
-        tasks: what was evaluated: it says what its metrics are.
+        tasks: the task distribution, which has the metrics.
     """
     numbers = [m for m in tasks.metrics if not m.axis]
     if show:
@@ -30,13 +30,13 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
         console.print(_group_table(result[f"by_{tasks.group}"], tasks.group, numbers))
     names = [f"D_test {numbers[0].label}", *(m.label for m in numbers[1:])]
     for label, m in zip(names, numbers, strict=True):
-        console.print(f"{label:<{max(map(len, names))}}  {_mean(result, m)}", highlight=False, soft_wrap=True)
-    recipe = legible(console, result["recipe"]["name"])
+        console.print(f"{label:<{max(map(len, names))}}  {_format_mean(result, m)}", highlight=False, soft_wrap=True)
+    recipe = printable(console, result["recipe"]["name"])
     line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe}, step {result['step']:,}"
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def _mean(result: dict[str, Any], m: Metric) -> str:
+def _format_mean(result: dict[str, Any], m: Metric) -> str:
     value = result[m.key] if isinstance(result[m.key], dict) else {"mean": result[m.key], "ci95": None}
     unit = f" {m.unit}" if m.unit not in ("", "%") else ""
     guess = f"   guessing {m.format_value(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
@@ -53,7 +53,7 @@ def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric],
     for m in metrics:
         table.add_column(m.label, justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
-        classes = [", ".join(shorten(legible(console, c)) for c in task["classes"])] if with_classes else []
+        classes = [", ".join(shorten(printable(console, c)) for c in task["classes"])] if with_classes else []
         table.add_row(str(task["index"]), *classes, *(m.format_value(task[m.name]) for m in metrics))
     return table
 
@@ -78,7 +78,7 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
 
 
 def shorten(text: str, width: int = 24) -> str:
-    """A class name of at most `width` columns, its middle left out; a letter may take two columns, as in Chinese."""
+    """Returns a text of at most `width` columns, its middle left out. Some letters, as of Chinese, take two columns."""
     if cell_len(text) <= width:
         return text
     first = next(i for i in range(len(text)) if cell_len(text[: i + 1]) > width - 12)

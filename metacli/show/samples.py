@@ -1,4 +1,4 @@
-"""Tasks in the terminal: D_train and D_test, each in the view that its p(T) names."""
+"""Tasks in the terminal: D_train and D_test as images, as numbers over time, or as a curve."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.show.channels import channel_rows
-from metacli.show.console import legible
+from metacli.show.console import printable
 from metacli.show.glyphs import thumbnail
-from metacli.show.heatmap import heat_map, print_line
-from metacli.show.plot import Points, plot
+from metacli.show.heatmap import print_heat_map, print_line
+from metacli.show.plot import Points, print_plot
 from metacli.tasks.base import View
 from metacli.tasks.sample import Sample
 
@@ -20,43 +20,44 @@ _COLUMNS = 14  # characters of an image in the terminal
 _ROWS = {"D_train": 4, "D_test": 2, "stream": 4}  # of images, at most
 
 
-def draw_samples(console: Console, samples: list[Sample]) -> None:
-    """D_train and D_test of each task: images, numbers with time across and channels down, or a curve."""
+def print_samples(console: Console, samples: list[Sample]) -> None:
+    """Prints D_train and D_test of each task: images, numbers with time across and channels down, or a curve."""
     views: dict[View, Callable[[Console, Sample], None]]
-    views = {"images": _draw_images, "channels": _draw_channels, "curve": _draw_curve}
+    views = {"images": _print_images, "channels": _print_channels, "curve": _print_curve}
     for sample in samples:
-        print_line(console, Text(legible(console, sample.title), style="bold"), wrap=True)
+        print_line(console, Text(printable(console, sample.title), style="bold"), wrap=True)
         if sample.legend:
-            names = "  ".join(f"{label}={legible(console, c)}" for label, c in sample.legend)
+            names = "  ".join(f"{label}={printable(console, c)}" for label, c in sample.legend)
             print_line(console, Text(names, style="dim"), wrap=True)
         views[sample.view](console, sample)
         print_line(console, Text(""))
 
 
-def _draw_images(console: Console, s: Sample) -> None:
+def _print_images(console: Console, s: Sample) -> None:
     if s.mode == "stream":
         pairs = zip(s.labels_previous, s.labels_test, strict=True)
-        captions = [legible(console, f"{late or '-'}→ {answer}?") for late, answer in pairs]
+        captions = [printable(console, f"{late or '-'}→ {answer}?") for late, answer in pairs]
         note = "in order; each comes with the label of the one before (left of the arrow), then its own is asked for"
-        _strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
+        _print_image_strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
         return
-    train, test = by_label(s.labels_train), by_label(s.labels_test)
-    _strip(console, "D_train", "read with their labels", s.x_train, s.labels_train, train, "green")
-    _strip(console, "D_test", "asked; right answers shown", s.x_test, [f"{w}?" for w in s.labels_test], test, "cyan")
+    train, test = order_by_label(s.labels_train), order_by_label(s.labels_test)
+    _print_image_strip(console, "D_train", "read with their labels", s.x_train, s.labels_train, train, "green")
+    captions = [f"{label}?" for label in s.labels_test]
+    _print_image_strip(console, "D_test", "asked; right answers shown", s.x_test, captions, test, "cyan")
 
 
-def by_label(labels: list[str]) -> list[int]:
-    """The items' numbers, first one of each label, then the second of each, and so on."""
-    seen: dict[str, int] = {}
+def order_by_label(labels: list[str]) -> list[int]:
+    """Returns the indices of the labels: first one of each label, then the second of each, and so on."""
+    last_rank: dict[str, int] = {}
     rank = []
     for label in labels:
-        seen[label] = seen.get(label, -1) + 1
-        rank.append(seen[label])
+        last_rank[label] = last_rank.get(label, -1) + 1
+        rank.append(last_rank[label])
     key: Callable[[int], tuple[int, int, str]] = lambda i: (rank[i], len(labels[i]), labels[i])  # noqa: E731
     return sorted(range(len(labels)), key=key)
 
 
-def _strip(
+def _print_image_strip(
     console: Console, part: str, note: str, x: np.ndarray, captions: list[str], order: Sequence[int], style: str
 ) -> None:
     across = max(1, (console.width + 1) // (_COLUMNS + 1))
@@ -70,7 +71,7 @@ def _strip(
             print_line(console, Text(" ".join(lines)))
 
 
-def _draw_channels(console: Console, s: Sample) -> None:
+def _print_channels(console: Console, s: Sample) -> None:
     rows = channel_rows(s)
     parts = f"D_train {len(s.x_train)} steps, then D_test {len(s.x_test)}: time across, channels down; below, ? = asked"
     print_line(console, Text(parts), wrap=True)
@@ -81,18 +82,18 @@ def _draw_channels(console: Console, s: Sample) -> None:
     footers = [("ask", ask)]
     if s.answer.is_class_label and max(map(len, labels), default=0) == 1:
         footers.insert(0, ("label", "".join(labels)))
-    heat_map(console, rows.values, rows.names, footers, floor="·")
+    print_heat_map(console, rows.values, rows.names, footers, floor="·")
 
 
-def _draw_curve(console: Console, s: Sample) -> None:
+def _print_curve(console: Console, s: Sample) -> None:
     assert s.curve is not None
-    plot(console, s.curve, curve_points(s))
+    print_plot(console, s.curve, curve_points(s))
 
 
 def curve_points(s: Sample) -> list[Points]:
-    """The points of D_test and of D_train."""
-    given, asked = s.answer.to_channels(s.y_train[:, : s.answer.components])[0], s.answer.to_channels(s.y_test)[0]
+    """Returns the points of D_test and of D_train."""
+    train_y, test_y = s.answer.to_channels(s.y_train[:, : s.answer.components])[0], s.answer.to_channels(s.y_test)[0]
     return [
-        Points("D_test, asked", "x", "cyan", s.x_test[:, 0], asked),
-        Points("D_train, read with their y", "O", "bold green", s.x_train[:, 0], given),
+        Points("D_test, asked", "x", "cyan", s.x_test[:, 0], test_y),
+        Points("D_train, read with their y", "O", "bold green", s.x_train[:, 0], train_y),
     ]
