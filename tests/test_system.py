@@ -142,7 +142,7 @@ def test_signals_that_there_are_not(monkeypatch):
 
 def test_a_handler_that_python_did_not_set_is_put_back_as_the_default(monkeypatch):
     stop = signals.StopSignal()
-    stop._before = {signal.SIGUSR1: None}
+    stop._previous = {signal.SIGUSR1: None}
     stop.__exit__()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
