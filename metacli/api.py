@@ -95,7 +95,7 @@ def load_model(name: str | PathLike[str]) -> MetaLearner:
     Raises:
         MetacliError: there is no such checkpoint, or it cannot be read.
     """
-    model: Any = checkpoint.load(bundled.find(Path(name))).build_model()
+    model: Any = checkpoint.load(bundled.find_checkpoint(Path(name))).build_model()
     return model
 
 
@@ -231,7 +231,7 @@ def _open_model_and_tasks(
         raise TypeError("overrides change the checkpoint's own tasks: give either them or tasks")
     stack.enter_context(preserve_torch_state())
     if not isinstance(model, nn.Module):
-        saved = checkpoint.load(bundled.find(Path(model)))
+        saved = checkpoint.load(bundled.find_checkpoint(Path(model)))
         if tasks is None:
             tasks = tasks_for(saved, list(overrides), split)[1]
         else:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import metacli
+from metacli.checkpoints import checkpoint
 from metacli.training import loop
 
 ROOT = Path(metacli.__file__).parent
@@ -140,7 +141,7 @@ def test_stopping_saves_then_does_what_the_signal_means(tmp_path, tiny, monkeypa
     outcome = metacli.train(resume=tmp_path / "r", quiet=True, threads=1)
     assert outcome.step == 6
     whole = metacli.train(tiny, run_dir=tmp_path / "whole", quiet=True, threads=1).run
-    one, other = (torch.load(path / "last.pt", weights_only=True)["model"] for path in (outcome.run, whole))
+    one, other = (checkpoint.load(path / "last.safetensors").model for path in (outcome.run, whole))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

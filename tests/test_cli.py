@@ -57,7 +57,7 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
     assert result["d_test_accuracy"]["mean"] == pytest.approx(mean)
     assert json.loads((tmp_path / "r" / "eval.json").read_text()) == result
 
-    table = cli("eval", "--checkpoint", "r/last.pt", "task.length=2", "--tasks", "5", "--show", "2")
+    table = cli("eval", "--checkpoint", "r/last.safetensors", "task.length=2", "--tasks", "5", "--show", "2")
     assert "D_test bits" in table.stdout
     assert all(len(line) <= 80 for line in table.stdout.splitlines())
 
@@ -82,7 +82,7 @@ def test_a_signal_saves_and_exits(tiny_file, tmp_path, number, code):
     assert "Traceback" not in err
     from metacli.checkpoints import checkpoint
 
-    assert checkpoint.load(tmp_path / "r" / "last.pt").step > 3
+    assert checkpoint.load(tmp_path / "r" / "last.safetensors").step > 3
 
 
 def test_a_run_that_ignores_hangups_goes_on(tiny_file, tmp_path):
@@ -155,7 +155,7 @@ def test_help_of_every_verb(monkeypatch, capsys, verb):
         (["train", "FILE", "--resume", "FOLDER"], 2, "not a run directory"),
         (["train", "FILE", "--resume", "FOLDER", "--run-dir", "x"], 2, "leave out --run-dir"),
         (["train", "FOLDER"], 2, "is a folder"),
-        (["eval", "--checkpoint", "none.pt"], 1, "no checkpoint at"),
+        (["eval", "--checkpoint", "none.safetensors"], 1, "no checkpoint at"),
         (["eval", "--checkpoint", "FILE"], 1, "not a checkpoint"),
         (["eval", "--checkpoint", "FILE", "--split", "tset"], 2, "'train', 'val', 'test'"),
         (["eval"], 2, "--checkpoint"),

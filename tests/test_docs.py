@@ -39,16 +39,17 @@ def blocks(page: str) -> list[Block]:
 def stand_in(folder: Path) -> Path:
     """A folder of the weights that ship; glyphs_transformer, where it does not, is a matching network, untrained."""
     folder.mkdir()
-    for path in bundled.FOLDER.glob("*.pt"):
+    for path in bundled.FOLDER.glob("*.safetensors"):
         (folder / path.name).symlink_to(path)
-    path = folder / "glyphs_transformer.pt"
+    path = folder / "glyphs_transformer.safetensors"
     if not path.exists():
         task = {"name": "strokes", "ways": 20, "prepare": True, "instances": 12}
         model = {"name": "transformer", "width": 256, "layers": 1, "positions": "none", "init": "content"}
         recipe = recipe_from_dict({"name": "stand-in", "task": task, "model": model}, "stand-in")
         torch.manual_seed(0)
         spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
-        checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), NO_CLASSES)
+        model = build(MODELS, recipe.model, spec)
+        checkpoint.save(path, checkpoint.Snapshot(recipe, 0, None, model, NO_CLASSES))
     return folder
 
 

@@ -39,7 +39,7 @@ def test_an_extended_run_is_one_that_was_as_long_from_its_beginning(tmp_path, ti
     run(tiny, tmp_path / "short")
     longer = recipe_to_resume(tmp_path / "short", None, ["train.steps=12"])
     assert run(longer, tmp_path / "short", resume=True).step == 12
-    for name in ("last.pt", "best.pt"):
+    for name in ("last.safetensors", "best.safetensors"):
         one, two = checkpoint.load(tmp_path / "long" / name), checkpoint.load(tmp_path / "short" / name)
         assert (one.step, one.best) == (two.step, two.best)
         assert all(torch.equal(one.model[k], two.model[k]) for k in one.model)

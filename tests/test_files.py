@@ -122,8 +122,9 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    dead = tmp_path / ".last.pt.0123abcd.part"
-    others = [tmp_path / name for name in (".last.pt.part", "last.pt.0123abcd.part", ".x.0123ABCD.part", "x.part")]
+    dead = tmp_path / ".last.safetensors.0123abcd.part"
+    names = (".last.safetensors.part", "last.safetensors.0123abcd.part", ".x.0123ABCD.part", "x.part")
+    others = [tmp_path / name for name in names]
     for path in (dead, *others):
         path.write_bytes(b"half")
     script = (

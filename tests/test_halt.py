@@ -84,12 +84,12 @@ def test_time_that_is_over_stops_and_saves_and_the_run_ends_the_same(tmp_path, t
     outcome = run(tiny, tmp_path / "cut", deadline=After(4))
     assert (outcome.step, outcome.code, outcome.finished) == (4, 0, False)
     assert outcome.stopped == "the time limit of 2h"
-    assert checkpoint.load(tmp_path / "cut" / "last.pt").step == 4
+    assert checkpoint.load(tmp_path / "cut" / "last.safetensors").step == 4
     outcome = run(tiny, tmp_path / "cut", resume=True, deadline=After(0))
     assert outcome.step == 5, "a step at least, so that repeated calls come to an end"
     outcome = run(tiny, tmp_path / "cut", resume=True, deadline=After(1))
     assert (outcome.step, outcome.finished, outcome.stopped) == (6, True, ""), "the last step is no early end"
-    one, two = (checkpoint.load(tmp_path / name / "last.pt").model for name in ("whole", "cut"))
+    one, two = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
@@ -104,7 +104,7 @@ def test_a_signal_while_the_run_validates_loses_no_step(tmp_path, tiny, monkeypa
     monkeypatch.setattr(logbook, "evaluate", evaluate)
     outcome = run(recipe, tmp_path / "r")
     assert (outcome.step, outcome.code, outcome.stopped) == (4, 130, "a signal")
-    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 4
+    assert checkpoint.load(tmp_path / "r" / "last.safetensors").step == 4
 
 
 def test_patience_counts_validations_without_a_new_best():
@@ -137,8 +137,8 @@ def test_patience_ends_a_run_wherever_it_was_cut(tmp_path, tiny, monkeypatch, cu
     outcome = run(recipe, tmp_path / "r", resume=bool(cut))
     assert (outcome.step, outcome.code, outcome.finished, outcome.best) == (4, 0, True, 2.0)
     assert outcome.stopped == "2 validations without a better val bits than 2"
-    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 4
-    assert checkpoint.load(tmp_path / "r" / "best.pt").step == 2
+    assert checkpoint.load(tmp_path / "r" / "last.safetensors").step == 4
+    assert checkpoint.load(tmp_path / "r" / "best.safetensors").step == 2
     again = run(recipe, tmp_path / "r", resume=True)
     assert (again.step, again.stopped) == (4, outcome.stopped), "it stays at its end"
     longer = replace(recipe, train=recipe.train.model_copy(update={"patience": 3}))

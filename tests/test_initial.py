@@ -65,7 +65,7 @@ def of_folder(tiny_tree, root):
 
 def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
     run(tiny, tmp_path / "first")
-    best = tmp_path / "first" / "best.pt"
+    best = tmp_path / "first" / "best.safetensors"
     other = replace(tiny, seed=8, train=tiny.train.model_copy(update={"steps": 2}))
     run(other, tmp_path / "second", init=tmp_path / "first")
     told = json.loads((tmp_path / "second" / "env.json").read_text())["init"]
@@ -84,7 +84,7 @@ def test_it_begins_from_these_weights_with_a_new_optimiser(tmp_path, tiny):
     for step in range(2):
         share = align_batch(parts, parts.tasks.batch("train", 4 * step, 4))
         train_step(parts, share, step)
-    got = checkpoint.load(tmp_path / "second" / "last.pt").model
+    got = checkpoint.load(tmp_path / "second" / "last.safetensors").model
     assert all(torch.equal(got[k], v) for k, v in parts.model.state_dict().items())
 
 
@@ -97,12 +97,12 @@ def test_the_run_goes_on_without_that_file(tmp_path, tiny):
         patch.setattr("metacli.training.loop.train_step", lambda *_: 1 / 0)  # the machine goes down in the first step
         with pytest.raises(ZeroDivisionError):
             run(slow, folder, init=tmp_path / "first")
-    (tmp_path / "first" / "best.pt").unlink()
-    assert checkpoint.load(folder / "last.pt").step == 0
+    (tmp_path / "first" / "best.safetensors").unlink()
+    assert checkpoint.load(folder / "last.safetensors").step == 0
     run(slow, folder, resume=True)
-    one, two = (checkpoint.load(tmp_path / name / "last.pt").model for name in ("whole", "cut"))
+    one, two = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
     assert all(torch.equal(one[k], two[k]) for k in one)
-    (folder / "last.pt").unlink()  # as if it had been killed before these weights were saved
+    (folder / "last.safetensors").unlink()  # as if it had been killed before these weights were saved
     with pytest.raises(UsageError, match="before the weights that it starts from were saved"):
         run(slow, folder, resume=True)
 
@@ -132,7 +132,7 @@ def test_a_recipe_takes_the_encoder_of_another_model(tmp_path, tiny_tree):
     run(second, tmp_path / "second")
     told = json.loads((tmp_path / "second" / "env.json").read_text())["init"]
     assert told["part"] == "encoder"
-    assert told["path"] == str(tmp_path / "first" / "best.pt")
+    assert told["path"] == str(tmp_path / "first" / "best.safetensors")
 
     from metacli.training.state import TrainState
 
@@ -169,7 +169,7 @@ def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
     assert not frozen_encoder_warning(second, WarmStart.from_recipe(second))
     tree["train"]["encoder_from"] = None
     assert len(frozen_encoder_warning(recipe_from_dict(tree, "x"), None)) == (rate == 0)
-    first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.pt"))
+    first, last = (checkpoint.load(tmp_path / name).model for name in ("first", "second/last.safetensors"))
     kept = {key: torch.equal(first[key], last[key]) for key in last if key.startswith("encoder.")}
     trained = {key for key in kept if not key.endswith("num_batches_tracked")}
     assert all(kept.values()) if rate == 0 else not any(kept[key] for key in trained)
@@ -177,7 +177,7 @@ def test_an_encoder_learns_at_its_own_rate(tmp_path, tiny_tree, rate):
     stopped = train(second, RunPlan(tmp_path / "third"), CPU, Progress(quiet=True), 1, deadline=Deadline("0.001s"))
     assert stopped.step < 4
     run(second, tmp_path / "third", resume=True)
-    for key, value in checkpoint.load(tmp_path / "third" / "last.pt").model.items():
+    for key, value in checkpoint.load(tmp_path / "third" / "last.safetensors").model.items():
         assert torch.equal(value, last[key]), key
 
 
@@ -220,7 +220,7 @@ def test_what_the_weights_know_is_remembered_over_several_runs(tmp_path, tiny_tr
     tasks_for(third, ["task.name=folder", f"task.root={new}"])
     tasks_for(third, [])  # its own are still held out
     resumed = run(strokes(tiny_tree, ways=2), tmp_path / "third", resume=True)
-    assert checkpoint.load(resumed.run / "last.pt").provenance == third.provenance
+    assert checkpoint.load(resumed.run / "last.safetensors").provenance == third.provenance
 
 
 def test_the_same_past_is_kept_once(tmp_path, tiny_tree):
@@ -249,7 +249,7 @@ def test_the_encoders_that_a_run_began_from_are_recorded_in_order(tmp_path, tiny
         digests.append(tensors_digest(weights))
     assert len(set(digests)) == 3
     resumed = run(recipe_from_dict(tree, "x"), tmp_path / "c", resume=True)
-    assert checkpoint.load(resumed.run / "last.pt").provenance.initial_encoders == tuple(digests[:2])
+    assert checkpoint.load(resumed.run / "last.safetensors").provenance.initial_encoders == tuple(digests[:2])
 
 
 def test_in_python(tmp_path, tiny):
@@ -270,4 +270,4 @@ def test_through_the_command_line(cli, tiny_file):
     assert cli("train", tiny_file, "--run-dir", "first").returncode == 0
     begun = cli("train", tiny_file, "--run-dir", "second", "--init", "first")
     assert begun.returncode == 0, begun.stderr
-    assert "init    first/best.pt" in begun.stderr
+    assert "init    first/best.safetensors" in begun.stderr

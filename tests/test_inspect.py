@@ -359,15 +359,16 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
 def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     tree = {"task": {"name": "copy", "max_length": 4}, "model": tiny_keys("ntm")}
     recipe = recipe_from_dict({"name": "x", "seed": 0, **tree}, "x")
-    checkpoint.save(tmp_path / "m.pt", recipe, 5, None, model_for("ntm", Copy(recipe.task, 0)), NO_CLASSES)
+    model = model_for("ntm", Copy(recipe.task, 0))
+    checkpoint.save(tmp_path / "m.safetensors", checkpoint.Snapshot(recipe, 5, None, model, NO_CLASSES))
     options = ["--task", 4, "--out", "o", "--format", "npz,html", "--json"]
-    done = cli("inspect-memory", "-c", "m.pt", "task.length=3", *options)
+    done = cli("inspect-memory", "-c", "m.safetensors", "task.length=3", *options)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["task"]["index"] == 4
     assert result["steps"] == {"d_train": 4, "d_test": 3}
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["task-4.html", "task-4.npz"]
-    wrong = cli("inspect-memory", "-c", "m.pt", "--head", "read7")
+    wrong = cli("inspect-memory", "-c", "m.safetensors", "--head", "read7")
     assert wrong.returncode == 2
     error, hint = wrong.stderr.splitlines()[-2:]
     assert (error, hint) == ("error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1; or all")

@@ -31,20 +31,21 @@ def saved(path, name: str, task: dict, **keys):
     tree = {"name": "tiny", "task": task, "model": {**tiny_keys(name), **keys}, "train": {"steps": 1}}
     recipe = recipe_from_dict(tree, "tiny")
     spec = resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
-    checkpoint.save(path, recipe, 0, None, build(MODELS, recipe.model, spec), NO_CLASSES)
+    model = build(MODELS, recipe.model, spec)
+    checkpoint.save(path, checkpoint.Snapshot(recipe, 0, None, model, NO_CLASSES))
     return path
 
 
 @pytest.fixture(scope="module")
 def matching(tmp_path_factory):
     """A Transformer that begins as a matching network: it tells new classes apart without any training."""
-    return saved(tmp_path_factory.mktemp("w") / "matching.pt", "transformer", TASK, width=64, init="content")
+    return saved(tmp_path_factory.mktemp("w") / "matching.safetensors", "transformer", TASK, width=64, init="content")
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
 def anyone(request, tmp_path_factory):
     """A checkpoint of each registered model."""
-    return saved(tmp_path_factory.mktemp("w") / f"{request.param}.pt", request.param, TASK)
+    return saved(tmp_path_factory.mktemp("w") / f"{request.param}.safetensors", request.param, TASK)
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -205,7 +206,7 @@ def test_a_class_that_was_only_announced_has_no_probability(anyone):
         (pictures(3), ["a", "b"], ValueError, "3 images, but 2 labels"),
         (pictures(2), ["a", "a"], ValueError, "1 class; two"),
         ([], [], ValueError, "0 classes; two"),
-        (pictures(5), list("abcde"), ValueError, "5 classes are more than .*matching.pt can tell apart, which is 4"),
+        (pictures(5), list("abcde"), ValueError, "5 classes are more than .*matching.* can tell apart, which is 4"),
         ([np.full((8, 8), np.nan), *pictures(1)], ["a", "b"], ValueError, "image 0 holds NaN"),
         ([np.zeros((8, 8, 7)), *pictures(1)], ["a", "b"], ValueError, r"image 0 has shape \(8, 8, 7\)"),
         ([np.full((8, 8), 300), *pictures(1)], ["a", "b"], ValueError, "300"),
@@ -242,12 +243,12 @@ def test_wrong_checkpoints(tmp_path):
     with pytest.raises(UsageError, match="no checkpoint 'nonesuch'"):
         metacli.load("nonesuch")
     with pytest.raises(MetacliError):
-        metacli.load(tmp_path / "gone.pt")
-    stream = saved(tmp_path / "stream.pt", "ntm", {**TASK, "protocol": "stream", "length": 10})
+        metacli.load(tmp_path / "gone.safetensors")
+    stream = saved(tmp_path / "stream.safetensors", "ntm", {**TASK, "protocol": "stream", "length": 10})
     with pytest.raises(UsageError, match="teaches no classes"):
         metacli.load(stream)
     with pytest.raises(UsageError, match="teaches no classes"):
-        metacli.load(saved(tmp_path / "copy.pt", "lstm", {"name": "copy"}))
+        metacli.load(saved(tmp_path / "copy.safetensors", "lstm", {"name": "copy"}))
 
 
 def test_doubtful_numbers_of_classes_and_pictures_warn(matching):
@@ -259,7 +260,7 @@ def test_doubtful_numbers_of_classes_and_pictures_warn(matching):
 
 def test_vectors_for_a_model_of_vectors(tmp_path):
     path = saved(
-        tmp_path / "v.pt", "transformer", {"name": "clusters", "ways": 3, "width": 6}, width=64, init="content"
+        tmp_path / "v.safetensors", "transformer", {"name": "clusters", "ways": 3, "width": 6}, width=64, init="content"
     )
     x = np.random.default_rng(0).uniform(-1, 1, (3, 6))
     learner = metacli.load(path).fit(x, ["a", "b", "c"])

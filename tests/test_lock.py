@@ -48,7 +48,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone_however_it_ends(
 ):
     monkeypatch.chdir(tmp_path)
     first = start("train", tiny_file, "train.steps=1000000", "--run-dir", "r", "--threads", 1)
-    wait_for((tmp_path / "r" / "last.pt").exists)
+    wait_for((tmp_path / "r" / "last.safetensors").exists)
     code, err = called(monkeypatch, capsys, "train", "--resume", "r", "--threads", 1)
     assert code == 2, err
     assert f"error: r is in use by process {first.pid} on " in err
@@ -145,5 +145,5 @@ def test_without_locks_a_run_goes_on_with_a_note(tmp_path, tiny_file, monkeypatc
     code, err = called(monkeypatch, capsys, "train", "--resume", "r", "--threads", 1)
     assert code == 0, err
     assert {path.name for path in Path("r").iterdir()} == {
-        *("recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt")
+        *("recipe.yaml", "env.json", "metrics.jsonl", "last.safetensors", "best.safetensors")
     }

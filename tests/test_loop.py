@@ -34,7 +34,7 @@ def run(recipe, path, resume=None):
 
 
 def weights(path):
-    return checkpoint.load(path / "last.pt").model
+    return checkpoint.load(path / "last.safetensors").model
 
 
 def image_tree(tiny_tree, model):
@@ -67,7 +67,7 @@ def test_the_log_of_a_resumed_run_is_that_of_one_never_stopped(tmp_path, tiny, s
     stop_at(stop, recipe, tmp_path / "cut")
     run(recipe, tmp_path / "cut", resume=True)
     assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
-    assert checkpoint.load(tmp_path / "cut" / "last.pt").meter is None  # the end is a line
+    assert checkpoint.load(tmp_path / "cut" / "last.safetensors").meter is None  # the end is a line
 
 
 def timeless(path):
@@ -82,14 +82,14 @@ def test_a_signal_during_a_validation_saves_that_step(tmp_path, tiny, monkeypatc
     original = cls.batch
 
     def batch(self, split, first, count):
-        if split == "val" and (tmp_path / "r" / "last.pt").exists():
+        if split == "val" and (tmp_path / "r" / "last.safetensors").exists():
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, split, first, count)
 
     monkeypatch.setattr(cls, "batch", batch)
     outcome = run(tiny, tmp_path / "r")
     assert (outcome.step, outcome.code) == (4, 143)
-    assert checkpoint.load(tmp_path / "r" / "last.pt").step == 4
+    assert checkpoint.load(tmp_path / "r" / "last.safetensors").step == 4
 
 
 @pytest.mark.parametrize(("at", "kept"), [(6, 4), (5, 4), (2, 0)])
@@ -144,7 +144,7 @@ def stop_at(step, recipe, path):
 def test_files_of_a_run(tmp_path, tiny):
     outcome = run(tiny, tmp_path / "r")
     names = {p.name for p in (tmp_path / "r").iterdir()}
-    assert names == {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt"}
+    assert names == {"recipe.yaml", "env.json", "metrics.jsonl", "last.safetensors", "best.safetensors"}
     assert RunDirectory.open(tmp_path / "r")[1] == tiny
     records = RunDirectory(tmp_path / "r").read_metrics()
     assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6]
@@ -194,7 +194,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, tiny, mon
         run(tiny, tmp_path / "r")
     assert "train.lr" in e.value.hint
     assert e.value.code == 1
-    saved = checkpoint.load(tmp_path / "r" / "last.pt")
+    saved = checkpoint.load(tmp_path / "r" / "last.safetensors")
     assert saved.step == 4
     assert all(v.isfinite().all() for v in saved.model.values())
 

@@ -255,8 +255,8 @@ def test_a_run_that_runs_out_of_memory_keeps_what_it_saved(tiny, tmp_path, monke
     monkeypatch.setattr(loop, "train_step", full)
     with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explain_out_of_memory():
         loop.train(tiny, RunPlan(run), CPU, Progress(), 1)
-    assert checkpoint.load(run / "last.pt").step == 4
+    assert checkpoint.load(run / "last.safetensors").step == 4
     monkeypatch.setattr(loop, "train_step", update)
     loop.train(tiny, RunPlan(resume=run), CPU, Progress(), 1)
-    ends = [checkpoint.load(path / "last.pt").model for path in (whole, run)]
+    ends = [checkpoint.load(path / "last.safetensors").model for path in (whole, run)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

@@ -16,7 +16,7 @@ from metacli.classifier.contact_sheet import save_sheet
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A model that tells new classes apart without any training."""
-    return saved(tmp_path_factory.mktemp("w") / "matching.pt", "transformer", TASK, width=64, init="content")
+    return saved(tmp_path_factory.mktemp("w") / "matching.safetensors", "transformer", TASK, width=64, init="content")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_questions_that_are_none_are_reported_and_the_others_answered(cli, model
 
 
 def test_prepared_models_refuse_a_blank_question_alone(cli, tmp_path, shown):
-    path = saved(tmp_path / "p.pt", "transformer", {**TASK, "prepare": True}, width=64, init="content")
+    path = saved(tmp_path / "p.safetensors", "transformer", {**TASK, "prepare": True}, width=64, init="content")
     Image.new("L", (30, 30), 255).save(tmp_path / "query" / "blank.png")
     done = cli("predict", "-c", path, "--support", "support", "--query", "query", "--json")
     found = json.loads(done.stdout)
@@ -125,7 +125,7 @@ def test_wrong_support(cli, model, tmp_path):
     for i in range(5):
         (tmp_path / "many" / f"c{i}").mkdir(parents=True)
         Image.fromarray(pictures(5)[i]).save(tmp_path / "many" / f"c{i}" / "1.png")
-    assert "matching.pt can tell apart, which is 4" in failed("--support", "many")
+    assert "matching.safetensors can tell apart, which is 4" in failed("--support", "many")
     assert "no checkpoint 'nonesuch'" in cli("predict", "-c", "nonesuch", "--support", "many", "--query", "q").stderr
 
 

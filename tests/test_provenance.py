@@ -8,18 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from metacli.checkpoints import checkpoint
-from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints import checkpoint, file_format
+from metacli.checkpoints.errors import RefusedError
 from metacli.checkpoints.provenance import Provenance, TrainingClasses, tensors_digest
 from metacli.config import yaml_file
-from metacli.config.migrations import FORMAT, STEPS, migrated
-from metacli.config.overrides import apply_overrides
-from metacli.config.recipe import load_recipe, recipe_from_dict
-from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS
 
 
@@ -68,14 +62,14 @@ def test_eval_holds_the_data_against_what_the_checkpoint_recorded(cli, tmp_path,
 
 def test_resume_refuses_data_that_changed(cli, tmp_path, trained):
     held_out = sorted(trained.classes["test"])[0]
-    before = (tmp_path / "run" / "last.pt").read_bytes()
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
     shutil.rmtree(tmp_path / "data" / held_out)
     refused = cli("train", "--resume", "run")
     assert refused.returncode == 2
     assert f"test: 1 classes gone: {held_out}" in refused.stderr
     pictures(tmp_path / "data", [held_out], first=90)
     assert "the classes are the same, their contents are not" in cli("train", "--resume", "run").stderr
-    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
 
 
 ONE, TWO, SHA = "0" * 15 + "1", "0" * 15 + "2", "ab" * 32
@@ -136,29 +130,20 @@ def test_a_digest_of_tensors_covers_names_kinds_shapes_and_bytes():
     assert len(digests | {known}) == len(others) + 2
 
 
-def test_a_checkpoint_of_format_1_says_nothing_and_is_warned_of(cli, tmp_path, trained):
-    content = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
-    content = {k: v for k, v in content.items() if k not in ("provenance", "random")} | {"format": 1}
-    torch.save(content, tmp_path / "old.pt")
-    done = cli("eval", "-c", "old.pt", "--tasks", "5")
-    assert done.returncode == 0, done.stderr
-    assert "does not say which classes it was trained on" in done.stderr
-
-
 def test_dropout_goes_on_bit_for_bit(cli, tmp_path, tiny_tree):
     model = {"name": "transformer", "width": 8, "layers": 1, "heads": 1, "dropout": 0.4}
     train = tiny_tree["train"] | {"steps": 8, "checkpoint_every": 4}
     (tmp_path / "r.yaml").write_text("# x\n" + yaml_file.dump(tiny_tree | {"model": model, "train": train}))
     assert cli("train", "r.yaml", "--run-dir", "whole").returncode == 0
     assert cli("train", "r.yaml", "train.steps=4", "--run-dir", "half").returncode == 0
-    saved = torch.load(tmp_path / "half" / "last.pt", weights_only=True)
-    saved["recipe"]["train"]["steps"] = 8
-    checkpoint.write(tmp_path / "half" / "last.pt", saved)
+    metadata, tensors = file_format.read_file(tmp_path / "half" / "last.safetensors")
+    metadata["recipe"]["train"]["steps"] = 8
+    file_format.write_file(tmp_path / "half" / "last.safetensors", metadata, tensors)
     recipe = (tmp_path / "half" / "recipe.yaml").read_text().replace("steps: 4\n", "steps: 8\n")
     (tmp_path / "half" / "recipe.yaml").write_text(recipe)
     resumed = cli("train", "--resume", "half")
     assert resumed.returncode == 0, resumed.stderr
-    one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "half"))
+    one, two = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "half"))
     assert one.step == two.step == 8
     assert all(torch.equal(one.model[k], two.model[k]) for k in one.model)
 
@@ -175,7 +160,7 @@ def test_only_a_result_as_good_replaces_eval_json(cli, tmp_path, tiny_file):
     assert tasks() == (20, "test")
     for other in (["--tasks", "5"], ["--split", "val", "--tasks", "30"]):
         assert "note: not kept" in cli("eval", "-c", "r", *other).stderr
-    assert "note: not kept" in cli("eval", "-c", "r/last.pt", "--tasks", "30").stderr
+    assert "note: not kept" in cli("eval", "-c", "r/last.safetensors", "--tasks", "30").stderr
     assert cli("eval", "-c", "r", "--tasks", "30", "task.length=2").returncode == 0
     assert tasks() == (20, "test")
     cli("eval", "-c", "r", "--tasks", "25")
@@ -190,50 +175,3 @@ def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(cli, tmp_path
     assert json.loads(done.stdout)["n_tasks"] == 5
     assert "note: not kept: cannot write" in done.stderr
     assert not list((tmp_path / "r").glob("*.part"))
-
-
-OLD = """# An old recipe.
-task: {name: strokes, quarter_turns: true, drawings: 6, classes: 12, val_classes: 6, test_classes: 6, size: 8}
-model: {name: ntm, start: successor}
-"""
-
-
-def test_old_spellings_are_read_and_told(cli, tmp_path, capsys):
-    (tmp_path / "old.yaml").write_text(OLD)
-    recipe = load_recipe(str(tmp_path / "old.yaml"), ["model.start=associative"])
-    assert (recipe.task.rotated_classes, recipe.task.instances, recipe.model.init) == (True, 6, "content")
-    told = capsys.readouterr().err.splitlines()
-    assert "note: task.quarter_turns is now task.rotated_classes" in told
-    assert "note: model.start=successor is now model.init=content-then-next" in told
-    assert told[-1] == "note: model.start=associative is now model.init=content"
-    shown = cli("sample-tasks", "old.yaml", "-n", "1")
-    assert shown.returncode == 0
-    assert "task.drawings is now task.instances" in shown.stderr
-
-
-def test_both_spellings_and_newer_formats_are_errors(tmp_path):
-    with pytest.raises(UsageError, match="is the old name of"):
-        migrated({"task": {"quarter_turns": True, "rotated_classes": False}}, "x")
-    for wrong in (FORMAT + 1, 0, "two", True):
-        with pytest.raises(UsageError, match="x: format"):
-            migrated({"format": wrong}, "x")
-    newest = {"format": FORMAT, "task": {"name": "strokes", "quarter_turns": True}, "model": {"name": "lstm"}}
-    with pytest.raises(UsageError, match="unknown key"):  # what says that it is of today is held to it
-        recipe_from_dict(newest, "x")
-
-
-@given(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(), st.dictionaries(st.text(), st.none()))))
-def test_what_is_not_old_is_left_alone(tree):
-    if {"format", "task", "model"} & tree.keys():
-        return
-    assert migrated(tree, "x") == (tree, [])
-
-
-def test_an_override_in_an_old_spelling_changes_the_new_key(capsys):
-    tree = {"task": {"name": "strokes", "rotated_classes": True}}
-    assert apply_overrides(tree, ["task.quarter_turns=false"]) == {
-        "task": {"name": "strokes", "rotated_classes": False}
-    }
-    assert tree["task"]["rotated_classes"]
-    assert "task.quarter_turns is now task.rotated_classes" in capsys.readouterr().err
-    assert STEPS[-1].format == FORMAT

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from metacli.checkpoints import checkpoint
+from metacli.checkpoints import checkpoint, file_format
 from metacli.compute import cpu, torchrun
 from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostError
 from metacli.config import yaml_file
@@ -74,8 +74,18 @@ def run_torchrun(
     )  # fmt: skip
 
 
+def model_of(path: Path) -> dict:
+    """The model's weights in a file, whose recipe needs a plugin that is not here."""
+    tensors = file_format.read_file(path)[1]
+    return {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+
+
+def step_of(path: Path) -> int:
+    return file_format.read_file(path / "last.safetensors")[0]["step"]
+
+
 def weights(path: Path) -> dict:
-    return torch.load(path / "last.pt", weights_only=True)["model"]
+    return model_of(path / "last.safetensors")
 
 
 def records(path: Path) -> list[dict]:
@@ -103,9 +113,9 @@ def test_two_processes_evaluate_bit_for_bit_as_one(folder):
     done = run_torchrun(folder, 2, "eval", "-c", "two", "--tasks", 80, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    path = folder / "one" / "best.pt"
+    path = folder / "one" / "best.safetensors"
     saved = checkpoint.load(path)  # the recipe of one process has no plugin; the weights are those of two
-    best = torch.load(folder / "two" / "best.pt", weights_only=True)["model"]
+    best = model_of(folder / "two" / "best.safetensors")
     whole = evaluate(replace(saved, model=best).build_model(), tasks_for(saved, [])[1], "test", 80, CPU)
     assert [t["index"] for t in result["tasks"]] == list(range(80))
     for name in ("loss", "accuracy"):
@@ -141,7 +151,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
     )  # fmt: skip
     assert done.returncode != 0
     assert "by a signal, saved\ngo on with: metacli train --resume asked" in done.stderr
-    step = torch.load(folder / "asked" / "last.pt", weights_only=True)["step"]
+    step = step_of(folder / "asked")
     assert 3 <= step < 100_000
     assert records(folder / "asked")[-1]["step"] == step
 
@@ -153,8 +163,8 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("by the time limit of 1s, saved\ngo on with: metacli train --resume timed") == 1
-    assert done.stderr.count("init    one/best.pt") == 1
-    step = torch.load(folder / "timed" / "last.pt", weights_only=True)["step"]
+    assert done.stderr.count("init    one/best.safetensors") == 1
+    step = step_of(folder / "timed")
     longer = run_torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")
     assert longer.returncode == 0, longer.stderr
     assert f"step {step + 2}" in longer.stdout
@@ -169,7 +179,7 @@ def test_patience_ends_all_after_the_same_step(folder):
     keys = ("train.steps=1000", "train.eval_every=1", "train.checkpoint_every=0", "train.lr=1e-9", "train.patience=2")
     done = run_torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "patient")
     assert done.returncode == 0, done.stderr
-    step = torch.load(folder / "patient" / "last.pt", weights_only=True)["step"]
+    step = step_of(folder / "patient")
     scores = [record["val"]["accuracy"] for record in records(folder / "patient")]
     assert 3 <= step == len(scores) == scores.index(max(scores)) + 3
     ended = f"stopped at step {step} for 2 validations without a better val"

@@ -70,7 +70,7 @@ def test_resume_refuses_a_damaged_file(run, monkeypatch, capsys, name, how):  # 
 
 
 @pytest.mark.parametrize("how", REPLACEMENTS)
-@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors"])
 def test_resume_refuses_a_checkpoint_that_is_no_file(run, monkeypatch, capsys, name, how):  # noqa: F811
     damage(run / name, how)
     code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)

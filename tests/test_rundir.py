@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import TINY
 
-from metacli.checkpoints import checkpoint
+from metacli.checkpoints import file_format
 from metacli.cli import main as command_line
 from metacli.config import yaml_file
 from metacli.errors import MetacliError
@@ -69,7 +69,7 @@ def without_recipe(run: Path) -> None:
         (lambda run: (run / "recipe.yaml").write_bytes(bytes(5000)), "recipe.yaml"),
         (lambda run: (run / "recipe.yaml").write_text("a" * 200_000), "recipe.yaml"),
         (without_recipe, "recipe.yaml: it is a folder, not a file"),
-        (other_recipe, "model.hidden: 8 in last.pt, 9 in recipe.yaml"),
+        (other_recipe, "model.hidden: 8 in last.safetensors, 9 in recipe.yaml"),
         (lambda run: (run / "metrics.jsonl").write_text("5\n"), "metrics.jsonl, line 1: damaged"),
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 1}\n[1]\n'), "metrics.jsonl, line 2: damaged"),
         (lambda run: (run / "metrics.jsonl").write_text('{"loss": 1}\n'), "metrics.jsonl, line 1: damaged"),
@@ -91,64 +91,72 @@ def test_a_damaged_run_is_not_gone_on_with(run, monkeypatch, capsys, damage, wor
     assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
-def lacking(saved):
-    saved["optimizer"] = None
+def lacking(metadata, tensors):
+    metadata["resumable"] = False
+    for name in [name for name in tensors if not name.startswith("model.")]:
+        del tensors[name]
 
 
-def of_another_optimiser(saved):
-    for kept in saved["optimizer"]["state"].values():
-        kept["square_avg"] = kept.pop("exp_avg")
+def of_another_optimizer(metadata, tensors):
+    for name in [name for name in tensors if name.endswith(".exp_avg")]:
+        tensors[f"{name.removesuffix('.exp_avg')}.square_avg"] = tensors.pop(name)
 
 
-def of_other_sizes(saved):
-    saved["optimizer"]["state"][0]["exp_avg"] = torch.zeros(2, 2)
+def of_other_sizes(metadata, tensors):
+    tensors["optimizer.0.exp_avg"] = torch.zeros(2, 2)
 
 
-def of_more_parameters(saved):
-    saved["optimizer"]["state"][99] = saved["optimizer"]["state"][0]
+def of_more_parameters(metadata, tensors):
+    for name in ("exp_avg", "exp_avg_sq", "step"):
+        tensors[f"optimizer.99.{name}"] = tensors[f"optimizer.0.{name}"]
 
 
-def of_no_tensors(saved):
-    saved["optimizer"]["state"][0]["exp_avg"] = "x"
+def with_part_of_the_state(metadata, tensors):
+    del tensors["optimizer.0.exp_avg"]
 
 
-def without_state(saved):
-    saved["optimizer"] = {"a": 1}
+def with_another_meter(metadata, tensors):
+    tensors["meter"] = torch.zeros(4)
 
 
-def with_another_meter(saved):
-    saved["meter"] = torch.zeros(4)
+def without_random_states(metadata, tensors):
+    del tensors["random.cpu"]
+
+
+def with_unknown_tensors(metadata, tensors):
+    tensors["other.weight"] = torch.zeros(4)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lacking, "no optimiser state"),
-        (of_another_optimiser, "optimiser's state is not that of the recipe"),
-        (of_other_sizes, "optimiser's state is not that of the recipe"),
-        (of_more_parameters, "optimiser's state is not that of the recipe"),
-        (of_no_tensors, "optimiser's state is not that of the recipe"),
-        (without_state, "optimiser's state is not that of the recipe"),
-        (with_another_meter, "meter: Value error, should be rows of three numbers"),
+        (lacking, "no optimizer state"),
+        (of_another_optimizer, "optimizer's state is not that of the recipe"),
+        (of_other_sizes, "optimizer's state is not that of the recipe"),
+        (of_more_parameters, "optimizer's state is not that of the recipe"),
+        (with_part_of_the_state, "optimizer's state is not that of the recipe"),
+        (with_another_meter, "meter: should be rows of three numbers"),
+        (without_random_states, "random generators are missing or damaged"),
+        (with_unknown_tensors, "it holds 'other.weight'"),
     ],
 )
 def test_a_checkpoint_that_training_cannot_go_on_from(run, monkeypatch, capsys, change, words):
-    rewritten(run / "last.pt", change)
+    rewritten(run / "last.safetensors", change)
     code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
     assert code == 1, err
-    assert f"error: {run}/last.pt: " in err
+    assert f"error: {run}/last.safetensors: " in err
     assert words in err
     assert "hint: " in err
 
 
 def rewritten(path: Path, change) -> None:
     """Change what a checkpoint holds."""
-    saved = torch.load(path, weights_only=True)
-    change(saved)
-    checkpoint.write(path, saved)
+    metadata, tensors = file_format.read_file(path)
+    change(metadata, tensors)
+    file_format.write_file(path, metadata, tensors)
 
 
-@pytest.mark.parametrize("missing", ["env.json", "metrics.jsonl", "best.pt", "last.pt"])
+@pytest.mark.parametrize("missing", ["env.json", "metrics.jsonl", "best.safetensors", "last.safetensors"])
 def test_what_training_does_not_need_may_be_missing(run, monkeypatch, capsys, missing):
     (run / missing).unlink()
     code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
@@ -159,12 +167,18 @@ def test_what_training_does_not_need_may_be_missing(run, monkeypatch, capsys, mi
 def test_a_line_that_was_cut_short_is_repaired(run, monkeypatch, capsys, cut):
     whole = (run / "metrics.jsonl").read_text()
     (run / "metrics.jsonl").write_text(whole + cut)
-    (run / ".last.pt.0123abcd.part").write_bytes(b"half of a checkpoint")
+    (run / ".last.safetensors.0123abcd.part").write_bytes(b"half of a checkpoint")
     (run / ".lock").write_text("process 1 on elsewhere\n")  # as a killed process leaves it
     code, err = called(monkeypatch, capsys, "train", "--resume", run, "--threads", 1)
     assert code == 0, err
     assert (run / "metrics.jsonl").read_text() == whole
-    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt"}
+    assert {path.name for path in run.iterdir()} == {
+        "recipe.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "last.safetensors",
+        "best.safetensors",
+    }
 
 
 def test_a_last_line_that_lacks_only_its_end_counts(tmp_path):

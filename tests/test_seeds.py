@@ -28,7 +28,7 @@ def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):
     assert (found["lowest"], found["highest"]) == (min(means), max(means))
     alone = cli("train", tiny_file, "train.steps=4", "seed=6", "--run-dir", "alone")
     assert alone.returncode == 0, alone.stderr
-    one, other = (checkpoint.load(tmp_path / place / "last.pt").model for place in ("all/seed6", "alone"))
+    one, other = (checkpoint.load(tmp_path / place / "last.safetensors").model for place in ("all/seed6", "alone"))
     assert all(torch.equal(one[key], other[key]) for key in one)
     again = cli("train", tiny_file, "train.steps=4", "--seeds", "5,6", "--run-dir", "all", "--json")
     assert json.loads(again.stdout)["seeds"] == found["seeds"]
@@ -77,4 +77,4 @@ def test_a_signal_reaches_all(tiny_file, tmp_path):
     assert run.returncode == 143, err
     assert b"go on with: metacli train" in err
     for s in (0, 1):
-        assert checkpoint.load(tmp_path / "all" / f"seed{s}" / "last.pt").step > 0
+        assert checkpoint.load(tmp_path / "all" / f"seed{s}" / "last.safetensors").step > 0

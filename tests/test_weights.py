@@ -11,13 +11,12 @@ from PIL import Image
 
 import metacli
 from metacli.checkpoints import bundled, checkpoint
-from metacli.checkpoints.reference_scores import FIRST, shipped
 from metacli.config.recipe import load_recipe
 from metacli.errors import UsageError
 from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize
 from metacli.tasks.images.synthetic.script import generate_characters
 
-NAMES = bundled.names()
+NAMES = bundled.bundled_names()
 FEW_MB = 4e6
 
 
@@ -36,19 +35,18 @@ def test_some_ship():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_was_trained_by_the_recipe_of_its_name(name):
-    path = bundled.find(name)
+    path = bundled.find_checkpoint(name)
     assert path.stat().st_size < FEW_MB
     saved = checkpoint.load(path)
     shipped = load_recipe(name).as_dict()
     assert {k: v for k, v in saved.recipe.as_dict().items() if k in shipped} == shipped
     assert saved.optimizer is None
-    assert saved.provenance is not None
     assert not set(saved.provenance.classes["train"]) & set(saved.provenance.classes["test"])
 
 
-@pytest.mark.parametrize("name", bundled.teachable())
+@pytest.mark.parametrize("name", bundled.bundled_classifiers())
 def test_it_tells_new_characters_apart(name):
-    task = bundled.task_of(name)
+    task = bundled.load_task(name)
     ways = min(max(5, task.fewest_ways), task.ways)
     shown = drawings(ways, 6)
     learner = metacli.load(name).fit([c[0] for c in shown], [str(i) for i in range(ways)])
@@ -62,7 +60,7 @@ def test_the_one_that_suits_is_chosen_and_named():
     assert learner.name == "glyphs_transformer"
     assert learner.score([c[1] for c in shown], range(20)) > 0.6
     assert metacli.load().fit([c[0] for c in shown[:3]], "abc").name == "glyphs_transformer"
-    with pytest.raises(ValueError, match="21 classes are more than any shipped model"):
+    with pytest.raises(ValueError, match="21 classes are more than any bundled model"):
         metacli.load().fit([c[0] for c in drawings(21, 1)], range(21))
     with pytest.raises(UsageError, match="did you mean 'glyphs_transformer'"):
         metacli.load("glyphs_transformr")
@@ -86,18 +84,18 @@ def test_the_command_line_takes_the_name(cli, tmp_path):
 
 
 def test_only_those_trained_on_few_shot_tasks_of_pictures_are_taught():
-    tasks = {name: bundled.task_of(name) for name in NAMES}
-    assert set(bundled.teachable()) == {
+    tasks = {name: bundled.load_task(name) for name in NAMES}
+    assert set(bundled.bundled_classifiers()) == {
         name for name, task in tasks.items() if task.name in ("omniglot", "strokes") and task.protocol == "k-shot"
     }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_still_reaches_its_stated_figure(name):
-    if bundled.task_of(name).name == "omniglot" and not os.environ.get("METACLI_DATA"):
+    if bundled.load_task(name).name == "omniglot" and not os.environ.get("METACLI_DATA"):
         pytest.skip("Omniglot is not at hand")
-    stated = next(model for model in shipped() if model.name == name)
-    scores = metacli.evaluate(name, *stated.overrides, n_tasks=FIRST)
+    stated = next(model for model in bundled.bundled_models() if model.name == name)
+    scores = metacli.evaluate(name, *stated.overrides, n_tasks=bundled.FIRST_TASKS)
     assert scores.metric.name == stated.metric
     assert scores.mean == pytest.approx(stated.first, abs=stated.ci95)
     assert stated.first == pytest.approx(stated.mean, abs=2 * scores.ci95)  # four standard errors

@@ -1,68 +1,126 @@
-"""The trained models that ship: checkpoints without what is for resuming, known by the names of their recipes."""
+"""The bundled models: trained checkpoints inside the package, named as their recipes, and their reference scores."""
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from metacli.checkpoints.file_names import SUFFIX
 from metacli.config import recipe as recipes
 from metacli.errors import UsageError
 from metacli.registry import did_you_mean
 from metacli.system import operating_system
 
 FOLDER = Path(__file__).parent.parent / "weights"
+FIGURES_NAME = "figures.json"  # the reference scores
+FIRST_TASKS = 150  # of the thousand tasks of a reference score, quick to evaluate again
 
 
-def names() -> list[str]:
-    """Those that ship."""
-    return sorted(path.stem for path in FOLDER.glob("*.pt"))
+@dataclass(frozen=True)
+class BundledModel:
+    """A bundled model and its reference score.
+
+    Attributes:
+        name: what it is asked for by, where a checkpoint is.
+        recipe: the one that it was trained by.
+        overrides: keys of its tasks that were changed for the score; none for its own tasks.
+        metric: the name of the score.
+        mean: its mean over the first `n_tasks` of the test split; a share is from 0 to 1.
+        ci95: half the width of the mean's 95 % interval.
+        n_tasks: how many tasks.
+        first: the mean over the first `FIRST_TASKS` of them.
+        bytes: size of the file.
+        data: what it was trained on, and the licence of that.
+    """
+
+    name: str
+    recipe: str
+    overrides: list[str]
+    metric: str
+    mean: float
+    ci95: float
+    n_tasks: int
+    first: float
+    bytes: int
+    data: str
+
+    @property
+    def command(self) -> str:
+        """The command that prints the reference score."""
+        return " ".join(["metacli eval -c", self.name, *self.overrides, f"--tasks {self.n_tasks}"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
 
 
-def find(name_or_path: str | Path) -> Path:
-    """A checkpoint file or run directory as it is, or the one that ships under a name.
+def bundled_names() -> list[str]:
+    """The names of the bundled models, sorted."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def bundled_models() -> list[BundledModel]:
+    """The bundled models, by name."""
+    figures = json.loads((FOLDER / FIGURES_NAME).read_text(encoding="utf-8"))
+    return [BundledModel(name=n, bytes=bundled_file(n).stat().st_size, **figures[n]) for n in bundled_names()]
+
+
+def bundled_file(name: str) -> Path:
+    """Where the checkpoint of a bundled model is."""
+    return FOLDER / f"{name}{SUFFIX}"
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """A checkpoint file or run directory as it is, or the file of the bundled model of that name.
 
     Raises:
-        UsageError: neither is there.
+        UsageError: neither exists.
     """
     path = operating_system.expand_home(name_or_path)
-    there = os.path.exists(path)
-    if there or str(name_or_path) not in names():
-        if not there and not path.suffix and len(path.parts) == 1:
-            near = did_you_mean(str(name_or_path), names())
-            hint = f"shipped: {', '.join(names()) or 'none'}; or give a .pt file or a run directory"
-            raise UsageError(f"no checkpoint {str(name_or_path)!r}{near}", hint)
-        return path
-    return FOLDER / f"{name_or_path}.pt"
+    exists = os.path.exists(path)
+    names = bundled_names()
+    if not exists and str(name_or_path) in names:
+        return bundled_file(str(name_or_path))
+    if not exists and not path.suffix and len(path.parts) == 1:
+        hint = f"bundled models: {', '.join(names) or 'none'}; or give a {SUFFIX} file or a run directory"
+        raise UsageError(f"no checkpoint {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)}", hint)
+    return path
 
 
-def teachable() -> list[str]:
-    """Those that a person's own classes can be taught to: they were trained on N-way K-shot tasks of pictures."""
-    return [name for name in names() if getattr(task_of(name), "protocol", None) == "k-shot"]
+def bundled_classifiers() -> list[str]:
+    """The names of the bundled models that a user's own classes can be fitted to.
+
+    They were trained on N-way K-shot tasks of images.
+    """
+    return [name for name in bundled_names() if getattr(load_task(name), "protocol", None) == "k-shot"]
 
 
-def fitting(classes: int) -> str:
-    """The shipped model for so many new classes: one trained on prepared pictures, as a person's may look anyhow.
+def bundled_model_for(n_classes: int) -> str:
+    """The name of the bundled model for so many new classes of a user's images.
 
-    Of those that can tell as many apart: one that was taught any number of classes; then the one for the most, as it
-    has learnt the harder tasks.
+    It was trained on prepared images, as a user's images vary in size and polarity. Of those for at least that many
+    classes, a model for any number of classes comes first, then the one for the most, which has learnt the harder
+    tasks.
 
     Raises:
         UsageError: there is none.
     """
-    prepared = [name for name in teachable() if task_of(name).prepare]
-    able = [name for name in prepared if task_of(name).ways >= classes]
+    prepared = [name for name in bundled_classifiers() if load_task(name).prepare]
+    able = [name for name in prepared if load_task(name).ways >= n_classes]
     if not able:
-        most = max((task_of(name).ways for name in prepared), default=0)
+        most = max((load_task(name).ways for name in prepared), default=0)
         raise UsageError(
-            f"{classes} classes are more than any shipped model for pictures of any kind tells apart, which is {most}",
+            f"{n_classes} classes are more than any bundled model for images of any kind tells apart, which is {most}",
             "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
         )
-    return min(able, key=lambda name: (not task_of(name).fewest_ways, -task_of(name).ways))
+    return min(able, key=lambda name: (not load_task(name).fewest_ways, -load_task(name).ways))
 
 
 @lru_cache
-def task_of(name: str) -> Any:
-    """The task that a shipped model was trained on: that of the recipe of its name, which is read in no time."""
+def load_task(name: str) -> Any:
+    """The task section of a bundled model's recipe, read without opening its checkpoint."""
     return recipes.load_recipe(name).task

@@ -1,11 +1,8 @@
-"""Checkpoints: one self-contained file of tensors and builtins, written whole or not at all."""
+"""Checkpoints: one self-contained file of a training run, written whole or not at all."""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +10,46 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metacli.checkpoints import plain, restore
-from metacli.checkpoints.archive import Archive, RefusedError, seal
+from metacli.checkpoints import file_format, restore
+from metacli.checkpoints.errors import name_file_in_errors
+from metacli.checkpoints.file_names import BEST, LAST, SUFFIX
 from metacli.checkpoints.provenance import Provenance
-from metacli.checkpoints.schema import FORMAT, RandomStates, checked
+from metacli.checkpoints.schema import FORMAT, RandomStates, TensorGroups, validate_checkpoint
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build, resolve
-from metacli.system import files
 from metacli.version import __version__
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint is written from.
+
+    Attributes:
+        recipe: the recipe that the model is trained by.
+        step: updates of theta so far.
+        best: the best validation score so far, None before the first validation.
+        model: the model.
+        provenance: the classes of each split.
+        optimizer: None in a file that no run is resumed from.
+        environment: what the model is trained with, see `metacli.compute.device.environment`, and `data`, the digest of
+            the data.
+        meter: (n, 3) what was measured since the last line of the log, see `Meter.rows`; None if nothing was.
+    """
+
+    recipe: Recipe
+    step: int
+    best: float | None
+    model: nn.Module
+    provenance: Provenance
+    optimizer: torch.optim.Optimizer | None = None
+    environment: dict[str, Any] | None = None
+    meter: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """What a checkpoint file holds; see `Snapshot`.
 
     Attributes:
         path: where it was read.
@@ -34,12 +57,11 @@ class Checkpoint:
         step: updates of theta so far.
         best: the best validation score so far, None before the first validation.
         model: the model's state_dict.
-        optimizer: the optimiser's state_dict, None in a file that is not for resuming.
-        provenance: the classes of each split; None in a file of format 1.
+        optimizer: by the number of a weight, what the optimizer keeps of it; None if no run can be resumed from it.
+        provenance: the classes of each split.
         random: the states of PyTorch's random generators, None as `optimizer` is.
-        environment: what it was trained with, see `metacli.compute.device.environment`, and `data`, the digest of the
-            data; None in a file of format 1 or 2.
-        meter: what was measured since the last line of the log, see `Meter.state`; None if nothing was.
+        environment: what it was trained with; None if that was not recorded.
+        meter: what was measured since the last line of the log; None if nothing was.
     """
 
     path: Path
@@ -47,8 +69,8 @@ class Checkpoint:
     step: int
     best: float | None
     model: dict[str, Tensor]
-    optimizer: dict[str, Any] | None
-    provenance: Provenance | None
+    optimizer: dict[int, dict[str, Tensor]] | None
+    provenance: Provenance
     random: RandomStates | None
     environment: dict[str, Any] | None
     meter: Tensor | None = None
@@ -60,113 +82,87 @@ class Checkpoint:
             MetacliError: the weights do not fit the model that the recipe describes, or are not finite.
         """
         spec = resolve(TASKS, self.recipe.task.name, "task").spec_of(self.recipe.task)
-        with told_of(self.path):
-            model = restore.build_fitting(lambda: build(MODELS, self.recipe.model, spec), self.model)
+        with name_file_in_errors(self.path):
+            model = restore.build_within_size(lambda: build(MODELS, self.recipe.model, spec), self.model)
             restore.load_weights(model, self.model, self.recipe.model.name)
         return model.eval()
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Set a model and its optimiser, and the random generators, to where training was.
+        """Set a model, its optimizer and the random generators to where training was.
 
         Raises:
             MetacliError: the file is not for resuming, or its parts do not fit those of the recipe.
         """
-        if self.optimizer is None:
+        if self.optimizer is None or self.random is None:
             raise MetacliError(
-                f"{self.path}: holds no optimiser state, so training cannot go on from it",
-                "--init starts from its weights",
+                f"{self.path}: holds no optimizer state, so that training cannot be resumed from it",
+                "--init starts a new run from its weights",
             )
-        with told_of(self.path):
+        with name_file_in_errors(self.path):
             restore.load_weights(model, self.model, self.recipe.model.name)
             restore.load_optimizer(optimizer, self.optimizer)
-            if self.random is not None:
-                restore.set_random_states(self.random)
+            restore.set_random_states(self.random)
 
 
-def save(
-    path: Path,
-    recipe: Recipe,
-    step: int,
-    best: float | None,
-    model: nn.Module,
-    provenance: Provenance,
-    optimizer: torch.optim.Optimizer | None = None,
-    environment: dict[str, Any] | None = None,
-    meter: Tensor | None = None,
-) -> None:
-    """Write a checkpoint whole, closed by a digest: a crash leaves the old file or the new one.
-
-    Args:
-        environment: see `Checkpoint`.
+def save(path: Path, snapshot: Snapshot) -> None:
+    """Write a checkpoint file: a crash leaves the old file or the new one.
 
     Raises:
         MetacliError: the file cannot be written (full disk, permissions); what stood at `path` is untouched.
     """
-    content = {
+    optimizer = snapshot.optimizer
+    metadata = {
         "format": FORMAT,
         "metacli": __version__,
-        "recipe": recipe.as_dict(),
-        "step": step,
-        "best": best,
-        "model": model.state_dict(),
-        "provenance": provenance.as_dict(),
-        "optimizer": optimizer.state_dict() if optimizer else None,
-        "random": restore.random_states() if optimizer else None,
-        "environment": environment,
-        "meter": meter,
+        "recipe": snapshot.recipe.as_dict(),
+        "step": snapshot.step,
+        "best": snapshot.best,
+        "provenance": snapshot.provenance.as_dict(),
+        "environment": snapshot.environment,
+        "resumable": optimizer is not None,
     }
-    write(path, content)
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write the content of a checkpoint, tensors and plain values, as `save` does."""
-    buffer = io.BytesIO()  # torch reports a full disk in words of its own, a plain write in the system's
-    torch.save(content, buffer)
-    seal(buffer)
-    files.write(path, buffer.getbuffer(), "free some space, then go on with --resume")
+    tensors = TensorGroups(
+        model=snapshot.model.state_dict(),
+        optimizer=optimizer.state_dict()["state"] if optimizer else None,
+        random=restore.get_random_states() if optimizer else None,
+        meter=snapshot.meter,
+    )
+    with name_file_in_errors(path):
+        file_format.write_file(path, metadata, tensors.flatten())
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, or the best one of a run directory. Nothing in the file is ever executed.
-
-    Every byte that a value is made of was covered by a digest or a checksum, which is right.
+    """Read a checkpoint file, or the best one of a run directory. Nothing in the file is ever executed.
 
     Raises:
-        MetacliError: no such file, truncated, damaged, not a checkpoint of metacli, of a newer format, or holding
-            objects other than tensors and builtins.
+        MetacliError: no such file; truncated, damaged, not a checkpoint of metacli, or of a newer format.
     """
-    file = file_of(path)
-    if not os.path.isfile(file):
+    file = find_file(path)
+    if not os.path.exists(file):
         raise MetacliError(
-            f"no checkpoint at {file}", "give a .pt file or a run directory, as printed by `metacli train`"
+            f"no checkpoint at {file}",
+            f"give a {SUFFIX} file or a run directory, as printed by `metacli train`",
         )
-    try:
-        with told_of(file), open(file, "rb") as opened:
-            archive = Archive(opened)
-            content = checked(plain.read(archive), archive.sealed)
-            provenance = None if content.provenance is None else Provenance.from_dict(content.provenance)
-    except OSError as e:
-        raise MetacliError(f"cannot read {file}: {e.strerror}") from None
-    recipe = recipe_from_dict(content.recipe, str(file))
-    kept = {
-        name: getattr(content, name)
-        for name in ("step", "best", "model", "optimizer", "random", "environment", "meter")
-    }
-    return Checkpoint(path=file, recipe=recipe, provenance=provenance, **kept)
+    with name_file_in_errors(file):
+        metadata, tensors = validate_checkpoint(*file_format.read_file(file))
+        provenance = Provenance.from_dict(metadata.provenance)
+    return Checkpoint(
+        path=file,
+        recipe=recipe_from_dict(metadata.recipe, str(file)),
+        step=metadata.step,
+        best=metadata.best,
+        model=tensors.model,
+        optimizer=tensors.optimizer,
+        provenance=provenance,
+        random=tensors.random,
+        environment=metadata.environment,
+        meter=tensors.meter,
+    )
 
 
-@contextmanager
-def told_of(file: Path) -> Iterator[None]:
-    """Why a file is refused becomes a MetacliError that names it."""
-    try:
-        yield
-    except RefusedError as e:
-        raise MetacliError([f"{file}: {e.said[0]}", *e.said[1:]], e.hint) from None
-
-
-def file_of(path: str | Path) -> Path:
-    """The checkpoint file itself: of a run directory its best one, or else its last."""
+def find_file(path: str | Path) -> Path:
+    """The checkpoint file at a path: of a run directory its best one, or else its last."""
     file = Path(path)
     if not os.path.isdir(file):
         return file
-    return next((file / name for name in ("best.pt", "last.pt") if (file / name).is_file()), file / "best.pt")
+    return next((file / name for name in (BEST, LAST) if (file / name).is_file()), file / BEST)

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS, Split, Tasks
 
-DIVIDED_OTHERWISE = ("folder",)  # its classes, before checkpoints said which were whose
 KEPT = 4  # pixel digests of a class, the smallest: when a class gains a few pictures, most of these stay
 MAX_CLASSES = 2_000_000  # of a split
 MAX_WARM_STARTS = 10_000  # that led to a run
@@ -144,7 +143,7 @@ class Provenance:
                 if valid:
                     runs = tuple(TrainingClasses(run["data_identity"], run["classes"]) for run in earlier)
                     return cls(classes, digest, identity, runs, tuple(encoders))
-        raise RefusedError("not a checkpoint of metacli: its provenance is not one that metacli writes")
+        raise RefusedError("not a checkpoint of metacli: its provenance is not one that metacli writes", ANOTHER_COPY)
 
 
 NO_CLASSES = Provenance({split: {} for split in SPLITS}, "0" * 64)  # of tasks that are generated

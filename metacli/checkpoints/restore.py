@@ -1,4 +1,4 @@
-"""Weights, optimiser and random states of a file, taken over only where they fit and are finite."""
+"""Load the weights, the optimizer state and the random states of a checkpoint, if they fit and are finite."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.errors import RefusedError
 from metacli.checkpoints.schema import RandomStates
 
 _SPARE = 1_000_000  # numbers that a model may make beside those that it keeps
 
 
-def build_fitting(build: Callable[[], nn.Module], weights: dict[str, Tensor]) -> nn.Module:
-    """What `build` makes, given up as soon as it is far larger than the weights that it is for.
+def build_within_size(build: Callable[[], nn.Module], weights: dict[str, Tensor]) -> nn.Module:
+    """The model that `build` makes, unless it is far larger than its weights in the file.
 
     Raises:
-        RefusedError: it is, or it does not fit into memory.
+        RefusedError: it is far larger, which ends its construction, or it does not fit into memory.
     """
-    with _limited(2 * sum(w.numel() for w in weights.values()) + _SPARE):
+    with _limit_size(2 * sum(w.numel() for w in weights.values()) + _SPARE):
         try:
             return build()
         except (RuntimeError, MemoryError) as e:  # what PyTorch says where there is no room
@@ -31,7 +31,7 @@ def build_fitting(build: Callable[[], nn.Module], weights: dict[str, Tensor]) ->
 
 
 @contextmanager
-def _limited(most: int) -> Iterator[None]:
+def _limit_size(most: int) -> Iterator[None]:
     """Raises a RefusedError in this thread once modules have registered more numbers than `most`."""
     here, left = threading.get_ident(), [most]
 
@@ -53,7 +53,7 @@ def _limited(most: int) -> Iterator[None]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> None:
-    """Give a model the weights of a file.
+    """Load the weights of a file into a model.
 
     Args:
         model: untrained.
@@ -67,11 +67,11 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
     wrong = [
         f"{key} is {str(weights[key].dtype).removeprefix('torch.')}, not {str(value.dtype).removeprefix('torch.')}"
         for key, value in before.items()
-        if key in weights and not _same_kind(weights[key], value)
+        if key in weights and not _have_same_kind(weights[key], value)
     ]
     if wrong:
         raise RefusedError(f"the weights do not fit model {name!r}: {wrong[0]}")
-    bad = {key: _not_finite(weights[key], value) for key, value in before.items() if key in weights}
+    bad = {key: _count_not_finite(weights[key], value) for key, value in before.items() if key in weights}
     bad = {key: count for key, count in bad.items() if count}
     if bad:
         key, count = next(iter(bad.items()))
@@ -86,35 +86,35 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
         raise RefusedError(f"the weights do not fit model {name!r}: {str(e).splitlines()[-1].strip()[:300]}") from None
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Give an optimizer the running values of a file; its other settings are the recipe's.
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]) -> None:
+    """Load the running values of an optimizer from a file; its other settings are the recipe's.
 
     Args:
-        saved: the state_dict of another one.
+        saved: by the number of a weight, what another optimizer kept of it.
 
     Raises:
-        RefusedError: the values are not those of such an optimiser over such weights, or not finite.
+        RefusedError: the values are not those of such an optimizer over such weights, or not finite.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    values, content = saved.get("state"), optimizer.state_dict()
-    kept = _state_after_a_step(optimizer)
-    if not isinstance(values, dict) or not all(type(i) is int and 0 <= i < len(weights) for i in values):
-        raise _no_optimizer()
-    for i, value in values.items():
-        if not isinstance(value, dict) or value.keys() != kept.keys():
-            raise _no_optimizer()
-        for key, like in kept.items():
-            found, shape = value[key], weights[i].shape if like.dim() else like.shape
-            if not isinstance(found, Tensor) or found.shape != shape or not found.is_floating_point():
-                raise _no_optimizer()
+    content, example = optimizer.state_dict(), _make_example_state(optimizer)
+    content["state"] = {}
+    for i, state in saved.items():
+        if i >= len(weights) or state.keys() != example.keys():
+            raise _wrong_optimizer_error()
+        content["state"][i] = {}
+        for key, like in example.items():
+            found, shape = state[key], weights[i].shape if like.dim() else like.shape
+            if found.shape != shape or not found.is_floating_point():
+                raise _wrong_optimizer_error()
             if not found.isfinite().all() or (not like.dim() and found < 0):
-                raise RefusedError(f"the optimiser's {key} of weight {i} is not finite", "take an earlier checkpoint")
-    content["state"] = {i: {key: found.clone() for key, found in value.items()} for i, value in values.items()}
+                raise RefusedError(f"the optimizer's {key} of weight {i} is not finite", "take an earlier checkpoint")
+            own = torch.empty_like(weights[i] if like.dim() else like, dtype=found.dtype)  # strides as of the weight
+            content["state"][i][key] = own.copy_(found)
     optimizer.load_state_dict(content)
 
 
-def _state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer of this kind keeps of a weight of shape (1, 1), once it has taken a step."""
+def _make_example_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimizer of this kind keeps of a weight of shape (1, 1) after its first step."""
     weight = nn.Parameter(torch.zeros(1, 1))
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
     kind: Any = type(optimizer)
@@ -125,32 +125,32 @@ def _state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return state
 
 
-def random_states() -> dict[str, Any]:
+def get_random_states() -> RandomStates:
     """The states of PyTorch's random generators, which dropout draws from."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+    return RandomStates(torch.get_rng_state(), cuda)
 
 
 def set_random_states(states: RandomStates) -> None:
-    """Set them back; those of GPUs where there are as many.
+    """Set the states of PyTorch's random generators; those of GPUs only where there are as many.
 
     Raises:
-        RefusedError: they are none.
+        RefusedError: they are not states of random generators.
     """
     try:
         torch.set_rng_state(states.cpu)
         if states.cuda and len(states.cuda) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states.cuda)
     except (RuntimeError, TypeError):
-        raise RefusedError("the states of its random generators are none", "take an earlier checkpoint") from None
+        raise RefusedError("the states of its random generators are damaged", "take an earlier checkpoint") from None
 
 
-def _same_kind(one: Tensor, other: Tensor) -> bool:
+def _have_same_kind(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype or (one.is_floating_point() and other.is_floating_point())
 
 
-def _not_finite(value: Tensor, untrained: Tensor) -> int:
-    """How many numbers are not finite that were so in the untrained model, of the same shape; 0 for another shape."""
+def _count_not_finite(value: Tensor, untrained: Tensor) -> int:
+    """How many numbers are not finite but are finite in the untrained model; 0 where the shapes differ."""
     if value.shape != untrained.shape:
         return 0
     if bool(value.isfinite().all()):
@@ -158,5 +158,5 @@ def _not_finite(value: Tensor, untrained: Tensor) -> int:
     return int((~value.isfinite() & untrained.to(value.device).isfinite()).sum())
 
 
-def _no_optimizer() -> RefusedError:
-    return RefusedError("its optimiser's state is not that of the recipe's optimiser and model", "start a new run")
+def _wrong_optimizer_error() -> RefusedError:
+    return RefusedError("its optimizer's state is not that of the recipe's optimizer and model", "start a new run")

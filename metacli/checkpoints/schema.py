@@ -1,43 +1,27 @@
-"""What must be in a checkpoint, and of which kind, before anything is made of it."""
+"""What a checkpoint holds: validated metadata, tensors under prefixed names, and the migrations of older formats."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
 
-FORMAT = 3  # 2: the classes that were trained on, the random state; 3: a digest of the file, what the run computed with
-DEEPEST, MOST = 12, 10_000  # levels and values of a recipe
+FORMAT = 1
+Migration = Callable[[dict[str, Any], dict[str, Tensor]], None]  # changes metadata and tensors in place
+MIGRATIONS: dict[int, Migration] = {}  # from a format to the next one
+MAX_RECIPE_DEPTH, MAX_RECIPE_VALUES = 12, 10_000
 
-
-def _builtin(value: Any) -> Any:
-    if isinstance(value, Tensor):  # which pydantic takes for a number
-        raise ValueError("should be a plain value, not a tensor")
-    return value
+_OPTIMIZER_NAME = re.compile(r"optimizer\.(0|[1-9][0-9]{0,8})\.(.+)")
 
 
-Number = Annotated[float, BeforeValidator(_builtin)]
-
-
-def _rows(value: Tensor) -> Tensor:
-    if not value.is_floating_point() or value.shape[1:] != (3,):
-        raise ValueError("should be rows of three numbers")
-    return value
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-
-
-def _without_packed(value: Any) -> Any:
-    """None in place of the compressed provenance that earlier files of this format hold."""
-    return None if isinstance(value, Tensor) else value
-
-
-class RandomStates(_Part):
+class RandomStates(NamedTuple):
     """The states of PyTorch's random generators.
 
     Attributes:
@@ -49,65 +33,121 @@ class RandomStates(_Part):
     cuda: list[Tensor]
 
 
-class Content(_Part):
-    """A checkpoint as it is in its file; see `metacli.checkpoints.checkpoint.Checkpoint`.
+class Metadata(BaseModel):
+    """The part of a checkpoint that is JSON; see `metacli.checkpoints.checkpoint.Checkpoint`.
 
     Attributes:
-        recipe: its plain form, of any format.
-        provenance: see `Provenance.as_dict`; None in a file that holds it in an older form.
+        format: the number of this schema.
+        metacli: the version that wrote the file.
+        file_sha256: see `metacli.checkpoints.file_format`.
+        recipe: as plain values, of any format that recipes have had.
+        step: updates of theta so far.
+        best: the best validation score so far, None before the first validation.
+        provenance: see `Provenance.as_dict`.
+        environment: what it was computed with, None if that was not recorded.
+        resumable: whether the states of the optimizer and of the random generators are among the tensors.
     """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     format: int
+    metacli: str
+    file_sha256: str
     recipe: dict[str, Any]
     step: Annotated[int, Field(ge=0, lt=2**53)]
-    best: Number | None
+    best: float | None
+    provenance: dict[str, Any]
+    environment: dict[str, str | int | float | None] | None
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class TensorGroups:
+    """The tensors of a checkpoint by what they are for.
+
+    Attributes:
+        model: the model's state_dict.
+        optimizer: by the number of a weight, what the optimizer keeps of it; None if the run cannot be resumed.
+        random: None as `optimizer` is.
+        meter: (n, 3) what was measured since the last line of the log, see `Meter.rows`; None if nothing was.
+    """
+
     model: dict[str, Tensor]
-    optimizer: dict[str, Any] | None
-    provenance: Annotated[dict[str, Any] | None, BeforeValidator(_without_packed)] = None
+    optimizer: dict[int, dict[str, Tensor]] | None = None
     random: RandomStates | None = None
-    environment: dict[str, str | int | Number | None] | None = None
-    meter: Annotated[Tensor, AfterValidator(_rows)] | None = None
+    meter: Tensor | None = None
+
+    def flatten(self) -> dict[str, Tensor]:
+        """All tensors under the names that they have in a file."""
+        flat = {f"model.{name}": value for name, value in self.model.items()}
+        for i, state in (self.optimizer or {}).items():
+            flat |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+        if self.random is not None:
+            flat |= {"random.cpu": self.random.cpu}
+            flat |= {f"random.cuda.{i}": value for i, value in enumerate(self.random.cuda)}
+        return flat if self.meter is None else {**flat, "meter": self.meter}
+
+    @classmethod
+    def unflatten(cls, flat: dict[str, Tensor], resumable: bool) -> TensorGroups:
+        """The groups of the tensors of a file.
+
+        Raises:
+            RefusedError: a name that no checkpoint has, or one that is missing.
+        """
+        left = dict(flat)
+        model = {name.removeprefix("model."): left.pop(name) for name in flat if name.startswith("model.")}
+        if not resumable:
+            _refuse_unknown_tensors(left)
+            return cls(model)
+        optimizer: dict[int, dict[str, Tensor]] = {}
+        for name in flat:
+            if found := _OPTIMIZER_NAME.fullmatch(name):
+                optimizer.setdefault(int(found[1]), {})[found[2]] = left.pop(name)
+        meter = left.pop("meter", None)
+        if meter is not None and (not meter.is_floating_point() or meter.shape[1:] != (3,)):
+            raise RefusedError("meter: should be rows of three numbers", ANOTHER_COPY)
+        count = sum(name.startswith("random.cuda.") for name in left)
+        names = ("random.cpu", *(f"random.cuda.{i}" for i in range(count)))
+        states = [left.pop(name) for name in names if name in left]
+        _refuse_unknown_tensors(left)
+        if len(states) < len(names) or not all(state.dtype == torch.uint8 and state.dim() == 1 for state in states):
+            raise RefusedError("the states of its random generators are missing or damaged", ANOTHER_COPY)
+        return cls(model, optimizer, RandomStates(states[0], states[1:]), meter)
 
 
-def checked(found: Any, sealed: bool) -> Content:
-    """What a file held, if it is what a checkpoint holds.
-
-    Args:
-        found: tensors and plain values.
-        sealed: whether the file's digest was there, and right.
+def validate_checkpoint(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Metadata, TensorGroups]:
+    """The content of a file in today's format, after any migrations.
 
     Raises:
-        RefusedError: it is not; names every part that is wrong.
+        RefusedError: it is not what a checkpoint holds; names every part of the metadata that is wrong.
     """
-    needed = {"format", "recipe", "step", "best", "model", "optimizer"}
-    if not isinstance(found, dict) or not needed <= found.keys():
-        raise RefusedError("not a checkpoint of metacli")
-    given = found["format"]
+    given = metadata.get("format")
     if type(given) is not int or not 1 <= given <= FORMAT:
-        said = repr(given) if isinstance(given, int | str | float) else "of another kind"
-        raise RefusedError(f"checkpoint format {said[:40]}; this metacli reads 1 to {FORMAT}")
-    if given > 2 and not sealed:
-        raise RefusedError(
-            "truncated, or changed: the digest at its end is missing",
-            "take another copy of it, or another checkpoint of the run",
-        )
+        shown = repr(given)[:40] if isinstance(given, int | str | float) else "of another kind"
+        raise RefusedError(f"checkpoint format {shown}; this version of metacli reads 1 to {FORMAT}")
+    for number in range(given, FORMAT):
+        MIGRATIONS[number](metadata, tensors)
     try:
-        content = Content.model_validate({key: value for key, value in found.items() if key in Content.model_fields})
+        valid = Metadata.model_validate(metadata)
     except ValidationError as e:
         wrong = [f"{'.'.join(map(str, p['loc']))[:80]}: {p['msg']}" for p in e.errors(include_url=False)[:10]]
-        raise RefusedError(
-            ["not a checkpoint of metacli:", *wrong], "take another copy of it, or another checkpoint"
-        ) from None
-    return content.model_copy(update={"recipe": _plain(content.recipe, [MOST], DEEPEST)})
+        raise RefusedError(["not a checkpoint of metacli:", *wrong], ANOTHER_COPY) from None
+    _check_recipe_size(valid.recipe)
+    return valid, TensorGroups.unflatten(tensors, valid.resumable)
 
 
-def _plain(value: Any, room: list[int], deeper: int) -> Any:
-    """A copy of a tree of plain values, which is no larger or deeper than a recipe is; one that ends in itself is."""
-    room[0] -= 1
-    if not deeper or room[0] < 0 or not isinstance(value, dict | list | tuple | str | int | float | None):
-        raise RefusedError("not a checkpoint of metacli: its recipe is none")
-    if isinstance(value, dict):
-        return {key: _plain(part, room, deeper - 1) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part, room, deeper - 1) for part in value]
-    return value
+def _check_recipe_size(recipe: dict[str, Any]) -> None:
+    """Raise a RefusedError where a recipe has more values or levels than any that is valid."""
+    level: list[Any] = [recipe]
+    count = depth = 0
+    while level:
+        count, depth = count + len(level), depth + 1
+        if count > MAX_RECIPE_VALUES or depth > MAX_RECIPE_DEPTH:
+            raise RefusedError("not a checkpoint of metacli: its recipe is none")
+        nested = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [value for part in nested for value in part]
+
+
+def _refuse_unknown_tensors(left: dict[str, Tensor]) -> None:
+    if left:
+        raise RefusedError(f"not a checkpoint of metacli: it holds {min(left)[:80]!r}", ANOTHER_COPY)

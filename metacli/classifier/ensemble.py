@@ -91,7 +91,7 @@ def load_few_shot_model(path: Path) -> FewShotModel:
         MetacliError: the checkpoint cannot be read.
         UsageError: the model was not trained on N-way K-shot tasks.
     """
-    file = checkpoint.file_of(path)
+    file = checkpoint.find_file(path)
     status = os.stat(file) if os.path.isfile(file) else None
     return _load_cached(file, status and (status.st_mtime_ns, status.st_size, status.st_ino))
 

@@ -131,7 +131,7 @@ class Learner:
     def ways(self) -> int:
         """The largest number of classes that the model can tell apart."""
         if self.checkpoint is None:
-            return max(bundled.task_of(name).ways for name in bundled.teachable())
+            return max(bundled.load_task(name).ways for name in bundled.bundled_classifiers())
         return self.select_model(0).ways
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -180,7 +180,8 @@ class Learner:
         few_shot = self.context_.few_shot if extends else self.select_model(len(classes))
         model_name = few_shot.path.stem if self.checkpoint is None else str(self.checkpoint)
         if len(classes) > few_shot.ways:
-            able = [name for name in bundled.teachable() if bundled.task_of(name).ways >= len(classes)]
+            bundled_names = bundled.bundled_classifiers()
+            able = [name for name in bundled_names if bundled.load_task(name).ways >= len(classes)]
             raise UnteachableError(
                 f"{len(classes)} classes are more than {model_name} can tell apart, which is {few_shot.ways}",
                 f"of the shipped models {', '.join(able) or 'none'} can",
@@ -207,8 +208,8 @@ class Learner:
             ValueError: no bundled model fits, or the checkpoint cannot be read.
         """
         try:
-            name = self.checkpoint if self.checkpoint is not None else bundled.fitting(classes)
-            return load_few_shot_model(bundled.find(name))
+            name = self.checkpoint if self.checkpoint is not None else bundled.bundled_model_for(classes)
+            return load_few_shot_model(bundled.find_checkpoint(name))
         except MetacliError as error:
             raise UnteachableError(error.message, error.hint) from error
 
@@ -237,5 +238,5 @@ def load(name: str | Path | None = None, **params: Any) -> Learner:
         MetacliError: there is no such checkpoint, or its model is not a few-shot classifier.
     """
     if name is not None:
-        load_few_shot_model(bundled.find(name))
+        load_few_shot_model(bundled.find_checkpoint(name))
     return Learner(name, **params)

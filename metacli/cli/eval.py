@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from metacli.evaluation.session import Session
 
 EXAMPLES = (
-    "Examples: metacli eval -c runs/demo | metacli eval -c best.pt task.shots=5 --tasks 200 --json | "
+    "Examples: metacli eval -c runs/demo | metacli eval -c best.safetensors task.shots=5 --tasks 200 --json | "
     "metacli eval -c runs/mann -c runs/snail --png compared.png"
 )
 

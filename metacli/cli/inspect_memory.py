@@ -23,7 +23,8 @@ from metacli.system import terminal
 
 EXAMPLES = (
     "Examples: metacli inspect-memory -c runs/demo | metacli inspect-memory -c runs/demo --task 3 --out look | "
-    "metacli inspect-memory -c runs/demo --tasks 200 | metacli inspect-memory -c best.pt task.ways=3 --head read0"
+    "metacli inspect-memory -c runs/demo --tasks 200 | "
+    "metacli inspect-memory -c best.safetensors task.ways=3 --head read0"
 )
 
 

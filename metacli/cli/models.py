@@ -9,8 +9,8 @@ EXAMPLES = "Examples: metacli models | metacli models --json"
 
 def models(as_json: AsJson = False) -> None:
     """List the bundled models and their reference scores."""
-    from metacli.checkpoints.reference_scores import shipped
+    from metacli.checkpoints.bundled import bundled_models
     from metacli.show.models import print_models
 
-    found = shipped()
-    print_result(as_json, [model.plain() for model in found], lambda console: print_models(console, found))
+    found = bundled_models()
+    print_result(as_json, [model.as_dict() for model in found], lambda console: print_models(console, found))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-CHECKPOINT = "A .pt file, a run directory, or the name of a bundled model."
+CHECKPOINT = "A .safetensors file, a run directory, or the name of a bundled model."
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
 ]

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from metacli.config import yaml_file
-from metacli.config.migrations import migrated
 from metacli.errors import UsageError
-from metacli.system import terminal
 
 
 def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Returns a copy of `tree` with each KEY=VALUE set, in order.
-
-    An older spelling of a key is set under its present name, with a note on stderr.
 
     Args:
         tree: a recipe as plain values.
@@ -27,25 +23,11 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
         key, equals, text = item.partition("=")
         if not equals or not key.strip("."):
             raise UsageError(f"{item!r} is not KEY=VALUE", "for example: train.lr=3e-4 task.ways=20")
-        path, value = key.split("."), yaml_file.parse(text, item)
-        branch, notes = migrated(_set_value({}, path, value), item)
-        print_notes(notes)
-        if notes:  # the key has a new name: follow the single branch down to the value
-            path, value = [], branch
-            while len(path) <= key.count("."):
-                (part,) = value
-                path, value = [*path, part], value[part]
-        _set_value(tree, path, value)
+        _set_value(tree, key.split("."), yaml_file.parse(text, item))
     return tree
 
 
-def print_notes(notes: list[str]) -> None:
-    """Prints notes on stderr."""
-    for note in notes:
-        terminal.print_to_stderr(f"note: {note}")
-
-
-def _set_value(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+def _set_value(tree: dict[str, Any], path: list[str], value: Any) -> None:
     """Sets a value in nested dictionaries, in place. Dictionaries on the path are copied first."""
     node = tree
     for part in path[:-1]:
@@ -53,4 +35,3 @@ def _set_value(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, A
         node[part] = dict(child) if isinstance(child, dict) else {}
         node = node[part]
     node[path[-1]] = value
-    return tree

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from metacli.config import yaml_file
 from metacli.config.base import BaseConfig
 from metacli.config.display import shorten_key, shorten_value
-from metacli.config.migrations import FORMAT, migrated
-from metacli.config.overrides import apply_overrides, print_notes
+from metacli.config.migrations import FORMAT, migrate
+from metacli.config.overrides import apply_overrides
 from metacli.config.required_plugins import check_required_plugins
 from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
@@ -85,8 +85,7 @@ def load_recipe(source: str | dict[str, Any], overrides: list[str] | None = None
             raise UsageError(f"cannot read recipe {source}: {e}") from None
     if not isinstance(tree, dict):
         raise UsageError(f"{source}: {NOT_A_MAPPING}")
-    tree, notes = migrated(tree, source)
-    print_notes(notes)
+    tree = migrate(tree, source)
     return recipe_from_dict({"name": name, **apply_overrides(tree, overrides or []), "format": FORMAT}, source)
 
 
@@ -127,7 +126,7 @@ def recipe_from_dict(tree: Any, source: str) -> Recipe:
     errors: list[str] = []
     if not isinstance(tree, dict):
         raise UsageError(f"{source}: {NOT_A_MAPPING}, not {shorten_value(tree)}")
-    tree = migrated(tree, source)[0]
+    tree = migrate(tree, source)
     check_required_plugins(tree, source)
     errors += [f"{shorten_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")

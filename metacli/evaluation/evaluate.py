@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
-from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance, TrainingClasses, check_held_out
+from metacli.checkpoints.provenance import Provenance, TrainingClasses, check_held_out
 from metacli.compute.processes import SINGLE_PROCESS, Processes
 from metacli.config.overrides import apply_overrides
 from metacli.config.recipe import Recipe, recipe_from_dict
@@ -137,7 +137,7 @@ def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test
     recipe = recipe_from_dict(apply_overrides(tree, overrides), "eval")
     tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
     check_answerable(checkpoint, tasks, split)
-    if checkpoint.provenance and not overrides:
+    if not overrides:
         for change in checkpoint.provenance.changes(Provenance.of(tasks)):
             terminal.print_to_stderr(f"note: the data have changed since training: {change}")
     return recipe, tasks
@@ -151,17 +151,8 @@ def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None
 
 
 def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:
-    """The classes that a checkpoint's weights were trained on, by this run and by those that it began from.
-
-    They are those that the file names, or else those into which its recipe divides the data.
-    """
-    if checkpoint.provenance:
-        return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
-    if checkpoint.recipe.task.name in DIVIDED_OTHERWISE:
-        said = "does not say which classes it was trained on: some of these may be among them"
-        terminal.print_to_stderr(f"warning: {checkpoint.path} {said}")
-        return []
-    return [Provenance.of(build(TASKS, checkpoint.recipe.task, checkpoint.recipe.seed)).trained]
+    """The classes that a checkpoint's weights were trained on, by this run and by those that it began from."""
+    return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
 
 
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:

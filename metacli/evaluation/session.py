@@ -84,7 +84,7 @@ def open_session(
     wanted = parse_thread_count(threads)
     processes, chosen, reason = join(device) if distributed else (SINGLE_PROCESS, *choose_device(device))
     with processes.local_first():
-        loaded = [checkpoints.load(bundled.find(name)) for name in names]
+        loaded = [checkpoints.load(bundled.find_checkpoint(name)) for name in names]
         recipe, tasks = common_tasks(loaded, overrides, split)
         set_up_torch(recipe.seed)
         model: Any = loaded[0].build_model().to(chosen)

@@ -1,4 +1,4 @@
-"""The run directory: recipe.yaml, env.json, metrics.jsonl, last.pt, best.pt, eval.json. Never overwrites a run."""
+"""The run directory: recipe.yaml, env.json, metrics.jsonl, {last,best}.safetensors, eval.json. Never overwrites one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from metacli.checkpoints.file_names import BEST, LAST
 from metacli.config import yaml_file
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.errors import MetacliError, UsageError
@@ -36,8 +37,8 @@ class RunDirectory:
 
     def __init__(self, path: Path, lock: DirectoryLock | None = None):
         self.path = path
-        self.last = path / "last.pt"
-        self.best = path / "best.pt"
+        self.last = path / LAST
+        self.best = path / BEST
         self._metrics = path / "metrics.jsonl"
         self._environment = path / "env.json"
         self._lock = lock
@@ -88,7 +89,7 @@ class RunDirectory:
             MetacliError: recipe.yaml cannot be read.
         """
         file = path / "recipe.yaml"
-        hint = f"restore it: {path / 'last.pt'} holds the same recipe"
+        hint = f"restore it: {path / LAST} holds the same recipe"
         content = run_files.read(file, hint)
         if content is None:
             raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
@@ -246,12 +247,12 @@ def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
     path = folder / "eval.json"
     if not (folder / "recipe.yaml").is_file():
         return ""
-    if checkpoint.name != "best.pt" or result["split"] != "test":
-        return f"{path} is for best.pt on the test split"
+    if checkpoint.name != BEST or result["split"] != "test":
+        return f"{path} is for {BEST} on the test split"
     try:
         previous = run_files.read_json(path) or {}
         is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe"))
-        if is_same and Path(previous["checkpoint"]).name == "best.pt" and previous["n_tasks"] > result["n_tasks"]:
+        if is_same and Path(previous["checkpoint"]).name == BEST and previous["n_tasks"] > result["n_tasks"]:
             return f"{path} holds {previous['n_tasks']:,} tasks"
     except (MetacliError, TypeError, KeyError):  # there is none, or a damaged one, which is replaced
         pass

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metacli.checkpoints import checkpoint
-from metacli.checkpoints.provenance import DIVIDED_OTHERWISE, Provenance
+from metacli.checkpoints.provenance import Provenance
 from metacli.compute import torchrun
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
@@ -126,18 +126,12 @@ def restore(
         raise UsageError(
             f"train.steps: {recipe.train.steps:,} in all, but {saved.step:,} are done", "name as many or more"
         )
-    if saved.provenance is None and saved.recipe.task.name in DIVIDED_OTHERWISE:
-        raise UsageError(
-            f"{directory.path}: the run began before {saved.recipe.task.name} divided its classes as it does now",
-            "start a new run: this one would train on classes that it had held out",
-        )
-    if saved.provenance and (changes := saved.provenance.changes(provenance)):
+    if changes := saved.provenance.changes(provenance):
         raise UsageError(
             [f"{directory.path}: the data have changed since the run began", *changes],
             "bring the data back, or start a new run: this one would train on classes that it had held out",
         )
     saved.restore(model, optimizer)
     directory.rewind_metrics(saved.step)
-    if saved.provenance:
-        provenance = provenance.with_history(saved.provenance.initialised_from, saved.provenance.initial_encoders)
+    provenance = provenance.with_history(saved.provenance.initialised_from, saved.provenance.initial_encoders)
     return Start(provenance, saved.step, saved.best, saved.meter)

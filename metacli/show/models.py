@@ -6,17 +6,17 @@ from rich.console import Console
 from rich.text import Text
 
 from metacli.checkpoints import bundled
-from metacli.checkpoints.reference_scores import Shipped
+from metacli.checkpoints.bundled import BundledModel
 from metacli.config import catalogue
 from metacli.registry import TASKS, resolve
 from metacli.system import files
 
 
-def print_models(console: Console, models: list[Shipped]) -> None:
+def print_models(console: Console, models: list[BundledModel]) -> None:
     """Each with what it can do, what it is held to, and the command that shows it."""
     purposes = {entry.name: entry.purpose for entry in catalogue.list_recipes()}
     for model in models:
-        task = bundled.task_of(model.name)
+        task = bundled.load_task(model.name)
         answer = resolve(TASKS, task.name, "task").answer_of(task)
         metric = next(m for m in answer.metrics if m.name == model.metric)
         spread = metric.format_interval({"mean": model.mean, "ci95": model.ci95})

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from metacli.checkpoints.restore import random_states, set_random_states
-from metacli.checkpoints.schema import RandomStates
+from metacli.checkpoints.restore import get_random_states, set_random_states
 from metacli.compute.processes import Processes, ProcessLostError
 from metacli.episode import Episode
 from metacli.training.state import TrainState
@@ -90,12 +89,12 @@ def restore_on_process_loss(model: nn.Module, processes: Processes) -> Iterator[
     if processes.size == 1:
         yield
         return
-    buffers, states = [buffer.clone() for buffer in model.buffers()], random_states()
+    buffers, states = [buffer.clone() for buffer in model.buffers()], get_random_states()
     try:
         yield
     except ProcessLostError:
         with torch.no_grad():
             for buffer, value in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(value)
-        set_random_states(RandomStates(**states))
+        set_random_states(states)
         raise

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from metacli.checkpoints import checkpoint
+from metacli.checkpoints.file_names import LAST
 from metacli.compute.processes import ProcessLostError
 from metacli.evaluation.evaluate import evaluate
 from metacli.models.distributed import check_equal_weights
@@ -122,7 +123,7 @@ class Logbook:
     def _report_lost_steps(self) -> None:
         """Say which steps are lost, and how to resume."""
         path = self._run.path
-        last = path / "last.pt"
+        last = path / LAST
         # Read from the file: the signal may have come after it was written and before that was noted.
         saved = checkpoint.load(last).step if last.is_file() else 0
         lost = max(self._run.step - saved, 0)

@@ -143,14 +143,14 @@ class Run:
         optimizer: torch.optim.Optimizer | None = None,
         meter_rows: Tensor | None = None,
     ) -> None:
-        checkpoint.save(
-            path,
-            self._recipe,
-            self.step,
-            self.best_score,
-            state.model,
-            self.provenance,
-            optimizer,
-            state.environment,
-            meter_rows,
+        snapshot = checkpoint.Snapshot(
+            recipe=self._recipe,
+            step=self.step,
+            best=self.best_score,
+            model=state.model,
+            provenance=self.provenance,
+            optimizer=optimizer,
+            environment=state.environment,
+            meter=meter_rows,
         )
+        checkpoint.save(path, snapshot)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metacli.checkpoints.provenance import Provenance
-from metacli.checkpoints.restore import random_states
+from metacli.checkpoints.restore import get_random_states
 from metacli.compute import threads as compute_threads
 from metacli.compute.device import environment, set_up_torch
 from metacli.compute.processes import SINGLE_PROCESS, Processes
@@ -128,8 +128,8 @@ class TrainState:
             return
         buffer = io.BytesIO()
         if self.processes.is_first:
-            weights, moments = self.model.state_dict(), self.optimizer.state_dict()
-            torch.save({"model": weights, "optimizer": moments, "random": random_states()}, buffer)
+            weights, moments, random = self.model.state_dict(), self.optimizer.state_dict(), get_random_states()
+            torch.save({"model": weights, "optimizer": moments, "random": random._asdict()}, buffer)
         content = self.processes.broadcast(buffer.getvalue())
         if self.processes.is_first:
             return

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from metacli.checkpoints import bundled, checkpoint, restore
-from metacli.checkpoints.archive import RefusedError
+from metacli.checkpoints.errors import RefusedError
 from metacli.checkpoints.provenance import Provenance, check_held_out, tensors_digest
 from metacli.config.keys import flatten
 from metacli.config.recipe import Recipe
@@ -47,7 +47,7 @@ class WarmStart:
             UsageError: there is none, or its part is another one; names every key that differs.
             MetacliError: it cannot be read.
         """
-        saved = checkpoint.load(bundled.find(source))
+        saved = checkpoint.load(bundled.find_checkpoint(source))
         models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
         old, new = (
             flatten({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
@@ -93,14 +93,14 @@ class WarmStart:
             there, here = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
             other = [f"{k}: {there[k]} there, {here[k]} here" for k in here if there[k] != here[k]]
             raise UsageError(
-                [f"{self.saved.path}: {e.said[0]}", *e.said[1:], *other],
+                [f"{self.saved.path}: {e.lines[0]}", *e.lines[1:], *other],
                 "tasks of the same shape take the same weights; nothing is loaded in part",
             ) from None
-        encoders = self.saved.provenance.initial_encoders if self.saved.provenance else ()
+        encoders = self.saved.provenance.initial_encoders
         return provenance.with_history(trained, (*encoders, tensors_digest(encoder)) if encoder else encoders)
 
     def __str__(self) -> str:
-        """As in `runs/first/best.pt, step 600, trained by strokes_ntm`."""
+        """As in `runs/first/best.safetensors, step 600, trained by strokes_ntm`."""
         whose = "the encoder of " * (self.part == "encoder")
         return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from metacli import api
-from metacli.checkpoints import checkpoint
-from metacli.checkpoints.bundled import FOLDER
-from metacli.checkpoints.reference_scores import FIGURES, FIRST
+from metacli.checkpoints import bundled, checkpoint
 from metacli.config.recipe import load_recipe
 from metacli.system import files
 
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--figure", nargs="*", default=[], help="keys to change of the tasks that it is measured on")
     o = parser.parse_args()
     for run in o.run:
-        name = run if (FOLDER / f"{run}.pt").is_file() else pack(Path(run), o.name)
+        name = run if bundled.bundled_file(run).is_file() else pack(Path(run), o.name)
         figure(name, o.figure)
 
 
@@ -46,18 +45,17 @@ def pack(run: Path, name: str | None) -> str:
     differing = [key for key in shipped if key != "name" and shipped[key] != trained[key]]
     if differing:
         raise SystemExit(f"{run}: the recipe {recipe.name} that ships differs in {', '.join(differing)}")
-    assert saved.provenance is not None
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{recipe.name}.pt"
-    model, place = saved.build_model().half(), saved.environment
-    checkpoint.save(path, recipe, saved.step, saved.best, model, saved.provenance, environment=place)
+    path = bundled.bundled_file(recipe.name)
+    model = saved.build_model().half()
+    snapshot = checkpoint.Snapshot(recipe, saved.step, saved.best, model, saved.provenance)
+    checkpoint.save(path, replace(snapshot, environment=saved.environment))
     print(f"{path}: step {saved.step}, best val {saved.best:.4f}, {path.stat().st_size / 1e6:.1f} MB")
     return recipe.name
 
 
 def figure(name: str, overrides: list[str]) -> None:
     """Measure a model that ships and write down what it reached."""
-    recipe = checkpoint.load(FOLDER / f"{name}.pt").recipe
+    recipe = checkpoint.load(bundled.bundled_file(name)).recipe
     scores = api.evaluate(name, *overrides, n_tasks=TASKS)
     found = {
         "recipe": recipe.name,
@@ -66,11 +64,12 @@ def figure(name: str, overrides: list[str]) -> None:
         "mean": round(scores.mean, 9),
         "ci95": round(scores.ci95, 9),
         "n_tasks": TASKS,
-        "first": round(float(scores.values[scores.metric.name][:FIRST].mean()), 9),
+        "first": round(float(scores.values[scores.metric.name][: bundled.FIRST_TASKS].mean()), 9),
         "data": DATA.get(recipe.task.name, "generated sequences, made by metacli"),
     }
-    all_figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.is_file() else {}
-    files.write(FIGURES, json.dumps(dict(sorted({**all_figures, name: found}.items())), indent=2) + "\n")
+    path = bundled.FOLDER / bundled.FIGURES_NAME
+    all_figures = json.loads(path.read_text(encoding="utf-8"))
+    files.write(path, json.dumps(dict(sorted({**all_figures, name: found}.items())), indent=2) + "\n")
     print(f"{name}: {scores}")
 
 

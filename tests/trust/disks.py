@@ -53,7 +53,9 @@ def at_moments(nursery: Nursery, fault: str, count: int, seed: int) -> int:
         again = nursery.run(*options)
         assert again.code == 0, again.err
         for kind in ("last", "best"):
-            assert digest(run / f"{kind}.pt") == whole[kind], f"after {ended.err[-300:]}: another {kind}.pt"
+            assert digest(run / f"{kind}.safetensors") == whole[kind], (
+                f"after {ended.err[-300:]}: another {kind}.safetensors"
+            )
         rubbish = [path.name for path in run.glob("*.part")]
         assert not rubbish, rubbish
     return failed
@@ -75,7 +77,7 @@ def check(ended: Ended, fault: str, run: Path) -> None:
         if SAID[fault].startswith("No space") and "cannot write the run" not in ended.err:
             assert " to write, " in ended.err, ended.err
             assert " free" in ended.err, ended.err
-    for file in run.glob("*.pt"):
+    for file in run.glob("*.safetensors"):
         digest(file)
 
 
@@ -116,7 +118,7 @@ def _tried(nursery: Nursery, top: Path) -> str:
         filled += ended.code
         again = nursery.run("train", "--resume", "run", "--threads", 1) if run.exists() else nursery.run(*start("copy"))
         assert again.code == 0, again.err
-        assert digest(run / "last.pt") == whole["last"]
+        assert digest(run / "last.safetensors") == whole["last"]
     nursery.run("eval", "-c", "run", "--tasks", 9)
     kept = _content(top)
     filler = fill(top)

@@ -18,7 +18,7 @@ from tests.trust.goods import Goods, copied
 from tests.trust.hostile import Draw, bent, damaged, values
 
 NEEDS = ("finished", "stopped", "memory")
-FILES = ["recipe.yaml", "metrics.jsonl", "last.pt", "best.pt", "env.json", "eval.json"]
+FILES = ["recipe.yaml", "metrics.jsonl", "last.safetensors", "best.safetensors", "env.json", "eval.json"]
 PLAIN_TEXTS = ["", "[]", "3", "null", "a: b", "\xff", '{"step": "x"}', '{"step": 1e400}', "[" * 5000, '{"a":' * 5000]
 
 
@@ -37,10 +37,10 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
     if "changed" in ways or verb == "inspect":
         return Case(argv)
     if verb == "resume":
-        return Case(argv, lambda _: _same_weights(run / "last.pt", goods.finished() / "last.pt"))
-    if not (run / "best.pt").is_file():
+        return Case(argv, lambda _: _same_weights(run / "last.safetensors", goods.finished() / "last.safetensors"))
+    if not (run / "best.safetensors").is_file():
         return Case(argv)
-    good = goods.numbers("finished run", ["eval", "-c", str(goods.finished() / "best.pt"), *argv[3:]])
+    good = goods.numbers("finished run", ["eval", "-c", str(goods.finished() / "best.safetensors"), *argv[3:]])
     return Case(argv, lambda outcome: same(outcome.json(), good))
 
 
@@ -61,7 +61,7 @@ def _hurt(draw: Draw, file: Path) -> str:
     if how == "damage":
         file.write_bytes(damaged(draw, whole))
         return "changed" if file.name == "recipe.yaml" else ""
-    if how == "bend" and file.suffix != ".pt":
+    if how == "bend" and file.suffix != ".safetensors":
         file.write_bytes(_bent(draw, file.name, whole))
         return "changed"
     if how in ("text", "bend"):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
+from metacli.checkpoints import file_format
 from metacli.config import yaml_file
 from tests.trust.nursery import Ended, Nursery
 
@@ -105,7 +105,7 @@ def lived(nursery: Nursery, name: str, plan: dict[str, Any]) -> dict[str, Any]:
             kills += 1
             _count(plan["moments"], run, ended)
     left = {path.name for path in run.iterdir()}
-    wanted = {"recipe.yaml", "env.json", "metrics.jsonl", "last.pt", "best.pt", "eval.json"}
+    wanted = {"recipe.yaml", "env.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "eval.json"}
     assert left == wanted, f"the run directory holds {sorted(left ^ wanted)}"
     rubbish = (
         [path.name for path in (nursery.folder / "cache").glob(".*")] if (nursery.folder / "cache").exists() else []
@@ -114,23 +114,15 @@ def lived(nursery: Nursery, name: str, plan: dict[str, Any]) -> dict[str, Any]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "kills": kills,
-        **{kind: digest(run / f"{kind}.pt") for kind in ("last", "best")},
+        **{kind: digest(run / f"{kind}.safetensors") for kind in ("last", "best")},
         "metrics": [{k: v for k, v in line.items() if k not in TIMES} for line in lines],
         "eval": (ended.out, (run / "eval.json").read_text()),
     }
 
 
-def digest(path: Path) -> Any:
-    """All that a checkpoint holds, as plain values that compare."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return str(value.dtype), list(value.shape), value.contiguous().numpy().tobytes()
-        if isinstance(value, dict):
-            return {key: plain(part) for key, part in value.items()}
-        return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-    return plain(torch.load(path, map_location="cpu", weights_only=True))
+def digest(path: Path) -> str:
+    """The digest of all that a checkpoint holds, which is right."""
+    return str(file_format.read_file(path)[0][file_format.DIGEST_KEY])
 
 
 def _moment(plan: dict[str, Any], calls: int) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""The bytes of a checkpoint: a safetensors file whose metadata is one entry of canonical JSON with a digest in it.
+
+The JSON has sorted keys and safetensors sorts the tensors, so equal content gives equal bytes in every process. The
+digest is the SHA-256 of the whole file in which the digest's own 64 characters are zeros. Nothing in a file is used
+before its digest was found to be right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
+from metacli.errors import MetacliError
+from metacli.system import files, memory, regular_files
+
+METADATA_KEY = "metacli"  # the one entry of safetensors' metadata, a map from text to text without an order
+DIGEST_KEY = "file_sha256"  # of the JSON in that entry
+MAX_HEADER_BYTES = 100_000_000  # the safetensors library reads no larger ones
+DTYPES = ("F64", "F32", "F16", "BF16", "C64", "I64", "I32", "I16", "I8", "U8", "BOOL")
+
+_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header, little-endian
+_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'\\"' + DIGEST_KEY.encode() + rb'\\":\\"([0-9a-f]{64})\\"')  # JSON within a text of JSON
+_HEADER_START = json.dumps({"__metadata__": {METADATA_KEY: ""}}, separators=(",", ":"))[:-3].encode()
+_TORCH_FILES = (b"PK\x03\x04", b"\x80\x02")  # zip archives, and the pickles of old versions
+
+
+def write_file(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint file whole or not at all; see `encode`.
+
+    Raises:
+        RefusedError: the metadata has more bytes than can be read again.
+        MetacliError: the file cannot be written; what stood at `path` is untouched.
+    """
+    files.write(path, memoryview(encode(metadata, tensors)), "free some space, then go on with --resume")
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the metadata and the tensors of a checkpoint file; see `decode`. Never waits for a pipe.
+
+    Raises:
+        RefusedError: as `decode`.
+        MetacliError: the file cannot be read, is no regular file, or does not fit into memory.
+    """
+    try:
+        with regular_files.open_regular_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            _read_header_length(file.read(_LENGTH_BYTES), size)
+            memory.check_fits(2 * size, f"reading {path}", "read it on a larger machine", memory.available_bytes())
+            file.seek(0)
+            return decode(file.read())
+    except OSError as e:
+        raise MetacliError(f"cannot read {path}: {e.strerror or e}", ANOTHER_COPY) from None
+
+
+def encode(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> bytearray:
+    """The bytes of a checkpoint file.
+
+    Args:
+        metadata: what JSON can hold, without the digest; no number is infinite or NaN.
+        tensors: by name. They may share memory; in the file each has its own.
+    """
+    text = json.dumps({**metadata, DIGEST_KEY: _NO_DIGEST}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    own = {name: _copy_to_cpu(value) for name, value in tensors.items()}
+    data = bytearray(safetensors.torch.save(own, {METADATA_KEY: text}))
+    header_bytes = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise RefusedError(
+            f"its metadata would have {header_bytes:,} bytes, more than {MAX_HEADER_BYTES:,}", "train on fewer classes"
+        )
+    set_digest(data)
+    return data
+
+
+def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata, digest included, and the tensors of a checkpoint file's bytes.
+
+    Raises:
+        RefusedError: another kind of file, or bytes that are not those that were written; or, where somebody has
+            calculated the digest anew, two parts of the same name, or anything else than JSON and tensors.
+    """
+    header = data[_LENGTH_BYTES : _LENGTH_BYTES + _read_header_length(data[:_LENGTH_BYTES], len(data))]
+    if not header.startswith(_HEADER_START):
+        raise _other_file_error()
+    start = _LENGTH_BYTES + _find_digest(header)
+    digest = data[start : start + len(_NO_DIGEST)]
+    if _calculate_digest(data, start) != digest:
+        raise RefusedError("damaged or truncated: its bytes are not those that were written (SHA-256)", ANOTHER_COPY)
+    entries = _parse_json(header)
+    match entries.pop("__metadata__"):
+        case {"metacli": str(text), **others} if not others:
+            metadata = _parse_json(text.encode("utf-8", "surrogatepass"))
+        case _:
+            raise _other_file_error()
+    if metadata.get(DIGEST_KEY) != digest.decode():
+        raise _other_file_error()
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
+            raise RefusedError(f"the numbers of {name[:80]!r} are of a kind that no checkpoint holds")
+    try:
+        return metadata, dict(sorted(safetensors.torch.load(data).items()))  # the library keeps no order
+    except (SafetensorError, ValueError, RuntimeError, TypeError, OverflowError) as e:
+        raise RefusedError(f"not a checkpoint of metacli: {str(e).splitlines()[0][:200]}", ANOTHER_COPY) from None
+
+
+def set_digest(data: bytearray) -> None:
+    """Set the digest of a checkpoint file's bytes, in place."""
+    header_bytes = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    start = _LENGTH_BYTES + _find_digest(data[_LENGTH_BYTES : _LENGTH_BYTES + header_bytes])
+    data[start : start + len(_NO_DIGEST)] = _calculate_digest(data, start)
+
+
+def _read_header_length(start: bytes, size: int) -> int:
+    """The number of bytes of the header of a file that begins with `start` and has `size` bytes."""
+    if start.startswith(_TORCH_FILES):
+        raise RefusedError(
+            "a file of PyTorch (.pt) or a zip archive, not a checkpoint of metacli",
+            "checkpoints of metacli are .safetensors files, as `metacli train` writes them",
+        )
+    header_bytes = int.from_bytes(start, "little")
+    if not 0 < header_bytes <= min(size - _LENGTH_BYTES, MAX_HEADER_BYTES):
+        raise _other_file_error()
+    return header_bytes
+
+
+def _find_digest(header: bytes | bytearray) -> int:
+    """Where the digest begins in a header."""
+    found = list(_DIGEST.finditer(header))
+    if len(found) != 1:
+        raise RefusedError(f"damaged: it has {len(found)} digests instead of one", ANOTHER_COPY)
+    return found[0].start(1)
+
+
+def _calculate_digest(data: bytes | bytearray, start: int) -> bytes:
+    """The hexadecimal SHA-256 of a file's bytes with the digest that begins at `start` taken as zeros."""
+    whole = memoryview(data)
+    digest = hashlib.sha256(whole[:start])
+    digest.update(_NO_DIGEST.encode())
+    digest.update(whole[start + len(_NO_DIGEST) :])
+    return digest.hexdigest().encode()
+
+
+def _copy_to_cpu(value: Tensor) -> Tensor:
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _parse_json(text: bytes) -> dict[str, Any]:
+    """A JSON object in which no name stands twice and no number is infinite or NaN."""
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise RefusedError("refused: it holds two parts of the same name")
+        return found
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(constant)
+
+    try:
+        found = json.loads(text.decode("utf-8", "surrogatepass"), object_pairs_hook=collect, parse_constant=refuse)
+    except RefusedError:
+        raise
+    except (ValueError, RecursionError, MemoryError):
+        raise _other_file_error() from None
+    if not isinstance(found, dict):
+        raise _other_file_error()
+    return found
+
+
+def _other_file_error() -> RefusedError:
+    return RefusedError("truncated, damaged or not a checkpoint of metacli", "train again, or --resume the run")
