@@ -20,7 +20,7 @@ from metacli.config import catalogue
 from metacli.config import recipe as recipes
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
-from metacli.evaluation.evaluate import Scores, check_answerable, check_spec, tasks_for
+from metacli.evaluation.evaluate import Scores, build_eval_tasks, check_answerable, check_spec
 from metacli.evaluation.evaluate import evaluate as run_evaluation
 from metacli.inspect.inspection import trace_task
 from metacli.inspect.trace import MemoryTrace
@@ -233,7 +233,7 @@ def _open_model_and_tasks(
     if not isinstance(model, nn.Module):
         saved = checkpoint.load(bundled.find_checkpoint(Path(model)))
         if tasks is None:
-            tasks = tasks_for(saved, list(overrides), split)[1]
+            tasks = build_eval_tasks(saved, list(overrides), split)[1]
         else:
             check_answerable(saved, tasks, split)
         set_up_torch(saved.recipe.seed)

@@ -16,7 +16,7 @@ from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import Provenance, TrainingClasses, tensors_digest
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import UsageError
-from metacli.evaluation.evaluate import tasks_for
+from metacli.evaluation.evaluate import build_eval_tasks
 from metacli.runs.directory import RunDirectory
 from metacli.training.dry_run import dry_run
 from metacli.training.loop import train
@@ -213,12 +213,12 @@ def test_what_the_weights_know_is_remembered_over_several_runs(tmp_path, tiny_tr
     seen = pictures(tmp_path / "b", {i: f"test/c{i}" for i in range(12) if i % 4 < 2})
     keys = ["task.name=folder", f"task.root={seen}", "task.val_fraction=0.2"]
     with pytest.raises(UsageError, match=f"{len(known)} classes of this test split were in the model's training"):
-        tasks_for(third, keys)
+        build_eval_tasks(third, keys)
     with pytest.raises(UsageError, match="were in the model's training"):
         api.evaluate(tmp_path / "third", *keys, n_tasks=5)
     new = pictures(tmp_path / "n", {i: f"test/c{i}" for i in range(20, 24)})
-    tasks_for(third, ["task.name=folder", f"task.root={new}"])
-    tasks_for(third, [])  # its own are still held out
+    build_eval_tasks(third, ["task.name=folder", f"task.root={new}"])
+    build_eval_tasks(third, [])  # its own are still held out
     resumed = run(strokes(tiny_tree, ways=2), tmp_path / "third", resume=True)
     assert checkpoint.load(resumed.run / "last.safetensors").provenance == third.provenance
 

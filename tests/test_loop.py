@@ -18,7 +18,7 @@ from metacli.config.recipe import recipe_from_dict
 from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
-from metacli.evaluation.evaluate import compute_logits, evaluate, tasks_for
+from metacli.evaluation.evaluate import build_eval_tasks, compute_logits, evaluate
 from metacli.registry import MODELS, TASKS, resolve
 from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train
@@ -202,7 +202,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, tiny, mon
 def test_scores_do_not_depend_on_the_chunk(tmp_path, tiny, monkeypatch):
     run(tiny, tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
-    _, tasks = tasks_for(saved, [])
+    _, tasks = build_eval_tasks(saved, [])
     whole = evaluate(saved.build_model(), tasks, "test", 7, CPU)
     monkeypatch.setattr("metacli.evaluation.evaluate.CHUNK", 3)
     parts = evaluate(saved.build_model(), tasks, "test", 7, CPU)
@@ -223,7 +223,7 @@ def test_scores_do_not_depend_on_the_chunk(tmp_path, tiny, monkeypatch):
 def test_eval_refuses_what_the_model_cannot_answer(tmp_path, tiny, overrides, words):
     run(tiny, tmp_path / "r")
     with pytest.raises(UsageError) as e:
-        tasks_for(checkpoint.load(tmp_path / "r"), overrides)
+        build_eval_tasks(checkpoint.load(tmp_path / "r"), overrides)
     assert words in e.value.message
 
 
@@ -231,14 +231,14 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
     recipe = recipe_from_dict(image_tree(tiny_tree, "lstm"), "x")
     run(recipe, tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
-    _, tasks = tasks_for(saved, ["task.ways=2", "task.shots=3"])
+    _, tasks = build_eval_tasks(saved, ["task.ways=2", "task.shots=3"])
     episode = tasks.batch("test", 0, 4)
     assert compute_logits(saved.build_model(), episode).shape == (4, 4, 2)
     with pytest.raises(UsageError, match="answers with one of 3, these tasks ask for one of 4"):
-        tasks_for(saved, ["task.ways=4"])
-    assert tasks_for(saved, ["task.name=omniglot"])[0].task.ways == 3
+        build_eval_tasks(saved, ["task.ways=4"])
+    assert build_eval_tasks(saved, ["task.name=omniglot"])[0].task.ways == 3
     with pytest.raises(UsageError, match="'independent', not 'stream'"):
-        tasks_for(saved, ["task.protocol=stream"])
+        build_eval_tasks(saved, ["task.protocol=stream"])
 
 
 def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny_tree):
@@ -246,7 +246,7 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
     tree = image_tree(tiny_tree, "lstm")
     run(recipe_from_dict(tree, "x"), tmp_path / "r")
     saved = checkpoint.load(tmp_path / "r")
-    tasks_for(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
+    build_eval_tasks(saved, ["task.classes=24", "task.test_classes=9"])  # other test classes, none of them seen
     seen = saved.provenance.classes["train"]
     assert len(seen) == 12
     cls = resolve(TASKS, "strokes", "task")
@@ -254,8 +254,8 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cls, "class_digests", lambda self, split: dict(list(seen.items())[:3]))
             with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
-                tasks_for(saved, overrides)
-            tasks_for(saved, overrides, "train")  # asked for by name
+                build_eval_tasks(saved, overrides)
+            build_eval_tasks(saved, overrides, "train")  # asked for by name
 
 
 def test_learning_rate_rises_then_falls():

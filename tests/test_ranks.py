@@ -22,7 +22,7 @@ from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostErro
 from metacli.config import yaml_file
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
-from metacli.evaluation.evaluate import evaluate, tasks_for
+from metacli.evaluation.evaluate import build_eval_tasks, evaluate
 from metacli.registry import TASKS, build
 from metacli.runs.directory import RunDirectory
 from metacli.training import data_parallel
@@ -116,7 +116,7 @@ def test_two_processes_evaluate_bit_for_bit_as_one(folder):
     path = folder / "one" / "best.safetensors"
     saved = checkpoint.load(path)  # the recipe of one process has no plugin; the weights are those of two
     best = model_of(folder / "two" / "best.safetensors")
-    whole = evaluate(replace(saved, model=best).build_model(), tasks_for(saved, [])[1], "test", 80, CPU)
+    whole = evaluate(replace(saved, model=best).build_model(), build_eval_tasks(saved, [])[1], "test", 80, CPU)
     assert [t["index"] for t in result["tasks"]] == list(range(80))
     for name in ("loss", "accuracy"):
         np.testing.assert_array_equal([t[name] for t in result["tasks"]], whole.values[name])

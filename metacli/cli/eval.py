@@ -64,7 +64,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     """Evaluate the session's one checkpoint and print the result; `keep` it in the run directory."""
     from metacli.compute.device import environment
     from metacli.evaluation.evaluate import evaluate as run_evaluation
-    from metacli.evaluation.report import summary
+    from metacli.evaluation.report import summarize_evaluation
     from metacli.runs.directory import save_evaluation
     from metacli.show.results import print_evaluation
 
@@ -76,7 +76,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
         return
     precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
     saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
-    result = summary(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
+    result = summarize_evaluation(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
     if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
         terminal.print_to_stderr(f"note: not kept: {problem}")
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
@@ -84,7 +84,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
 
 def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None, as_json: bool) -> None:
     """Evaluate all checkpoints on the first one's tasks and print the comparison."""
-    from metacli.evaluation.compare import compare, summary
+    from metacli.evaluation.compare import compare, summarize_comparison
     from metacli.show.comparison import print_comparison, save_comparison
 
     tasks, split = session.tasks, session.split
@@ -92,5 +92,5 @@ def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None,
         found = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
     if png:
         save_comparison(png, found, tasks, split, n_tasks)
-    result = summary(found, session.recipe, tasks, split, n_tasks)
+    result = summarize_comparison(found, session.recipe, tasks, split, n_tasks)
     print_result(as_json, result, lambda console: print_comparison(console, found, tasks, split, n_tasks))

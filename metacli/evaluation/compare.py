@@ -1,4 +1,4 @@
-"""Several models on the same tasks: the score of each, and how far it differs task by task from the first."""
+"""Several models on the same tasks: the score of each, and its paired difference from the first."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.config.recipe import Recipe
-from metacli.evaluation.evaluate import check_answerable, evaluate, tasks_for
-from metacli.evaluation.report import interval
+from metacli.evaluation.evaluate import build_eval_tasks, check_answerable, evaluate
+from metacli.evaluation.report import summarize_values
 from metacli.tasks.base import Split, Tasks
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One of the models.
+class ModelScore:
+    """The score of one of the compared models.
 
     Attributes:
-        name: what it was asked for by.
+        name: the name or path of its checkpoint, as given.
         model: its registered name.
         step: updates of theta.
-        parameters: how many numbers it learnt.
+        parameters: the number of its weights.
         score: `mean` and `ci95` over the tasks.
-        difference: `mean` and `ci95` of its score less the first model's, task by task; None for the first.
+        difference: `mean` and `ci95` of its score minus the first model's, paired by task; None for the first.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Compared:
     difference: dict[str, float | None] | None
 
 
-def common_tasks(saved: list[Checkpoint], overrides: list[str], split: Split) -> tuple[Recipe, Tasks]:
-    """The tasks of the first checkpoint with keys changed, if all others can answer them as well.
+def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Split) -> tuple[Recipe, Tasks]:
+    """The tasks of the first checkpoint, with overrides, if all other models can answer them as well.
 
     Raises:
         UsageError: one of them cannot, or was trained on classes of a held-out split.
     """
-    recipe, tasks = tasks_for(saved[0], overrides, split)
+    recipe, tasks = build_eval_tasks(saved[0], overrides, split)
     for other in saved[1:]:
         check_answerable(other, tasks, split)
     return recipe, tasks
@@ -57,11 +57,11 @@ def compare(
     count: int,
     device: torch.device,
     advance: Callable[[int], object] = lambda n: None,
-) -> list[Compared]:
+) -> list[ModelScore]:
     """Score models on the first `count` episodes of a split by the headline of the tasks.
 
-    The difference is paired: an easy task is easy for both, which cancels, so that its interval is mostly narrower
-    than those of the two means.
+    The difference is paired. An easy task is easy for both models, which cancels, so the interval of the difference
+    is usually narrower than those of the two means.
 
     Args:
         names: of the checkpoints, in their order.
@@ -72,14 +72,16 @@ def compare(
     for name, one in zip(names, saved, strict=True):
         model = one.build_model().to(device)
         values = evaluate(model, tasks, split, count, device, advance).values[headline]
-        difference = None if first is None else interval(values - first)
+        difference = None if first is None else summarize_values(values - first)
         first = values if first is None else first
         size = sum(p.numel() for p in model.parameters())
-        found.append(Compared(name, one.recipe.model.name, one.step, size, interval(values), difference))
+        found.append(ModelScore(name, one.recipe.model.name, one.step, size, summarize_values(values), difference))
     return found
 
 
-def summary(found: list[Compared], recipe: Recipe, tasks: Tasks, split: str, count: int) -> dict[str, Any]:
+def summarize_comparison(
+    found: list[ModelScore], recipe: Recipe, tasks: Tasks, split: str, count: int
+) -> dict[str, Any]:
     """The comparison as plain values; its keys are part of the interface and documented in docs/cli.md."""
     metric = tasks.metrics[0]
     return {

@@ -101,24 +101,24 @@ def evaluate(
 
 
 def compute_logits(model: Any, episode: Episode) -> Tensor:
-    """Logits (B, Q, O) of the tasks at hand; a model that was trained on more ways gets labels of its own width."""
-    return narrowed(model, model(widened(model, episode)), episode)
+    """Logits (B, Q, O) of an episode with as many ways as the model was trained on, or fewer."""
+    return crop_logits(model, model(pad_labels(model, episode)), episode)
 
 
-def widened(model: Any, episode: Episode) -> Episode:
-    """The episode with labels as wide as those that the model was trained on."""
+def pad_labels(model: Any, episode: Episode) -> Episode:
+    """Pad the labels of an episode to the width that the model was trained on."""
     spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
     late = None if episode.y_previous is None else pad(episode.y_previous, (0, spare))
     return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_previous=late)
 
 
-def narrowed(model: Any, logits: Tensor, episode: Episode) -> Tensor:
-    """Of the model's logits (B, Q, O) those of the labels that the episode has."""
+def crop_logits(model: Any, logits: Tensor, episode: Episode) -> Tensor:
+    """The logits (B, Q, O) of the labels that the episode has."""
     return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
 
 
-def tasks_for(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:
-    """The checkpoint's tasks with `task.KEY=VALUE` changed, and the recipe that says so.
+def build_eval_tasks(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:
+    """The checkpoint's tasks, with overrides, and their recipe.
 
     A new `task.name` keeps the keys that both kinds of tasks have.
 

@@ -1,4 +1,4 @@
-"""What `eval` found, as plain values with fixed keys."""
+"""The result of `eval` as plain values with fixed keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Interval, Metric
 
 
-def summary(
+def summarize_evaluation(
     scores: Scores,
     recipe: Recipe,
     tasks: Tasks,
@@ -42,10 +42,14 @@ def summary(
     }
     for m in tasks.metrics:
         values = scores.values[m.name]
-        result[m.key] = [{m.axis: k + 1, **interval(c)} for k, c in enumerate(values.T)] if m.axis else interval(values)
-    result["loss"] = interval(scores.values["loss"])["mean"]
+        result[m.key] = (
+            [{m.axis: k + 1, **summarize_values(c)} for k, c in enumerate(values.T)]
+            if m.axis
+            else summarize_values(values)
+        )
+    result["loss"] = summarize_values(scores.values["loss"])["mean"]
     if tasks.group:
-        result[f"by_{tasks.group}"] = grouped(scores, tasks.group, numbers)
+        result[f"by_{tasks.group}"] = group_scores(scores, tasks.group, numbers)
     result["tasks"] = [
         {
             "index": int(i),
@@ -57,17 +61,17 @@ def summary(
     return result
 
 
-def interval(values: np.ndarray) -> Interval:
-    """Mean and 95 % interval over tasks, null where there is none."""
+def summarize_values(values: np.ndarray) -> Interval:
+    """Mean and 95 % interval over tasks; null for a value that does not exist."""
     mean, ci95 = mean_ci95(values)
     return {"mean": None if math.isnan(mean) else mean, "ci95": None if math.isnan(ci95) else ci95}
 
 
-def grouped(scores: Scores, group: str, metrics: list[Metric]) -> list[dict[str, Any]]:
-    """The metrics for each value of a score that occurs, which are whole numbers."""
+def group_scores(scores: Scores, group: str, metrics: list[Metric]) -> list[dict[str, Any]]:
+    """The metrics of the tasks with each value of a score, such as each length; its values are whole numbers."""
     rows = []
     for value in np.unique(scores.values[group]):
         here = scores.values[group] == value
-        row = {m.name: interval(scores.values[m.name][here]) for m in metrics}
+        row = {m.name: summarize_values(scores.values[m.name][here]) for m in metrics}
         rows.append({group: int(value), "n_tasks": int(here.sum()), **row})
     return rows

@@ -16,7 +16,7 @@ from metacli.compute.device import choose_device, set_up_torch
 from metacli.compute.processes import SINGLE_PROCESS, Processes, join
 from metacli.compute.threads import Threads, choose_threads, parse_thread_count
 from metacli.config.recipe import Recipe
-from metacli.evaluation.compare import common_tasks
+from metacli.evaluation.compare import build_common_tasks
 from metacli.evaluation.evaluate import CHUNK, compute_logits
 from metacli.evaluation.memory_forecast import check_evaluation
 from metacli.models.base import MetaLearner
@@ -85,7 +85,7 @@ def open_session(
     processes, chosen, reason = join(device) if distributed else (SINGLE_PROCESS, *choose_device(device))
     with processes.local_first():
         loaded = [checkpoints.load(bundled.find_checkpoint(name)) for name in names]
-        recipe, tasks = common_tasks(loaded, overrides, split)
+        recipe, tasks = build_common_tasks(loaded, overrides, split)
         set_up_torch(recipe.seed)
         model: Any = loaded[0].build_model().to(chosen)
         print_facts(device=reason, tasks=tasks.describe())

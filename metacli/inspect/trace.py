@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
-from metacli.evaluation.evaluate import narrowed, widened
+from metacli.evaluation.evaluate import crop_logits, pad_labels
 from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
@@ -146,8 +146,8 @@ def record_traces(model: MetaLearner, tasks: Tasks, split: Split, first: int, co
     model.eval()
     episode = tasks.batch(split, first, count)
     device = next(model.parameters()).device
-    trace = model.trace(widened(model, episode).to(device))
-    logits = narrowed(model, trace.logits, episode).float().cpu().numpy()
+    trace = model.trace(pad_labels(model, episode).to(device))
+    logits = crop_logits(model, trace.logits, episode).float().cpu().numpy()
     values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
     about = {name: traced.about for name, traced in trace.arrays.items()}
     seen = episode.x_train.shape[1]

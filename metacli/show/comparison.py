@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from metacli.evaluation.compare import Compared
+from metacli.evaluation.compare import ModelScore
 from metacli.show import figures
 from metacli.show.console import printable
 from metacli.show.fonts import make_drawable
@@ -18,7 +18,7 @@ from metacli.tasks.metrics import Metric
 _NAME = 26  # columns of a checkpoint
 
 
-def print_comparison(console: Console, results: list[Compared], tasks: Tasks, split: str, count: int) -> None:
+def print_comparison(console: Console, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:
     """Prints a row for each model: its score, and its difference from the first model's, task by task."""
     metric = tasks.metrics[0]
     table = Table(title=f"D_test {metric.label} on the same {count:,} {split} tasks")
@@ -37,7 +37,7 @@ def print_comparison(console: Console, results: list[Compared], tasks: Tasks, sp
     console.print(tasks.describe(), highlight=False, soft_wrap=True)
 
 
-def _format_difference(result: Compared, metric: Metric) -> str:
+def _format_difference(result: ModelScore, metric: Metric) -> str:
     """Returns the difference with its sign, and a `*` if its interval does not contain zero."""
     if result.difference is None or result.difference["mean"] is None:
         return ""
@@ -46,7 +46,7 @@ def _format_difference(result: Compared, metric: Metric) -> str:
     return f"{'+' if mean > 0 else ''}{metric.format_interval(result.difference)}{' *' if is_significant else '  '}"
 
 
-def save_comparison(path: Path, results: list[Compared], tasks: Tasks, split: str, count: int) -> None:
+def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:
     """Saves means and differences with their 95 % intervals as a PNG.
 
     Raises:

@@ -17,7 +17,7 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
     """Prints the result of `metacli eval`: the first `show` tasks, then curves and groups, then the means.
 
     Args:
-        result: see `metacli.evaluation.report.summary`.
+        result: see `metacli.evaluation.report.summarize_evaluation`.
         tasks: the task distribution, which has the metrics.
     """
     numbers = [m for m in tasks.metrics if not m.axis]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from metacli.checkpoints import checkpoint
-from metacli.evaluation.evaluate import evaluate, tasks_for
+from metacli.evaluation.evaluate import build_eval_tasks, evaluate
 
 HERE = Path(__file__).parent
 
@@ -15,6 +15,6 @@ HERE = Path(__file__).parent
 def evaluated(path: Path) -> dict[str, float]:
     """The means of 20 test tasks: `loss` and `accuracy`."""
     saved = checkpoint.load(path)
-    tasks = tasks_for(saved, [])[1]
+    tasks = build_eval_tasks(saved, [])[1]
     means = evaluate(saved.build_model(), tasks, "test", 20, torch.device("cpu")).means()
     return {name: means[name] for name in ("loss", "accuracy")}
