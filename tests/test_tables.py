@@ -14,8 +14,8 @@ from rich.console import Console
 from metacli.registry import TASKS, build, resolve
 from metacli.show.results import print_evaluation, shorten
 from metacli.show.samples import print_samples
+from metacli.system.terminal import format_fact
 from metacli.tasks import sample
-from metacli.training.progress import labelled
 
 NAMES = [
     "猫科動物/大熊猫",
@@ -91,7 +91,7 @@ def test_a_shortened_name_takes_no_more_columns_and_keeps_both_ends(name, width)
 @given(st.lists(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=30), max_size=30))
 def test_a_fact_is_continued_below_itself(words):
     text = " ".join(words)
-    lines = labelled("tasks", text)
+    lines = format_fact("tasks", text)
     assert lines[0].startswith("tasks   ")
     assert all(line.startswith(" " * 8) for line in lines[1:])
     assert " ".join(line[8:] for line in lines) == text
