@@ -16,7 +16,7 @@ import torch
 
 from metacli.checkpoints import checkpoint, file_format
 from metacli.checkpoints.checkpoint import Snapshot
-from metacli.checkpoints.provenance import NO_CLASSES, Provenance
+from metacli.checkpoints.provenance import NO_CLASSES, Provenance, TrainingClasses
 from metacli.errors import MetacliError
 from metacli.registry import MODELS, TASKS, build
 
@@ -48,8 +48,8 @@ def test_round_trip_of_what_a_run_is_resumed_from(tmp_path, tiny, model):
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
     optimizer.step()
-    classes = {"train": {"ä/1": ["m1", "m2"], "\udcff": ["m3"]}, "val": {}, "test": {}}
-    known = Provenance(classes, "d", (("folder", {"b": []}),))
+    classes = {"train": {"ä/1": ["0" * 16, "1" * 16], "\udcff": ["a" * 16]}, "val": {}, "test": {}}
+    known = Provenance(classes, "a" * 64, "folder", (TrainingClasses("strokes 3", {"b": []}),), ("b" * 64,))
     environment, meter = {"torch": "2", "threads": 1, "gpu": None}, torch.tensor([[1.0, 0.5, float("nan")]])
     file = tmp_path / "a.safetensors"
     for taken in (optimizer, torch.optim.Adam(model.parameters())):  # the second has not made a step
