@@ -1,4 +1,4 @@
-"""What a run measures of its own steps: kept on the device, read when there is a line to log."""
+"""Measurements of the training steps, kept on the device until a line is logged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Meter:
 
     Args:
         headline: the name of the score.
-        state: of the meter of the run that is resumed; None for a new line of the log.
+        rows: `Meter.rows` of the run that is resumed; None at the start of a log line.
     """
 
-    def __init__(self, headline: str, state: Tensor | None = None) -> None:
+    def __init__(self, headline: str, rows: Tensor | None = None) -> None:
         self._headline = headline
         self.reset()
-        if state is not None:
-            self._before = state
+        if rows is not None:
+            self._before = rows
 
     def add(self, loss: Tensor, score: Tensor, norm: Tensor, episodes: int) -> None:
         """Count one step by its loss, mean score and gradient norm, all (), and its number of episodes."""

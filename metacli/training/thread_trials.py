@@ -1,4 +1,4 @@
-"""Work like that to come, without effects: what the number of threads is found by."""
+"""A trial training step, to measure thread counts with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metacli.tasks.base import Tasks
 
 
 def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.device) -> Callable[[], object] | None:
-    """A training step on a copy of the model, to find the number of threads by; None where the CPU does not train.
+    """A training step on a copy of the model, without effects and without messages to other processes.
 
-    This process's own affair: it tries when and as often as it wants to, so nothing is said to others.
+    Returns None on a GPU, where the number of CPU threads hardly matters.
 
     Args:
         batch: tasks of a step in this process.
@@ -25,7 +25,7 @@ def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.devi
 
     def step() -> None:
         with torch.random.fork_rng(devices=[]):
-            twin, episode = make_local(copy.deepcopy(model)).train(), tasks.batch("train", 0, batch)
-            tasks.loss(twin(episode), episode).backward()
+            model_copy, episode = make_local(copy.deepcopy(model)).train(), tasks.batch("train", 0, batch)
+            tasks.loss(model_copy(episode), episode).backward()
 
     return step

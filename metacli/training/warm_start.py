@@ -1,4 +1,4 @@
-"""The weights that a new run begins from, where they are those of another run."""
+"""Starting a new run from the weights of another one."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NEW_ENCODER = "train.encoder_from= (nothing) begins with a new encoder"
 
 @dataclass(frozen=True)
 class WarmStart:
-    """A checkpoint to begin from.
+    """A checkpoint whose weights a new run starts from.
 
     Attributes:
-        saved: it.
-        sha256: of its file, hexadecimal.
-        part: what is taken of it, `model` for all or `encoder`.
+        saved: the checkpoint.
+        sha256: the digest of its file, hexadecimal.
+        part: which of its weights are used: `model` for all, or `encoder`.
     """
 
     saved: checkpoint.Checkpoint
@@ -41,10 +41,10 @@ class WarmStart:
     def from_checkpoint(
         cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model"
     ) -> WarmStart:
-        """That of a checkpoint file, a run directory or a shipped name, for a run by a recipe.
+        """Load a checkpoint file, the best checkpoint of a run directory, or a bundled model, for a run by a recipe.
 
         Raises:
-            UsageError: there is none, or its part is another one; names every key that differs.
+            UsageError: it does not exist, or its model or encoder differs from the recipe's; names every key.
             MetacliError: it cannot be read.
         """
         saved = checkpoint.load(bundled.find_checkpoint(source))
@@ -64,15 +64,15 @@ class WarmStart:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> WarmStart | None:
-        """The encoder that a recipe begins from (`train.encoder_from`), if any; raises as `of` does."""
+        """The encoder that the recipe starts from (`train.encoder_from`), if any; raises as `from_checkpoint` does."""
         return cls.from_checkpoint(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
 
     def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
-        """Give a model these weights; what it then counts as trained on.
+        """Copy the weights into a model; returns the provenance of the model, with what the weights were trained on.
 
         Args:
-            tasks: what it is to be trained on.
-            provenance: that of the tasks.
+            tasks: the tasks that the model will be trained on.
+            provenance: the provenance of these tasks.
 
         Raises:
             UsageError: the weights do not fit, or were trained on classes that the tasks hold out.
@@ -105,18 +105,18 @@ class WarmStart:
         return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
 
     def as_dict(self) -> dict[str, Any]:
-        """What env.json tells of it."""
+        """The entry `init` of env.json."""
         file = {"path": str(self.saved.path.resolve()), "sha256": self.sha256, "step": self.saved.step}
         return file | ({} if self.part == "model" else {"part": self.part})
 
 
 def frozen_encoder_warning(recipe: Recipe, init: WarmStart | None) -> list[str]:
-    """Notes on what a run by a recipe begins from: an encoder that is to stay as it is, and has never learnt."""
+    """A note, as lines, if the encoder is frozen at random weights; otherwise none."""
     if init or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
         return []
     return ["note: the encoder learns nothing: train.encoder_rate=0, without train.encoder_from or --init"]
 
 
 def _keys_of_weights(encoder: dict[str, Any]) -> dict[str, Any]:
-    """What of an encoder's keys its weights depend on."""
+    """The keys of an encoder that its weights depend on."""
     return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}
