@@ -22,9 +22,10 @@ class MetacliError(Exception):
     """
 
     def __init__(self, message: str | Sequence[str], hint: str | Sequence[str] = "", code: int = 1):
-        said, more = ([text] if isinstance(text, str) else list(text) for text in (message, hint))
-        self.message, self.hint, self.code = "\n".join(said), "\n".join(more), code
-        self.lines = [f"error: {said[0]}", *said[1:], *([f"hint: {more[0]}", *more[1:]] if self.hint else [])]
+        message_lines, hint_lines = ([text] if isinstance(text, str) else list(text) for text in (message, hint))
+        self.message, self.hint, self.code = "\n".join(message_lines), "\n".join(hint_lines), code
+        self.lines = [f"error: {message_lines[0]}", *message_lines[1:]]
+        self.lines += [f"hint: {hint_lines[0]}", *hint_lines[1:]] if self.hint else []
         super().__init__(self.message)
 
 
@@ -36,7 +37,7 @@ class UsageError(MetacliError):
 
 
 class ReportedElsewhereError(MetacliError):
-    """A failure that another process of the same training tells; this one ends without a word.
+    """A failure that another process of the same training reports. This process exits silently.
 
     Args:
         code: exit status.

@@ -112,7 +112,7 @@ def did_you_mean(word: Any, known_words: Iterable[Any]) -> str:
     """Returns ', did you mean X?' if a known word is similar, else an empty string."""
     if not isinstance(word, str) or len(word) > _LONGEST_SUGGESTED:
         return ""
-    similar = get_close_matches(word, [str(known) for known in known_words], n=1, cutoff=0.6)
+    similar = get_close_matches(word, [str(candidate) for candidate in known_words], n=1, cutoff=0.6)
     return f", did you mean {similar[0]!r}?" if similar else ""
 
 

@@ -64,15 +64,15 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def encode(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> bytearray:
-    """The bytes of a checkpoint file.
+    """Returns the bytes of a checkpoint file.
 
     Args:
         metadata: what JSON can hold, without the digest; no number is infinite or NaN.
         tensors: by name. They may share memory; in the file each has its own.
     """
     text = json.dumps({**metadata, DIGEST_KEY: _NO_DIGEST}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    own = {name: _copy_to_cpu(value) for name, value in tensors.items()}
-    data = bytearray(safetensors.torch.save(own, {METADATA_KEY: text}))
+    cpu_tensors = {name: _copy_to_cpu(value) for name, value in tensors.items()}
+    data = bytearray(safetensors.torch.save(cpu_tensors, {METADATA_KEY: text}))
     header_bytes = int.from_bytes(data[:_LENGTH_BYTES], "little")
     if header_bytes > MAX_HEADER_BYTES:
         raise RefusedError(
@@ -134,19 +134,19 @@ def _read_header_length(start: bytes, size: int) -> int:
 
 
 def _find_digest(header: bytes | bytearray) -> int:
-    """Where the digest begins in a header."""
-    found = list(_DIGEST.finditer(header))
-    if len(found) != 1:
-        raise RefusedError(f"damaged: it has {len(found)} digests instead of one", ANOTHER_COPY)
-    return found[0].start(1)
+    """Returns the offset of the digest in a header."""
+    matches = list(_DIGEST.finditer(header))
+    if len(matches) != 1:
+        raise RefusedError(f"damaged: it has {len(matches)} digests instead of one", ANOTHER_COPY)
+    return matches[0].start(1)
 
 
 def _calculate_digest(data: bytes | bytearray, start: int) -> bytes:
-    """The hexadecimal SHA-256 of a file's bytes with the digest that begins at `start` taken as zeros."""
-    whole = memoryview(data)
-    digest = hashlib.sha256(whole[:start])
+    """Returns the hexadecimal SHA-256 of a file whose digest, at offset `start`, is replaced by zeros."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:start])
     digest.update(_NO_DIGEST.encode())
-    digest.update(whole[start + len(_NO_DIGEST) :])
+    digest.update(view[start + len(_NO_DIGEST) :])
     return digest.hexdigest().encode()
 
 
@@ -155,26 +155,26 @@ def _copy_to_cpu(value: Tensor) -> Tensor:
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
-    """A JSON object in which no name stands twice and no number is infinite or NaN."""
+    """Parses a JSON object. Refuses duplicate names and infinite or NaN numbers."""
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
             raise RefusedError("refused: it holds two parts of the same name")
-        return found
+        return mapping
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(constant)
 
     try:
-        found = json.loads(text.decode("utf-8", "surrogatepass"), object_pairs_hook=collect, parse_constant=refuse)
+        content = json.loads(text.decode("utf-8", "surrogatepass"), object_pairs_hook=collect, parse_constant=refuse)
     except RefusedError:
         raise
     except (ValueError, RecursionError, MemoryError):
         raise _other_file_error() from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise _other_file_error()
-    return found
+    return content
 
 
 def _other_file_error() -> RefusedError:

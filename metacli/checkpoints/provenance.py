@@ -65,11 +65,11 @@ class Provenance:
 
     @classmethod
     def of(cls, tasks: Tasks) -> Provenance:
-        """That of tasks; loads their data."""
-        every = {str(split): dict(sorted(tasks.class_digests(split).items())) for split in SPLITS}
+        """Returns the provenance of tasks. Loads their data."""
+        digests = {str(split): dict(sorted(tasks.class_digests(split).items())) for split in SPLITS}
         identity = tasks.data_identity()
-        digest = hashlib.sha256(json.dumps([identity, every]).encode() + tasks.data_digest())
-        classes = {split: {name: d[:KEPT] for name, d in found.items()} for split, found in every.items()}
+        digest = hashlib.sha256(json.dumps([identity, digests]).encode() + tasks.data_digest())
+        classes = {split: {name: d[:KEPT] for name, d in by_class.items()} for split, by_class in digests.items()}
         return cls(classes, digest.hexdigest(), identity)
 
     @property
@@ -78,10 +78,10 @@ class Provenance:
         return TrainingClasses(self.data_identity, self.classes["train"])
 
     def with_history(self, trained: Iterable[TrainingClasses], encoders: Iterable[str]) -> Provenance:
-        """The same for a run that began from other weights.
+        """Returns the provenance of a run that was initialised from other weights.
 
         Args:
-            trained: all that those weights were trained on.
+            trained: all classes that those weights were trained on.
             encoders: see `initial_encoders`.
         """
         earlier: list[TrainingClasses] = []
@@ -90,17 +90,17 @@ class Provenance:
                 earlier.append(run)
         return replace(self, initialised_from=tuple(earlier), initial_encoders=tuple(encoders))
 
-    def changes(self, now: Provenance) -> list[str]:
-        """What differs in `now`, split by split, in words; empty if nothing does."""
-        if self.digest == now.digest:
+    def changes(self, current: Provenance) -> list[str]:
+        """Returns a line for each difference of `current`, split by split; empty if there is none."""
+        if self.digest == current.digest:
             return []
         lines = []
         for split in SPLITS:
-            before, after = self.classes[split].keys(), now.classes[split].keys()
-            for word, names in (("gone", before - after), ("new", after - before)):
+            old_names, new_names = self.classes[split].keys(), current.classes[split].keys()
+            for word, names in (("gone", old_names - new_names), ("new", new_names - old_names)):
                 if names:
-                    some = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
-                    lines.append(f"{split}: {len(names)} classes {word}: {some}")
+                    examples = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+                    lines.append(f"{split}: {len(names)} classes {word}: {examples}")
         return lines or ["the classes are the same, their contents are not"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,10 +117,10 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, value: object) -> Provenance:
-        """The provenance that `as_dict` made a value of.
+        """Returns the provenance from the value that `as_dict` returned.
 
         Raises:
-            RefusedError: it made no such value.
+            RefusedError: the value is not one of `as_dict`.
         """
         match value:
             case {
@@ -172,19 +172,19 @@ def check_held_out(trained: TrainingClasses, tasks: Tasks, split: Split, hint: s
     if split == "train" or trained.data_identity != tasks.data_identity():
         return
     by_name, shares_pictures = tasks.has_fixed_class_names, _picture_lookup(trained.classes)
-    seen = [
+    overlap = [
         name
         for name, digests in tasks.class_digests(split).items()
         if (name in trained.classes if by_name else shares_pictures(digests))
     ]
-    if seen:
+    if overlap:
         raise UsageError(
-            f"{len(seen):,} classes of this {split} split were in the model's training, {min(seen)} for one", hint
+            f"{len(overlap):,} classes of this {split} split were in the model's training, {min(overlap)} for one", hint
         )
 
 
 def _picture_lookup(trained: PixelDigests) -> Callable[[list[str]], bool]:
-    """A function that says whether the pictures of a class are those of a training class.
+    """Returns a function that tells whether the pictures of a class are those of a training class.
 
     They are if they have at least half of that class's digests: one picture that stands in two classes is not enough.
     """
@@ -209,7 +209,7 @@ def _is_name(value: object) -> bool:
 
 
 def _are_classes(value: object) -> bool:
-    """Whether a value is classes with their pixel digests."""
+    """Returns whether a value maps class names to pixel digests."""
     return (
         isinstance(value, dict)
         and len(value) <= MAX_CLASSES

@@ -18,7 +18,7 @@ _SPARE = 1_000_000  # numbers that a model may make beside those that it keeps
 
 
 def build_within_size(build: Callable[[], nn.Module], weights: dict[str, Tensor]) -> nn.Module:
-    """The model that `build` makes, unless it is far larger than its weights in the file.
+    """Returns the model that `build` makes, unless it is far larger than its weights in the file.
 
     Raises:
         RefusedError: it is far larger, which ends its construction, or it does not fit into memory.
@@ -33,10 +33,10 @@ def build_within_size(build: Callable[[], nn.Module], weights: dict[str, Tensor]
 @contextmanager
 def _limit_size(most: int) -> Iterator[None]:
     """Raises a RefusedError in this thread once modules have registered more numbers than `most`."""
-    here, left = threading.get_ident(), [most]
+    thread, left = threading.get_ident(), [most]
 
     def count(_module: nn.Module, _name: str, value: Tensor | None) -> None:
-        if value is not None and threading.get_ident() == here:
+        if value is not None and threading.get_ident() == thread:
             left[0] -= value.numel()
             if left[0] < 0:
                 raise RefusedError("the model of its recipe is far larger than the weights beside it")
@@ -63,20 +63,20 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
         RefusedError: names, shapes or kinds are not the model's, or a number is not finite where the untrained model
             has one that is.
     """
-    before = model.state_dict()
+    untrained = model.state_dict()
     wrong = [
         f"{key} is {str(weights[key].dtype).removeprefix('torch.')}, not {str(value.dtype).removeprefix('torch.')}"
-        for key, value in before.items()
+        for key, value in untrained.items()
         if key in weights and not _have_same_kind(weights[key], value)
     ]
     if wrong:
         raise RefusedError(f"the weights do not fit model {name!r}: {wrong[0]}")
-    bad = {key: _count_not_finite(weights[key], value) for key, value in before.items() if key in weights}
+    bad = {key: _count_not_finite(weights[key], value) for key, value in untrained.items() if key in weights}
     bad = {key: count for key, count in bad.items() if count}
     if bad:
         key, count = next(iter(bad.items()))
         raise RefusedError(
-            f"weights that are not finite in {len(bad):,} of {len(before):,} tensors, first {key}: {count:,} of "
+            f"weights that are not finite in {len(bad):,} of {len(untrained):,} tensors, first {key}: {count:,} of "
             f"{weights[key].numel():,} numbers",
             "take an earlier checkpoint; a training that diverges wants a smaller train.lr or train.clip_norm=1",
         )
@@ -90,7 +90,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, 
     """Load the running values of an optimizer from a file; its other settings are the recipe's.
 
     Args:
-        saved: by the number of a weight, what another optimizer kept of it.
+        saved: the state of another optimizer, by the number of the weight.
 
     Raises:
         RefusedError: the values are not those of such an optimizer over such weights, or not finite.
@@ -103,18 +103,18 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, 
             raise _wrong_optimizer_error()
         content["state"][i] = {}
         for key, like in example.items():
-            found, shape = state[key], weights[i].shape if like.dim() else like.shape
-            if found.shape != shape or not found.is_floating_point():
+            value, shape = state[key], weights[i].shape if like.dim() else like.shape
+            if value.shape != shape or not value.is_floating_point():
                 raise _wrong_optimizer_error()
-            if not found.isfinite().all() or (not like.dim() and found < 0):
+            if not value.isfinite().all() or (not like.dim() and value < 0):
                 raise RefusedError(f"the optimizer's {key} of weight {i} is not finite", "take an earlier checkpoint")
-            own = torch.empty_like(weights[i] if like.dim() else like, dtype=found.dtype)  # strides as of the weight
-            content["state"][i][key] = own.copy_(found)
+            copied = torch.empty_like(weights[i] if like.dim() else like, dtype=value.dtype)  # strides as of the weight
+            content["state"][i][key] = copied.copy_(value)
     optimizer.load_state_dict(content)
 
 
 def _make_example_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer of this kind keeps of a weight of shape (1, 1) after its first step."""
+    """Returns the state that such an optimizer has for a weight of shape (1, 1) after its first step."""
     weight = nn.Parameter(torch.zeros(1, 1))
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
     kind: Any = type(optimizer)
@@ -145,12 +145,12 @@ def set_random_states(states: RandomStates) -> None:
         raise RefusedError("the states of its random generators are damaged", "take an earlier checkpoint") from None
 
 
-def _have_same_kind(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype or (one.is_floating_point() and other.is_floating_point())
+def _have_same_kind(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype or (first.is_floating_point() and second.is_floating_point())
 
 
 def _count_not_finite(value: Tensor, untrained: Tensor) -> int:
-    """How many numbers are not finite but are finite in the untrained model; 0 where the shapes differ."""
+    """Counts numbers that are finite in the untrained model only; 0 if the shapes differ."""
     if value.shape != untrained.shape:
         return 0
     if bool(value.isfinite().all()):

@@ -89,10 +89,10 @@ class TensorGroups:
 
     @classmethod
     def unflatten(cls, flat: dict[str, Tensor], resumable: bool) -> TensorGroups:
-        """The groups of the tensors of a file.
+        """Groups the tensors of a file.
 
         Raises:
-            RefusedError: a name that no checkpoint has, or one that is missing.
+            RefusedError: a name is unknown or missing.
         """
         left = dict(flat)
         model = {name.removeprefix("model."): left.pop(name) for name in flat if name.startswith("model.")}
@@ -101,8 +101,8 @@ class TensorGroups:
             return cls(model)
         optimizer: dict[int, dict[str, Tensor]] = {}
         for name in flat:
-            if found := _OPTIMIZER_NAME.fullmatch(name):
-                optimizer.setdefault(int(found[1]), {})[found[2]] = left.pop(name)
+            if match := _OPTIMIZER_NAME.fullmatch(name):
+                optimizer.setdefault(int(match[1]), {})[match[2]] = left.pop(name)
         meter = left.pop("meter", None)
         if meter is not None and (not meter.is_floating_point() or meter.shape[1:] != (3,)):
             raise RefusedError("meter: should be rows of three numbers", ANOTHER_COPY)
@@ -116,16 +116,16 @@ class TensorGroups:
 
 
 def validate_checkpoint(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Metadata, TensorGroups]:
-    """The content of a file in today's format, after any migrations.
+    """Returns the content of a file in the current format, after any migrations.
 
     Raises:
-        RefusedError: it is not what a checkpoint holds; names every part of the metadata that is wrong.
+        RefusedError: the content is not that of a checkpoint. Names every wrong part of the metadata.
     """
-    given = metadata.get("format")
-    if type(given) is not int or not 1 <= given <= FORMAT:
-        shown = repr(given)[:40] if isinstance(given, int | str | float) else "of another kind"
-        raise RefusedError(f"checkpoint format {shown}; this version of metacli reads 1 to {FORMAT}")
-    for number in range(given, FORMAT):
+    file_format = metadata.get("format")
+    if type(file_format) is not int or not 1 <= file_format <= FORMAT:
+        description = repr(file_format)[:40] if isinstance(file_format, int | str | float) else "of another kind"
+        raise RefusedError(f"checkpoint format {description}; this version of metacli reads 1 to {FORMAT}")
+    for number in range(file_format, FORMAT):
         MIGRATIONS[number](metadata, tensors)
     try:
         valid = Metadata.model_validate(metadata)

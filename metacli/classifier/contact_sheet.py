@@ -53,8 +53,8 @@ def _title(text: str, color: str) -> Block:
 
 
 def _class_block(prediction: Prediction, name: str, across: int) -> Block:
-    """The name of a class above its examples, as many as there is room for."""
-    examples = [example for other, example in prediction.support if other == name]
+    """Returns the name of a class above those of its examples that fit."""
+    examples = [example for label, example in prediction.support if label == name]
     block = Block((_WIDTH - (across - 1) * _COLUMN_GAP) // across, _TILE + 22)
     room = min(len(examples), max(1, block.width // (_PAIR + _GAP)))
     more = f"   ({len(examples) - room} more)" if len(examples) > room else ""

@@ -25,7 +25,7 @@ def curves(
 
     if png:
         require_matplotlib()
-    found = [load_curve(run) for run in runs]
+    loaded = [load_curve(run) for run in runs]
     if png:
-        save_curves(png, found)
-    print_result(as_json, [c.as_dict() for c in found], lambda console: print_curves(console, found))
+        save_curves(png, loaded)
+    print_result(as_json, [c.as_dict() for c in loaded], lambda console: print_curves(console, loaded))

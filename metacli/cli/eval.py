@@ -89,8 +89,8 @@ def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None,
 
     tasks, split = session.tasks, session.split
     with task_bar(n_tasks * len(names)) as bar:
-        found = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
+        scores = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
     if png:
-        save_comparison(png, found, tasks, split, n_tasks)
-    result = summarize_comparison(found, session.recipe, tasks, split, n_tasks)
-    print_result(as_json, result, lambda console: print_comparison(console, found, tasks, split, n_tasks))
+        save_comparison(png, scores, tasks, split, n_tasks)
+    result = summarize_comparison(scores, session.recipe, tasks, split, n_tasks)
+    print_result(as_json, result, lambda console: print_comparison(console, scores, tasks, split, n_tasks))

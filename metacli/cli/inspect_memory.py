@@ -50,7 +50,7 @@ def inspect_memory(
     from metacli.inspect.terminal import print_trace
     from metacli.inspect.usage import print_usage
 
-    wanted, heads = inspection.parse_formats(formats) if out else [], head or []
+    file_formats, heads = inspection.parse_formats(formats) if out else [], head or []
     session = open_session([checkpoint], overrides or [], split, tasks or 1, device, threads)
     if tasks:
         with task_bar(tasks) as bar:
@@ -58,5 +58,5 @@ def inspect_memory(
         return print_result(as_json, summary, lambda console: print_usage(console, summary))
     trace = inspection.trace_task(session.model, session.tasks, split, task, heads)
     print_result(as_json, inspection.as_json(trace), lambda console: print_trace(console, trace, heads))
-    for path in inspection.save_trace(out, trace, wanted, heads) if out else []:
+    for path in inspection.save_trace(out, trace, file_formats, heads) if out else []:
         terminal.print_to_stderr(f"wrote   {path}")

@@ -56,21 +56,21 @@ app.command("curves", epilog=curves.EXAMPLES)(curves.curves)
 def main() -> None:
     """Run a verb. Expected errors become the lines `error:` and `hint:` on stderr and an exit status."""
     terminal.set_up_streams()
-    here = torchrun.RankInfo()
+    rank = torchrun.RankInfo()
     try:
-        here = torchrun.current_rank()
-        with torchrun.silence_other_ranks(here), stdout.report_write_failures(), memory.explain_out_of_memory():
+        rank = torchrun.current_rank()
+        with torchrun.silence_other_ranks(rank), stdout.report_write_failures(), memory.explain_out_of_memory():
             code = app(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except TyperError as e:
         message = e.format_message().replace("Value error, ", "")  # empty where the help is shown instead
-        if message and not here.local_rank:
+        if message and not rank.local_rank:
             terminal.print_to_stderr(*UsageError(message, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
         raise SystemExit(e.exit_code) from None
     except MetacliError as e:
-        printed_elsewhere = isinstance(e, ReportedElsewhereError) or (isinstance(e, UsageError) and here.local_rank)
+        printed_elsewhere = isinstance(e, ReportedElsewhereError) or (isinstance(e, UsageError) and rank.local_rank)
         if not printed_elsewhere:  # a usage error is the same in all processes of a machine
-            torchrun.print_error(e, here)
+            torchrun.print_error(e, rank)
         raise SystemExit(e.code) from None
     except KeyboardInterrupt:
         terminal.print_to_stderr("interrupted")

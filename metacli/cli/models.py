@@ -12,5 +12,5 @@ def models(as_json: AsJson = False) -> None:
     from metacli.checkpoints.bundled import bundled_models
     from metacli.show.models import print_models
 
-    found = bundled_models()
-    print_result(as_json, [model.as_dict() for model in found], lambda console: print_models(console, found))
+    bundled = bundled_models()
+    print_result(as_json, [model.as_dict() for model in bundled], lambda console: print_models(console, bundled))

@@ -41,9 +41,9 @@ def predict(
     if png:
         require_matplotlib()
     choose_threads(parse_thread_count(threads))
-    found = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
-    prediction.print_notes(found)
-    print_result(as_json, found.as_json(), lambda console: print_prediction(console, found))
+    result = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
+    prediction.print_notes(result)
+    print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:
-        save_sheet(png, found)
-    raise typer.Exit(0 if found.queries else 1)
+        save_sheet(png, result)
+    raise typer.Exit(0 if result.queries else 1)

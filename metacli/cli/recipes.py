@@ -25,5 +25,5 @@ def recipes(
     """List the bundled recipes by task, explain one key by key, or copy one."""
     from metacli.show.recipes import report_recipes
 
-    found = report_recipes(words or [], keys, copy)
-    print_result(as_json, found.plain, found.draw)
+    report = report_recipes(words or [], keys, copy)
+    print_result(as_json, report.plain, report.draw)

@@ -53,17 +53,17 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
         raise UsageError("no recipe", "`metacli recipes` lists those that ship")
-    here = torchrun.current_rank()
+    rank = torchrun.current_rank()
     if seeds is not None:
-        if resume or dry_run or init or time_limit or recipe is None or here.size > 1:
+        if resume or dry_run or init or time_limit or recipe is None or rank.size > 1:
             wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
             raise UsageError(f"--seeds takes a recipe, and none of {wrong}", "the same command with --run-dir goes on")
         count = "1" if threads == "auto" and jobs > 1 else threads
         arguments, options = [recipe, *(overrides or [])], ["--device", device, "--threads", count]
         return _train_seeds(seeds, jobs, arguments, run_dir, options, plugin or [], as_json)
-    if dry_run and not here.is_first:
+    if dry_run and not rank.is_first:
         raise typer.Exit  # one process is enough
-    plan = _load_recipe(recipe, overrides or [], resume) if here.is_first else None
+    plan = _load_recipe(recipe, overrides or [], resume) if rank.is_first else None
 
     from metacli.compute.device import choose_device
     from metacli.compute.processes import join
@@ -74,7 +74,7 @@ def train(
     from metacli.training.run import RunPlan
     from metacli.training.warm_start import WarmStart
 
-    wanted = parse_thread_count(threads)
+    thread_count = parse_thread_count(threads)
     if dry_run and plan:
         from metacli.show.dry_run import print_dry_run
         from metacli.training import dry_run as dry_runs
@@ -83,15 +83,15 @@ def train(
         progress = Progress(quiet)
         progress.print_fact("device", reason)
         start = None if init is None else WarmStart.from_checkpoint(init, plan)
-        found = dry_runs.dry_run(plan, run_dir, chosen, progress, wanted, start)
-        return print_result(as_json, found, lambda console: print_dry_run(console, found))
+        estimate = dry_runs.dry_run(plan, run_dir, chosen, progress, thread_count, start)
+        return print_result(as_json, estimate, lambda console: print_dry_run(console, estimate))
     processes, chosen, reason = join(device)
     progress = Progress(quiet or not processes.is_first)
     progress.print_fact("device", reason)
     keys = processes.broadcast(plan.as_dict() if plan else {})
     shared = plan or recipe_from_dict(keys, "recipe")
     start = None if init is None else processes.run_on_first(lambda: WarmStart.from_checkpoint(init, shared))
-    outcome = run_training(shared, RunPlan(run_dir, resume, start), chosen, progress, wanted, deadline, processes)
+    outcome = run_training(shared, RunPlan(run_dir, resume, start), chosen, progress, thread_count, deadline, processes)
     processes.leave()
     print_result(as_json, outcome.as_dict(), lambda _: terminal.print_to_stdout(*outcome.lines()))
     _print_next_command(outcome, progress, plugin or [])
@@ -144,8 +144,8 @@ def _train_seeds(
     needed = [word for source in plugins for word in ("--plugin", source)]
     runs = SeedRuns(arguments, parse_seeds(seeds), folder, [*options, *needed], jobs)
     if code := runs.execute():
-        again = " ".join(["metacli train", *arguments, f"--seeds {seeds} --run-dir {folder}", *needed])
-        terminal.print_to_stderr(f"not finished; go on with: {again}")
+        command = " ".join(["metacli train", *arguments, f"--seeds {seeds} --run-dir {folder}", *needed])
+        terminal.print_to_stderr(f"not finished; go on with: {command}")
         raise typer.Exit(code)
     result = runs.summary(name)
     print_result(as_json, result, lambda console: print_seeds(console, result))

@@ -16,13 +16,13 @@ _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_COR
 
 
 def processor_name() -> str:
-    """Vendor and model, as far as the system reports them."""
+    """Returns the processor's vendor and model, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return found[0] if found else platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def instruction_set() -> str:
@@ -42,18 +42,18 @@ def has_bfloat16() -> bool:
     return allowed and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The precision of convolutions in training, and the reason for it.
+def choose_precision(requested: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """Returns the precision of convolutions in training, and the reason for it.
 
     Speed of a training step in bfloat16, relative to float32, on one thread: 1.3 with bfloat16 instructions, 0.4 with
     AVX-512 only, 0.1 with AVX2 only.
 
     Args:
-        wanted: auto, float32 or bfloat16.
+        requested: auto, float32 or bfloat16.
         device: where the model is.
     """
-    if wanted != "auto":
-        return getattr(torch, wanted), "as the recipe asks"
+    if requested != "auto":
+        return getattr(torch, requested), "as the recipe asks"
     if device.type == "cpu":
         if has_bfloat16():
             return torch.bfloat16, f"{instruction_set()}, where it is the faster one"

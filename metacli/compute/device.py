@@ -17,26 +17,27 @@ from metacli.system import operating_system
 from metacli.version import __version__
 
 
-def choose_device(wanted: str) -> tuple[torch.device, str]:
+def choose_device(requested_device: str) -> tuple[torch.device, str]:
     """Returns the device and the reason for it.
 
     Args:
-        wanted: auto, cpu, cuda, cuda:N or mps.
+        requested_device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
         UsageError: the device does not exist here. There is no silent fallback to the CPU.
     """
-    if wanted == "auto":
+    if requested_device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), f"cuda ({torch.cuda.get_device_name()}): the first GPU that torch sees"
         return torch.device("cpu"), f"cpu ({cpu.processor_name()}, {cpu.instruction_set()}): torch sees no CUDA device"
     try:
-        device = torch.device(wanted)
+        device = torch.device(requested_device)
     except RuntimeError:
-        raise UsageError(f"unknown device {wanted!r}", "one of auto, cpu, cuda, cuda:0, mps") from None
-    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= here.get(device.type, 0):
-        raise UsageError(f"device {wanted!r} is absent: torch {torch.__version__} does not see it", "use --device auto")
+        raise UsageError(f"unknown device {requested_device!r}", "one of auto, cpu, cuda, cuda:0, mps") from None
+    device_counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= device_counts.get(device.type, 0):
+        message = f"device {requested_device!r} is absent: torch {torch.__version__} does not see it"
+        raise UsageError(message, "use --device auto")
     return device, f"{device}: as asked"
 
 

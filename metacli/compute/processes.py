@@ -65,8 +65,8 @@ class Processes:
             return [numbers]
         rows = torch.zeros(self.size, len(numbers), dtype=torch.int64)
         rows[self.rank] = torch.tensor(numbers)
-        found: list[list[int]] = self.sum(rows).tolist()
-        return found
+        table: list[list[int]] = self.sum(rows).tolist()
+        return table
 
     def gather(self, value: T) -> list[T]:
         """The value of each process, by rank; plain values and NumPy arrays."""
@@ -125,10 +125,10 @@ class Processes:
     def check_same(self, what: str, value: str, hint: str) -> None:
         """Raise a MetacliError, printed by the first process, if a value is not the same in all processes."""
         values = self.gather(value)
-        other = [rank for rank, found in enumerate(values) if found != values[0]]
-        if other:
+        different_ranks = [rank for rank, rank_value in enumerate(values) if rank_value != values[0]]
+        if different_ranks:
             with self.report_once():
-                raise MetacliError(f"rank {other[0]} has {what} other than those of rank 0", hint)
+                raise MetacliError(f"rank {different_ranks[0]} has {what} other than those of rank 0", hint)
 
     def leave(self) -> None:
         """Disconnect; no other method may be called after it."""
@@ -154,11 +154,11 @@ class Processes:
 SINGLE_PROCESS = Processes(torchrun.RankInfo())
 
 
-def join(wanted: str) -> tuple[Processes, torch.device, str]:
+def join(requested_device: str) -> tuple[Processes, torch.device, str]:
     """Connect this process to the others of its torchrun.
 
     Args:
-        wanted: see `choose_device`. Of several processes, each takes the GPU of its local rank.
+        requested_device: see `choose_device`. Of several processes, each takes the GPU of its local rank.
 
     Returns:
         The processes, the device of this process and the reason for it.
@@ -169,10 +169,11 @@ def join(wanted: str) -> tuple[Processes, torch.device, str]:
     """
     rank = torchrun.current_rank()
     if rank.size == 1:
-        return SINGLE_PROCESS, *choose_device(wanted)
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {wanted} is for one process", "of several, each takes the GPU of its number: cuda")
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return SINGLE_PROCESS, *choose_device(requested_device)
+    if requested_device not in ("auto", "cpu", "cuda"):
+        message = f"--device {requested_device} is for one process"
+        raise UsageError(message, "of several, each takes the GPU of its number: cuda")
+    if requested_device == "cpu" or (requested_device == "auto" and not torch.cuda.is_available()):
         device, reason = choose_device("cpu")
         return Processes(rank)._connect("gloo"), device, f"{reason}, in {rank.size} processes"
     if torch.cuda.device_count() < rank.local_size:
@@ -208,11 +209,11 @@ def exchange_key(store: Any, rank: int, size: int) -> str:
     while waiting:
         if time.monotonic() > deadline:
             raise RuntimeError(f"ranks {sorted(waiting)} did not come")
-        for other in list(waiting):
-            if store.check([f"metacli/confirm/{key}/{other}"]):
-                waiting.remove(other)
-            elif store.check([f"metacli/ask/{other}"]):  # a dead process may have asked, so read it again each time
-                store.set(f"metacli/answer/{store.get(f'metacli/ask/{other}').decode()}", key)
+        for other_rank in list(waiting):
+            if store.check([f"metacli/confirm/{key}/{other_rank}"]):
+                waiting.remove(other_rank)
+            elif store.check([f"metacli/ask/{other_rank}"]):  # a dead process may have asked: reread it
+                store.set(f"metacli/answer/{store.get(f'metacli/ask/{other_rank}').decode()}", key)
         time.sleep(0.02)
     return key
 

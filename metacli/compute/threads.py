@@ -36,21 +36,21 @@ class Threads:
         return f"{self.count}: {self.reason}"
 
 
-def parse_thread_count(wanted: str) -> int | None:
-    """The number of threads in `wanted`; None for `auto`.
+def parse_thread_count(text: str) -> int | None:
+    """Returns the number of threads that `text` gives; None for `auto`.
 
     Raises:
         UsageError: neither `auto` nor a whole number from 1 to 1024.
     """
-    if wanted == "auto":
+    if text == "auto":
         return None
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
-        raise UsageError(f"--threads {wanted}: a whole number from 1 to 1024, or auto")
-    return int(wanted)
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"--threads {text}: a whole number from 1 to 1024, or auto")
+    return int(text)
 
 
 def choose_threads(
-    wanted: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None
+    requested_count: int | None, trial: Callable[[], object] | None = None, earlier: int | None = None
 ) -> Threads:
     """Set and return the number of threads.
 
@@ -59,15 +59,15 @@ def choose_threads(
     another process keeps a core busy, two threads can be several times slower than one. Small models gain nothing.
 
     Args:
-        wanted: the number, or None to measure it.
+        requested_count: the number, or None to measure it.
         trial: work like that to come, without side effects; None where there is too little work to measure, which
             then takes 1 thread.
         earlier: the number that the run used before it was resumed. It is kept unless it is much slower now, because
             other numbers round differently.
     """
-    if wanted is not None:
-        torch.set_num_threads(wanted)
-        return Threads(wanted, "as asked")
+    if requested_count is not None:
+        torch.set_num_threads(requested_count)
+        return Threads(requested_count, "as asked")
     cores, limit = cpu.available_cores()
     if cores == 1 or trial is None:
         torch.set_num_threads(1)

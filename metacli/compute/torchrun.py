@@ -36,7 +36,7 @@ class RankInfo(NamedTuple):
 
 
 def current_rank() -> RankInfo:
-    """The rank of this process, from the environment; rank 0 of 1 without torchrun.
+    """Returns the rank of this process from the environment; rank 0 of 1 without torchrun.
 
     Raises:
         UsageError: the variables in the environment contradict each other.
@@ -46,8 +46,8 @@ def current_rank() -> RankInfo:
     if size <= 1:
         return RankInfo()
     if not (rank < size and local_rank < local_size <= size):
-        said = f"RANK={rank} WORLD_SIZE={size} LOCAL_RANK={local_rank} LOCAL_WORLD_SIZE={local_size}"
-        raise UsageError(f"no place among several processes: {said}", "start them with torchrun")
+        variables = f"RANK={rank} WORLD_SIZE={size} LOCAL_RANK={local_rank} LOCAL_WORLD_SIZE={local_size}"
+        raise UsageError(f"no place among several processes: {variables}", "start them with torchrun")
     return RankInfo(rank, size, local_rank, local_size)
 
 
@@ -85,9 +85,9 @@ def silence_other_ranks(rank: RankInfo) -> Iterator[None]:
         yield
 
 
-def print_error(error: MetacliError, here: RankInfo) -> None:
+def print_error(error: MetacliError, rank: RankInfo) -> None:
     """Print an error on stderr, with the rank of this process unless it is the first."""
-    first, *others = error.lines
+    first, *more_lines = error.lines
     terminal.print_to_stderr(
-        first if here.is_first else first.replace("error: ", f"error: rank {here.rank}: ", 1), *others
+        first if rank.is_first else first.replace("error: ", f"error: rank {rank.rank}: ", 1), *more_lines
     )

@@ -48,7 +48,7 @@ def list_recipes(words: list[str] | None = None) -> list[Entry]:
     Raises:
         UsageError: no recipe matches. The message suggests a similar name, task or model.
     """
-    wanted = [word.lower() for word in words or []]
+    search_words = [word.lower() for word in words or []]
     entries, known_words = [], []
     for path in sorted(recipes_folder().glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def list_recipes(words: list[str] | None = None) -> list[Entry]:
         entry = Entry(path.stem, tree["task"]["name"], tree["model"]["name"], extract_purpose(text))
         known_words += [entry.name, entry.task, entry.model]
         searched = f"{entry.name} {entry.task} {entry.model} {entry.purpose}".lower()
-        if all(word in searched for word in wanted):
+        if all(word in searched for word in search_words):
             entries.append(entry)
     if not entries:
         query = " ".join(words or [])

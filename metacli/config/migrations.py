@@ -21,17 +21,17 @@ def migrate(tree: dict[str, Any], source: str) -> dict[str, Any]:
     """Returns a copy of a recipe in today's format, without the key `format`.
 
     Args:
-        tree: a mapping; of its sections, what is none is left as it is.
+        tree: a mapping. Values in it that are not mappings are left as they are.
         source: for messages.
 
     Raises:
-        UsageError: the format is none that this metacli knows.
+        UsageError: this metacli does not know the format.
     """
-    given = tree.get("format", 1)
-    if type(given) is not int or not 1 <= given <= FORMAT:
-        newer = "written by a newer metacli" if type(given) is int and given > FORMAT else "no format of a recipe"
-        raise UsageError(f"{source}: format {shorten_value(given)}: {newer}; this one reads 1 to {FORMAT}")
+    version = tree.get("format", 1)
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        newer = "written by a newer metacli" if type(version) is int and version > FORMAT else "no format of a recipe"
+        raise UsageError(f"{source}: format {shorten_value(version)}: {newer}; this one reads 1 to {FORMAT}")
     tree = {key: dict(part) if isinstance(part, dict) else part for key, part in tree.items() if key != "format"}
-    for number in range(given, FORMAT):
+    for number in range(version, FORMAT):
         MIGRATIONS[number](tree)
     return tree

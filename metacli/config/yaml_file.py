@@ -51,15 +51,15 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Constructs a mapping as PyYAML does. Refuses duplicate keys and keys that are not words."""
-        seen: dict[Any, int] = {}
+        first_lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(None, None, "a key must be a word", key_node.start_mark)
             line = key_node.start_mark.line + 1
-            if key_node.value in seen:
-                problem = f"duplicate key {key_node.value!r}, first on line {seen[key_node.value]}"
+            if key_node.value in first_lines:
+                problem = f"duplicate key {key_node.value!r}, first on line {first_lines[key_node.value]}"
                 raise yaml.MarkedYAMLError(None, None, problem, key_node.start_mark)
-            seen[key_node.value] = line
+            first_lines[key_node.value] = line
         return super().construct_mapping(node, deep=deep)
 
     def construct_number(self, node: Any) -> int | float:

@@ -38,14 +38,14 @@ class ModelScore:
 
 
 def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Split) -> tuple[Recipe, Tasks]:
-    """The tasks of the first checkpoint, with overrides, if all other models can answer them as well.
+    """Returns the tasks of the first checkpoint, with overrides, if all other models can answer them.
 
     Raises:
         UsageError: one of them cannot, or was trained on classes of a held-out split.
     """
     recipe, tasks = build_eval_tasks(saved[0], overrides, split)
-    for other in saved[1:]:
-        check_answerable(other, tasks, split)
+    for checkpoint in saved[1:]:
+        check_answerable(checkpoint, tasks, split)
     return recipe, tasks
 
 
@@ -67,22 +67,23 @@ def compare(
         names: of the checkpoints, in their order.
         advance: called with the number of tasks done since the last call, over all models.
     """
-    headline, found = tasks.metrics[0].name, []
+    headline, scores = tasks.metrics[0].name, []
     first: np.ndarray | None = None
-    for name, one in zip(names, saved, strict=True):
-        model = one.build_model().to(device)
+    for name, checkpoint in zip(names, saved, strict=True):
+        model = checkpoint.build_model().to(device)
         values = evaluate(model, tasks, split, count, device, advance).values[headline]
         difference = None if first is None else summarize_values(values - first)
         first = values if first is None else first
         size = sum(p.numel() for p in model.parameters())
-        found.append(ModelScore(name, one.recipe.model.name, one.step, size, summarize_values(values), difference))
-    return found
+        score, learner = summarize_values(values), checkpoint.recipe.model.name
+        scores.append(ModelScore(name, learner, checkpoint.step, size, score, difference))
+    return scores
 
 
 def summarize_comparison(
-    found: list[ModelScore], recipe: Recipe, tasks: Tasks, split: str, count: int
+    scores: list[ModelScore], recipe: Recipe, tasks: Tasks, split: str, count: int
 ) -> dict[str, Any]:
-    """The comparison as plain values; its keys are part of the interface and documented in docs/cli.md."""
+    """Returns the comparison as plain values. Its keys are part of the interface and documented in docs/cli.md."""
     metric = tasks.metrics[0]
     return {
         "recipe": recipe.as_dict(),
@@ -91,13 +92,13 @@ def summarize_comparison(
         "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better_direction},
         "models": [
             {
-                "checkpoint": one.name,
-                "model": one.model,
-                "step": one.step,
-                "parameters": one.parameters,
-                **one.score,
-                "difference": one.difference,
+                "checkpoint": entry.name,
+                "model": entry.model,
+                "step": entry.step,
+                "parameters": entry.parameters,
+                **entry.score,
+                "difference": entry.difference,
             }
-            for one in found
+            for entry in scores
         ],
     }

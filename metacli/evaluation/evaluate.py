@@ -87,17 +87,17 @@ def evaluate(
             for bit; each of them gets all.
     """
     model.eval()
-    done = []
+    results = []
     for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
         scores = tasks.score(compute_logits(model, episode), episode)
         values = {name: value.cpu().double().numpy() for name, value in scores.items()}
         classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
-        done.append((first, episode.index.cpu().numpy(), classes, values))
+        results.append((first, episode.index.cpu().numpy(), classes, values))
         advance(min(processes.size * CHUNK, count - first))
-    _, index, named, chunks = zip(*sorted(chain(*processes.gather(done)), key=lambda chunk: chunk[0]), strict=True)
-    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return Scores(np.concatenate(index), list(chain(*named)), whole, tasks.metrics[0])
+    _, index, named, chunks = zip(*sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0]), strict=True)
+    joined = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0])
 
 
 def compute_logits(model: Any, episode: Episode) -> Tensor:
@@ -163,9 +163,10 @@ def check_compatible(trained: Recipe, tasks: Tasks) -> None:
         raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")
 
 
-def check_spec(before: Spec, tasks: Tasks) -> None:
-    """Raise a UsageError where a model that was made for tasks of this spec reads others than these."""
-    if before.mode != tasks.spec.mode:
-        raise UsageError(f"the model was trained to be asked as {before.mode!r}, not {tasks.spec.mode!r}")
-    if before.x_shape != tasks.spec.x_shape:
-        raise UsageError(f"the model reads inputs of shape {before.x_shape}, these tasks have {tasks.spec.x_shape}")
+def check_spec(trained_spec: Spec, tasks: Tasks) -> None:
+    """Raise a UsageError if a model that was trained on tasks of another spec cannot read these."""
+    if trained_spec.mode != tasks.spec.mode:
+        raise UsageError(f"the model was trained to be asked as {trained_spec.mode!r}, not {tasks.spec.mode!r}")
+    if trained_spec.x_shape != tasks.spec.x_shape:
+        shapes = f"{trained_spec.x_shape}, these tasks have {tasks.spec.x_shape}"
+        raise UsageError(f"the model reads inputs of shape {shapes}")

@@ -68,10 +68,10 @@ def summarize_values(values: np.ndarray) -> Interval:
 
 
 def group_scores(scores: Scores, group: str, metrics: list[Metric]) -> list[dict[str, Any]]:
-    """The metrics of the tasks with each value of a score, such as each length; its values are whole numbers."""
+    """Returns the metrics for each value of an integer score, such as the length of the task."""
     rows = []
     for value in np.unique(scores.values[group]):
-        here = scores.values[group] == value
-        row = {m.name: summarize_values(scores.values[m.name][here]) for m in metrics}
-        rows.append({group: int(value), "n_tasks": int(here.sum()), **row})
+        mask = scores.values[group] == value
+        row = {m.name: summarize_values(scores.values[m.name][mask]) for m in metrics}
+        rows.append({group: int(value), "n_tasks": int(mask.sum()), **row})
     return rows

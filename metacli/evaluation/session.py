@@ -81,7 +81,7 @@ def open_session(
         MetacliError: a checkpoint is missing or damaged, a model cannot answer the tasks or was trained on their
             classes, or the memory cannot suffice.
     """
-    wanted = parse_thread_count(threads)
+    thread_count = parse_thread_count(threads)
     processes, chosen, reason = join(device) if distributed else (SINGLE_PROCESS, *choose_device(device))
     with processes.local_first():
         loaded = [checkpoints.load(bundled.find_checkpoint(name)) for name in names]
@@ -91,7 +91,7 @@ def open_session(
         print_facts(device=reason, tasks=tasks.describe())
     check_equal_weights(processes, model)
     check_evaluation(model, tasks, split, min(n_tasks, CHUNK), chosen)
-    used = choose_threads(wanted, forward_pass(model, tasks, split, chosen, n_tasks))
+    used = choose_threads(thread_count, forward_pass(model, tasks, split, chosen, n_tasks))
     print_facts(threads=used)
     return Session(loaded, recipe, tasks, split, model, chosen, used, processes)
 

@@ -17,15 +17,16 @@ def find_heads(trace: MemoryTrace, head_names: list[str]) -> list[Head]:
     Raises:
         UsageError: no such head, or the model has none.
     """
-    known = [h.name for h in trace.heads]
-    if head_names and not known:
+    known_names = [h.name for h in trace.heads]
+    if head_names and not known_names:
         raise UsageError(
             f"{trace.model} has no memory, so no head {head_names[0]!r}",
             f"its trace holds {', '.join(name for name in trace.about if name in trace.arrays)}; leave --head out",
         )
-    unknown = [name for name in head_names if name not in (*known, ALL)]
+    unknown = [name for name in head_names if name not in (*known_names, ALL)]
     if unknown:
-        raise UsageError(f"no head {unknown[0]!r} in this {trace.model}", f"its heads: {', '.join(known)}; or {ALL}")
+        hint = f"its heads: {', '.join(known_names)}; or {ALL}"
+        raise UsageError(f"no head {unknown[0]!r} in this {trace.model}", hint)
     return [h for h in trace.heads if not head_names or ALL in head_names or h.name in head_names]
 
 
@@ -48,9 +49,9 @@ def mask_right_steps(trace: MemoryTrace) -> np.ndarray:
         if s.mode == "independent":
             right[q, :start] = [label == answer for label in s.labels_train]
         else:
-            shown = np.array([label == answer for label in s.labels_test[:q]], bool)
-            right[q, :q] = shown
-            right[q, 1:q] |= shown[:-1]
+            is_same_class = np.array([label == answer for label in s.labels_test[:q]], bool)
+            right[q, :q] = is_same_class
+            right[q, 1:q] |= is_same_class[:-1]
     return right
 
 
@@ -131,9 +132,9 @@ def head_rows(trace: MemoryTrace, head: Head) -> tuple[np.ndarray, list[str]]:
     names = [f"step {t}{f' ({label})' if (label := label_of_step(trace, t)) else ''}" for t in range(trace.steps)]
     if trace.sample.mode != "independent":
         return head.weights.T, names
-    own = head.weights.diagonal()[None]
-    others = head.weights - np.diag(own[0])
-    return np.concatenate([others[:, : trace.start].T, own]), [*names[: trace.start], "itself"]
+    own_weights = head.weights.diagonal()[None]
+    other_weights = head.weights - np.diag(own_weights[0])
+    return np.concatenate([other_weights[:, : trace.start].T, own_weights]), [*names[: trace.start], "itself"]
 
 
 def _labels_of_locations(trace: MemoryTrace) -> list[str]:

@@ -113,9 +113,9 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
         _draw_channels(ax, trace, classes)
         return
     for t, item in enumerate(trace.arrays["x"]):
-        shown = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
+        image = item.transpose(1, 2, 0) if len(item) == 3 else item[0]
         box = (t - _ITEM / 2, t + _ITEM / 2, 0, 1)
-        ax.imshow(shown, extent=box, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        ax.imshow(image, extent=box, cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         label = f"{label_of_step(trace, t)}{'?' if t >= trace.start else ''}"
         size = 8 if trace.steps <= 60 and len(label) < 4 else 4.5
         ax.text(t, -0.1, label, ha="center", va="top", fontsize=size, color=_INK)

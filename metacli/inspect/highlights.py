@@ -48,8 +48,8 @@ def rank_heads(trace: MemoryTrace) -> dict[str, float]:
     if trace.sources is None:
         return {}
     if trace.sample.answer.is_class_label:
-        known = mask_right_steps(trace).any(1)
-        scores = share_on_right_class(trace)[known if known.any() else slice(None)].mean(0)
+        is_answerable = mask_right_steps(trace).any(1)
+        scores = share_on_right_class(trace)[is_answerable if is_answerable.any() else slice(None)].mean(0)
     elif trace.sample.mode == "sequence" and start:
         scores = np.array([score_copying(trace.sources[:, i], start) for i in range(len(names))])
     else:
@@ -68,11 +68,11 @@ def select_heads(trace: MemoryTrace, head_names: list[str]) -> list[Head]:
     if head_names:
         return heads
     rank = {name: i for i, name in enumerate(rank_heads(trace))}
-    found = [h for h in heads if h.role == "write"]
+    selected = [h for h in heads if h.role == "write"]
     for role, count in _FIRST.items():
         same = sorted((h for h in heads if h.role == role), key=lambda h: rank[h.name])
-        found += same[:count]
-    return found
+        selected += same[:count]
+    return selected
 
 
 def build_views(trace: MemoryTrace, head_names: list[str]) -> list[View]:
@@ -91,32 +91,32 @@ def build_views(trace: MemoryTrace, head_names: list[str]) -> list[View]:
 
 def describe_hidden_heads(trace: MemoryTrace, head_names: list[str]) -> str:
     """Returns a note on the reading heads that `build_views` hides and how to show them; empty if it hides none."""
-    shown = {h.name for h in select_heads(trace, head_names)}
-    rest = [name for name in rank_heads(trace) if name not in shown]
-    if head_names or not rest:
+    visible_heads = {h.name for h in select_heads(trace, head_names)}
+    hidden_heads = [name for name in rank_heads(trace) if name not in visible_heads]
+    if head_names or not hidden_heads:
         return ""
-    named = ", ".join(rest[:4]) + (", ..." if len(rest) > 4 else "")
-    return f"{len(rest)} more that read, telling less ({named}): --head NAME shows one, --head all every one"
+    named = ", ".join(hidden_heads[:4]) + (", ..." if len(hidden_heads) > 4 else "")
+    return f"{len(hidden_heads)} more that read, telling less ({named}): --head NAME shows one, --head all every one"
 
 
-def find_used_locations(shown: list[View]) -> np.ndarray:
+def find_used_locations(views: list[View]) -> np.ndarray:
     """Returns the locations with a weight of at least `USED` at some step, and a few in any case; none without views.
 
     They are sorted. If a quarter of all locations lie unused in one stretch, the order starts after it and may pass
     from the last location to the first, as the heads of an NTM do.
     """
-    if not shown:
+    if not views:
         return np.array([], int)
-    peak = np.max([v.values for v in shown], (0, 2))
+    peak = np.max([v.values for v in views], (0, 2))
     few = np.argsort(-peak, kind="stable")[: min(_FEWEST, len(peak))]
     used = np.union1d(np.flatnonzero(peak >= USED), few)
     gaps = np.diff(np.append(used, used[0] + len(peak)))
     return np.roll(used, -(int(gaps.argmax()) + 1)) if gaps.max() > len(peak) / 4 else used
 
 
-def select_most_read(shown: list[View], rows: np.ndarray, most: int) -> np.ndarray:
+def select_most_read(views: list[View], rows: np.ndarray, most: int) -> np.ndarray:
     """Returns the `most` rows with the heaviest read weights (write weights if no view reads), in their order."""
-    values = [v.values for v in shown if v.role != "write"] or [v.values for v in shown]
+    values = [v.values for v in views if v.role != "write"] or [v.values for v in views]
     if len(rows) <= most:
         return rows
     peak = np.max(values, (0, 2))[rows]
@@ -129,10 +129,10 @@ def choose_first_step(trace: MemoryTrace) -> int:
     If there is none, the first query whose class had been seen, or else the first query.
     """
     scored = trace.sample.scored
-    known = scored & mask_right_steps(trace).any(1) if trace.sample.answer.is_class_label else scored
+    is_answerable = scored & mask_right_steps(trace).any(1) if trace.sample.answer.is_class_label else scored
     correct = trace.decoded.correct
-    wrong = known & ~correct if correct is not None else known & False
-    for candidates in (wrong, known, scored):
+    wrong = is_answerable & ~correct if correct is not None else is_answerable & False
+    for candidates in (wrong, is_answerable, scored):
         if candidates.any():
             return trace.start + int(candidates.argmax())
     return trace.start

@@ -60,11 +60,11 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         about = trace.about[trace.names(head.role)[0]]
         entry = {"name": head.name, "role": head.role, "text": about.text, **_pack(values.T, 0.0, 1.0)}
         chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
-    shown = {"memory", "usage", "weighting", "links", ""}
+    drawn_roles = {"memory", "usage", "weighting", "links", ""}
     arrays = [
         {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_pack(trace.arrays[name])}
         for name, about in trace.about.items()
-        if name not in COMMON and about.role in shown and name != "reads" and trace.arrays[name].size <= _LARGEST
+        if name not in COMMON and about.role in drawn_roles and name != "reads" and trace.arrays[name].size <= _LARGEST
     ]
     return {
         "title": f"{trace.model} on {s.title}",
@@ -103,10 +103,10 @@ def _build_items(trace: MemoryTrace) -> list[dict[str, Any]]:
             if decoded.correct is not None and decoded.confidence is not None:
                 item |= {"correct": bool(decoded.correct[q]), "confidence": float(decoded.confidence[q])}
             if rows is not None and len(rows.answers):
-                said = decoded.prediction if decoded.probability is None else decoded.probability
+                model_values = decoded.prediction if decoded.probability is None else decoded.probability
                 item["rows"] += [
                     ["right answer", _round_list(rows.answers[:, t]), _round_list(s.y_test[q])],
-                    ["model", _round_list(rows.guesses[:, t]), _round_list(said[q])],
+                    ["model", _round_list(rows.guesses[:, t]), _round_list(model_values[q])],
                 ]
             if s.answer.is_class_label and s.answer.components == 1 and decoded.probability is not None:
                 item["odds"] = _round_list(decoded.probability[q])

@@ -46,12 +46,12 @@ def build_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], lis
     Args:
         heads: names of the heads to draw, or `all`; empty for the most informative ones, see `build_views`.
     """
-    shown = build_views(trace, heads)
-    locations = [v for v in shown if v.role != "attention"]
+    views = build_views(trace, heads)
+    locations = [v for v in views if v.role != "attention"]
     used = find_used_locations(locations)
     rows = used if ALL in heads else select_most_read(locations, used, _MOST)
     panels = []
-    for view in shown:
+    for view in views:
         if view.role == "attention":
             panels.append(Panel(view.values, view.names, _panel_title(trace, view), "steps"))
         else:

@@ -86,8 +86,8 @@ def _format_input(trace: MemoryTrace, step: int) -> str:
 def _format_peak(heads: list[Head], step: int) -> str:
     """Returns the place of the heaviest weight, as in `3 0.97`."""
     best = max(heads, key=lambda h: h.weights[step].max())
-    place = int(best.weights[step].argmax())
-    return f"{place} {best.weights[step, place]:.2f}"
+    location = int(best.weights[step].argmax())
+    return f"{location} {best.weights[step, location]:.2f}"
 
 
 def _format_source(trace: MemoryTrace, heads: list[int], step: int) -> str:
@@ -125,8 +125,8 @@ def _print_shares(console: Console, trace: MemoryTrace) -> None:
 
 def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     footers = _build_footers(trace)
-    shown = build_views(trace, heads)
-    if not shown:
+    views = build_views(trace, heads)
+    if not views:
         states = [name for name, about in trace.about.items() if about.axes == ("layer", "unit")]
         if not states:
             return
@@ -138,13 +138,13 @@ def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> N
         _print_map(console, title, values, [f"unit {u}" for u in units], footers)
         return
     verbs = {"write": "written", "read": "read", "attention": "looked at"}
-    locations = [v for v in shown if v.role != "attention"]
+    locations = [v for v in views if v.role != "attention"]
     location_rows = select_most_read(locations, find_used_locations(locations), _ROWS)  # the same for reads and writes
-    for view in shown:
+    for view in views:
         is_memory = view.role != "attention"
         rows = location_rows if is_memory else select_most_read([view], np.arange(len(view.names)), _ROWS)
-        rest = f"; {others} other rows left out" if (others := len(view.names) - len(rows)) else ""
-        title = f"{verbs[view.role]}, {view.who}: 0 blank, 1 full; heaviest weight {view.values.max():.2f}{rest}"
+        remainder = f"; {n_hidden} other rows left out" if (n_hidden := len(view.names) - len(rows)) else ""
+        title = f"{verbs[view.role]}, {view.who}: 0 blank, 1 full; heaviest weight {view.values.max():.2f}{remainder}"
         _print_map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
     marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
     console.print(Text(f"part: D is D_train, ? is D_test{marks}", style="dim"))

@@ -87,22 +87,22 @@ class MemoryTrace:
     def heads(self) -> list[Head]:
         """All heads; empty for a model without memory or attention."""
         words = {"write": "write", "read": "read", "attention": "block"}
-        found = []
+        heads = []
         for role, word in words.items():
             for name in self.names(role):
                 weights = self.arrays[name]
-                called = self.about[name].names or [f"{word}{i}" for i in range(weights.shape[1])]
-                found += [Head(n, role, weights[:, i]) for i, n in enumerate(called)]
-        return found
+                head_names = self.about[name].names or [f"{word}{i}" for i in range(weights.shape[1])]
+                heads += [Head(n, role, weights[:, i]) for i, n in enumerate(head_names)]
+        return heads
 
     @cached_property
     def sources(self) -> np.ndarray | None:
-        """(T, heads, T) the share of each reading head's weight that lands on what each step wrote."""
+        """(T, heads, T) share of each reading head's weight on what each step wrote."""
         weights = {role: [h.weights for h in self.heads if h.role == role] for role in ("attention", "read", "write")}
         retention = self.names("retention")
-        kept = self.arrays[retention[0]] if retention else None
+        retention_values = self.arrays[retention[0]] if retention else None
         apart = self.sample.mode == "independent"
-        return attribute_reads(weights, kept, self.start, apart, self.reads_first)
+        return attribute_reads(weights, retention_values, self.start, apart, self.reads_first)
 
     def check(self) -> None:
         """Raises a MetacliError that names the step and head if a weighting is not a distribution."""
@@ -150,22 +150,22 @@ def record_traces(model: MetaLearner, tasks: Tasks, split: Split, first: int, co
     logits = crop_logits(model, trace.logits, episode).float().cpu().numpy()
     values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
     about = {name: traced.about for name, traced in trace.arrays.items()}
-    seen = episode.x_train.shape[1]
+    padded_support = episode.x_train.shape[1]
     traces = []
     for row in range(count):
         sample = extract_sample(tasks, split, episode, row)
-        real, asked = len(sample.x_train), len(sample.x_test)
-        steps = np.r_[0:real, seen : seen + asked]
+        n_support, n_queries = len(sample.x_train), len(sample.x_test)
+        steps = np.r_[0:n_support, padded_support : padded_support + n_queries]
         model_arrays = {name: v[row, steps] for name, v in values.items()}
         for name in model_arrays:
             if about[name].role == "attention":
                 model_arrays[name] = model_arrays[name][..., steps]
-        decoded = tasks.decode(logits[row, :asked], sample.y_test)
-        arrays = _common_arrays(sample, logits[row, :asked], decoded) | model_arrays
+        decoded = tasks.decode(logits[row, :n_queries], sample.y_test)
+        arrays = _common_arrays(sample, logits[row, :n_queries], decoded) | model_arrays
         described = {name: info for name, info in (COMMON | about).items() if name in arrays}
-        found = MemoryTrace(model.config.name, sample, arrays, described, trace.reads_first)
-        found.check()
-        traces.append(found)
+        memory_trace = MemoryTrace(model.config.name, sample, arrays, described, trace.reads_first)
+        memory_trace.check()
+        traces.append(memory_trace)
     return traces
 
 
@@ -224,12 +224,12 @@ def _round_to_digits(values: np.ndarray) -> Any:
 
 
 def _common_arrays(s: Sample, logits: np.ndarray, decoded: Decoded) -> dict[str, np.ndarray]:
-    asked = len(s.x_test)
-    y_test_read = s.y_previous if s.mode == "stream" else np.zeros((asked, s.y_train.shape[1]), np.float32)
+    n_queries = len(s.x_test)
+    y_test_read = s.y_previous if s.mode == "stream" else np.zeros((n_queries, s.y_train.shape[1]), np.float32)
     return {
         "x": np.concatenate([s.x_train, s.x_test]),
         "y_read": np.concatenate([s.y_train, y_test_read]),
-        "question": np.arange(len(s.x_train) + asked) >= len(s.x_train),
+        "question": np.arange(len(s.x_train) + n_queries) >= len(s.x_train),
         "answer": s.y_test,
         "scored": s.scored,
         "logits": logits,

@@ -39,38 +39,38 @@ MEANING = {
 
 def measure_queries(trace: MemoryTrace) -> dict[Key, np.ndarray]:
     """Returns the measures of each query, each (Q,)."""
-    found: dict[Key, np.ndarray] = {}
+    measures: dict[Key, np.ndarray] = {}
     names = reading_head_names(trace)
     if trace.sample.answer.is_class_label and trace.sources is not None:
-        found |= {
+        measures |= {
             ("on the right class", n): share for n, share in zip(names, share_on_right_class(trace).T, strict=True)
         }
-        found["uniform baseline", ""] = uniform_baseline(trace)
+        measures["uniform baseline", ""] = uniform_baseline(trace)
     for head in trace.heads:
         if head.role != "write":
-            found["entropy of reads", head.name] = entropy(head.weights[trace.start :])
+            measures["entropy of reads", head.name] = entropy(head.weights[trace.start :])
     if "confidence" in trace.arrays:
-        found["confidence", ""] = trace.arrays["confidence"]
-    return found
+        measures["confidence", ""] = trace.arrays["confidence"]
+    return measures
 
 
 def measure_task(trace: MemoryTrace) -> dict[Key, float]:
     """Returns the measures of a task as a whole."""
-    found: dict[Key, float] = {}
+    measures: dict[Key, float] = {}
     learning = slice(0, trace.start or trace.steps)
     writes = [h for h in trace.heads if h.role == "write"]
     if writes:
-        found["locations used", ""] = float(len(find_written_locations(trace)))
+        measures["locations used", ""] = float(len(find_written_locations(trace)))
     for head in writes:
-        found["entropy of writes", head.name] = float(entropy(head.weights[learning]).mean())
+        measures["entropy of writes", head.name] = float(entropy(head.weights[learning]).mean())
     if trace.sample.mode == "sequence":
-        found |= {("writes in order", h.name): score_order(h.weights[learning]) for h in writes}
+        measures |= {("writes in order", h.name): score_order(h.weights[learning]) for h in writes}
         reads = [h for h in trace.heads if h.role == "read"]
-        found |= {("reads in order", h.name): score_order(h.weights[trace.start :]) for h in reads}
+        measures |= {("reads in order", h.name): score_order(h.weights[trace.start :]) for h in reads}
         if trace.start and trace.sources is not None:
             for i, name in enumerate(reading_head_names(trace)):
-                found["reads follow writes", name] = score_copying(trace.sources[:, i], trace.start)
-    return found
+                measures["reads follow writes", name] = score_copying(trace.sources[:, i], trace.start)
+    return measures
 
 
 class Usage:

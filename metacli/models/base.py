@@ -98,25 +98,25 @@ class MetaLearner(nn.Module, ABC):
             y_previous: (B, Q, Y), `stream` only: the label of the item before each item.
         """
 
-    def least_bytes(self, seen: int, asked: int, training: bool) -> int:
-        """A lower bound of the bytes that one task takes beside the episode and the parameters.
+    def least_bytes(self, n_support: int, n_queries: int, training: bool) -> int:
+        """Returns a lower bound of the bytes that one task takes, without the episode and the parameters.
 
         It is the size of phi for one item, times the number of items. A recurrent model that is not trained keeps only
         its newest state, but every independent query has its own copy of it.
 
         Args:
-            seen: S.
-            asked: Q.
+            n_support: S.
+            n_queries: Q.
             training: whether the values that the gradient needs are kept.
         """
         shapes = (self.spec.x_shape, (self.spec.y_size,))
         x, y = (next(self.parameters()).new_zeros(1, 0, *shape) for shape in shapes)
-        kept = max(seen, asked)
+        n_states = max(n_support, n_queries)
         if training:
-            kept = seen + asked
+            n_states = n_support + n_queries
         elif self.continues:
-            kept = asked if self.spec.mode == "independent" else 1
-        return kept * _size(self.adapt(x, y))
+            n_states = n_queries if self.spec.mode == "independent" else 1
+        return n_states * _size(self.adapt(x, y))
 
     def trace(self, episode: Episode) -> Trace:
         """Returns the model's internal arrays at each step, for `inspect-memory`; the base class only logits."""
@@ -129,7 +129,7 @@ class MetaLearner(nn.Module, ABC):
 
 
 def _size(phi: Any) -> int:
-    """Bytes of a NamedTuple of tensors, nesting allowed; where D_train is empty, as many as one item takes."""
+    """Returns the bytes of nested NamedTuples of tensors. If D_train is empty, those of one item."""
     if isinstance(phi, Tensor):
         return math.prod(count or 1 for count in phi.shape) * phi.element_size()
     return sum(map(_size, phi)) if isinstance(phi, tuple) else 0

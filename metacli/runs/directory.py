@@ -146,8 +146,8 @@ class RunDirectory:
 
     def rewind_metrics(self, step: int) -> None:
         """Remove the lines of metrics.jsonl after `step`."""
-        kept = [record for record in self.read_metrics() if record["step"] <= step]
-        run_files.write(self._metrics, "".join(json.dumps(record) + "\n" for record in kept), _FREE_SPACE)
+        records = [record for record in self.read_metrics() if record["step"] <= step]
+        run_files.write(self._metrics, "".join(json.dumps(record) + "\n" for record in records), _FREE_SPACE)
 
     def last_threads(self) -> int | None:
         """Returns the number of threads in the last line of metrics.jsonl, None without one."""
@@ -189,7 +189,7 @@ class RunDirectory:
 
 
 def check_unused(path: Path) -> None:
-    """Check that nothing is at a path, or a folder that is empty or never became a run.
+    """Check that a path is free: absent, an empty folder, or a folder that never became a run.
 
     Raises:
         UsageError: something else is there.

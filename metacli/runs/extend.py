@@ -35,18 +35,20 @@ def with_new_schedule(recipe: Recipe, overrides: list[str], run: str) -> Recipe:
     return changed
 
 
-def recipe_changes(before: Recipe, after: Recipe, here: str = "in the run", there: str = "now") -> dict[str, str]:
+def recipe_changes(
+    old_recipe: Recipe, new_recipe: Recipe, old_label: str = "in the run", new_label: str = "now"
+) -> dict[str, str]:
     """Returns the keys in which two recipes differ, each with a line that describes the difference.
 
     Args:
-        before: the one recipe.
-        after: the other.
-        here: where the first is found, for the line.
-        there: where the second is found.
+        old_recipe: the recipe of the run, or of a checkpoint.
+        new_recipe: the recipe to compare with it.
+        old_label: what each line says of the old value, such as where it stands.
+        new_label: what each line says of the new value.
     """
-    old, new = flatten(before.as_dict()), flatten(after.as_dict())
+    old, new = flatten(old_recipe.as_dict()), flatten(new_recipe.as_dict())
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    return {key: f"{key}: {old.get(key)} {here}, {new.get(key)} {there}" for key in keys}
+    return {key: f"{key}: {old.get(key)} {old_label}, {new.get(key)} {new_label}" for key in keys}
 
 
 def extend_run(directory: RunDirectory, recipe: Recipe, step: int, report: Callable[[str, str], None]) -> None:
@@ -56,20 +58,20 @@ def extend_run(directory: RunDirectory, recipe: Recipe, step: int, report: Calla
     constant rate, the result is that of a run that had the new length from its beginning.
 
     Args:
-        directory: of the run, locked.
-        recipe: the new one.
+        directory: the run directory, locked.
+        recipe: the new recipe.
         step: updates of theta so far.
         report: called with a label and a text for each change.
 
     Raises:
         MetacliError: a file cannot be written.
     """
-    before = RunDirectory.open(directory.path)[1]
-    changed = recipe_changes(before, recipe)
+    old_recipe = RunDirectory.open(directory.path)[1]
+    changed = recipe_changes(old_recipe, recipe)
     if not changed:
         return
-    old, new = flatten(before.as_dict()), flatten(recipe.as_dict())
-    rates = [r.train.learning_rate(step) for r in (before, recipe)]
+    old, new = flatten(old_recipe.as_dict()), flatten(recipe.as_dict())
+    rates = [r.train.learning_rate(step) for r in (old_recipe, recipe)]
     change: dict[str, Any] = {"step": step, "keys": {key: [old[key], new[key]] for key in changed}, "lr": rates}
     directory.change_recipe(recipe, change)
     report("changed", ", ".join(f"{key} from {old[key]} to {new[key]}" for key in changed))

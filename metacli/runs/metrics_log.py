@@ -21,11 +21,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         MetacliError: the file cannot be read, or a line is not a record. Names the first such line.
     """
-    *lines, rest = (run_files.read(path, _HINT) or b"").split(b"\n")
+    *lines, last_line = (run_files.read(path, _HINT) or b"").split(b"\n")
     records = [_parse(line) for line in lines]
     if None in records:
         raise MetacliError(f"{path}, line {records.index(None) + 1}: damaged: not a record of a run", _HINT)
-    return [record for record in (*records, _parse(rest)) if record is not None]
+    return [record for record in (*records, _parse(last_line)) if record is not None]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

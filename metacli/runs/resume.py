@@ -34,20 +34,21 @@ class Start(NamedTuple):
 
 
 def open_run(path: Path, recipe: Recipe) -> RunDirectory:
-    """Returns the run directory at `path`, not locked, if its recipe differs in no key that is fixed.
+    """Returns the run directory at `path`, not locked, if no fixed key of its recipe differs.
 
     Raises:
         UsageError: it is not a run directory, or the recipe differs. Names every key that does.
     """
-    directory, before = RunDirectory.open(path)
-    if changed := _fixed_changes(before, recipe, "in the run", "now"):
+    directory, run_recipe = RunDirectory.open(path)
+    if changed := _fixed_changes(run_recipe, recipe, "in the run", "now"):
         raise UsageError([f"{path} was made by another recipe", *changed], f"metacli train --resume {path}")
     return directory
 
 
-def _fixed_changes(before: Recipe, after: Recipe, here: str, there: str) -> list[str]:
+def _fixed_changes(old_recipe: Recipe, new_recipe: Recipe, old_label: str, new_label: str) -> list[str]:
     """Returns the lines of `recipe_changes` whose keys cannot change during a run."""
-    return [line for key, line in recipe_changes(before, after, here, there).items() if key not in CHANGEABLE_KEYS]
+    changes = recipe_changes(old_recipe, new_recipe, old_label, new_label)
+    return [line for key, line in changes.items() if key not in CHANGEABLE_KEYS]
 
 
 def find_run_to_resume(run: Path | None, resume: Path | None, recipe: Recipe) -> RunDirectory | None:
@@ -81,10 +82,10 @@ def recipe_to_resume(path: Path, recipe: Recipe | None, overrides: list[str]) ->
     Raises:
         UsageError: it is not a run directory, the recipe differs, or a key cannot change. Names every such key.
     """
-    before = RunDirectory.open(path)[1]
+    run_recipe = RunDirectory.open(path)[1]
     if recipe is None:
-        return with_new_schedule(before, overrides, str(path))
-    if changed := recipe_changes(before, recipe):
+        return with_new_schedule(run_recipe, overrides, str(path))
+    if changed := recipe_changes(run_recipe, recipe):
         hint = f"leave the recipe out: metacli train --resume {path}, with train.steps=N to change its length"
         raise UsageError([f"{path} was made by another recipe", *changed.values()], hint)
     return recipe

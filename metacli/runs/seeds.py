@@ -99,10 +99,10 @@ class SeedRuns:
         return self.folder / f"seed{seed}"
 
     def _run(self, seed: int) -> int:
-        """Train and evaluate one seed; the exit status of what failed, or 0."""
+        """Train and evaluate one seed. Returns the exit status of the command that failed, or 0."""
         path, results = self._path(seed), []
-        place = ["--resume" if (path / "recipe.yaml").is_file() else "--run-dir", str(path)]
-        training = ["train", *self.recipe, f"seed={seed}", *place]
+        location = ["--resume" if (path / "recipe.yaml").is_file() else "--run-dir", str(path)]
+        training = ["train", *self.recipe, f"seed={seed}", *location]
         for command in (training, ["eval", "--checkpoint", str(path), "--tasks", str(EVALUATION_TASKS)]):
             child = self._start(seed, [*command, *self.options, "--json"])
             if child is None:

@@ -73,28 +73,29 @@ class Block:
         from matplotlib.colors import LinearSegmentedColormap
 
         shades = LinearSegmentedColormap.from_list("shades", ["white", color])
-        known = np.argwhere(~np.isnan(values))
+        indices = np.argwhere(~np.isnan(values))
         corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
-        outlines = (known[:, None, ::-1] + corners) * size + (left, top)
+        outlines = (indices[:, None, ::-1] + corners) * size + (left, top)
 
         def draw(axes: Axes, x: float, y: float) -> None:
-            style: Any = {"array": values[tuple(known.T)], "cmap": shades, "clim": (0, 1), "edgecolors": figures.FRAME}
-            axes.add_collection(PolyCollection(outlines + np.array([x, y]), linewidths=1, **style))
+            style: Any = {"cmap": shades, "clim": (0, 1), "edgecolors": figures.FRAME}
+            framed = PolyCollection(outlines + np.array([x, y]), array=values[tuple(indices.T)], linewidths=1, **style)
+            axes.add_collection(framed)
 
         self._parts.append(draw)
 
     def plot(self, left: float, top: float, size: tuple[float, float], draw: Callable[[Axes], object]) -> None:
-        """Places axes of their own, to be drawn by a function; their labels are outside of `size`."""
+        """Places axes that `draw` fills; their labels are outside of `size`."""
 
-        def place(axes: Axes, x: float, y: float) -> None:
+        def draw_plot(axes: Axes, x: float, y: float) -> None:
             page_width, page_height = axes.get_xlim()[1], axes.get_ylim()[0]
             lower = page_height - (y + top + size[1])
             box = ((x + left) / page_width, lower / page_height, size[0] / page_width, size[1] / page_height)
             draw(axes.figure.add_axes(box))
 
-        self._parts.append(place)
+        self._parts.append(draw_plot)
 
-    def place(self, block: Block, left: float, top: float) -> None:
+    def place_block(self, block: Block, left: float, top: float) -> None:
         """Places another block."""
         self._parts.append(lambda axes, x, y: block.draw(axes, x + left, y + top))
 
@@ -120,12 +121,12 @@ class Block:
 
 def row(blocks: Sequence[Block], gap: int) -> Block:
     """Returns blocks side by side, their tops aligned."""
-    whole = Block(row_width(blocks, gap), max((b.height for b in blocks), default=0))
+    combined = Block(row_width(blocks, gap), max((b.height for b in blocks), default=0))
     left = 0
     for block in blocks:
-        whole.place(block, left, 0)
+        combined.place_block(block, left, 0)
         left += block.width + gap
-    return whole
+    return combined
 
 
 def row_width(blocks: Sequence[Block], gap: int) -> int:
@@ -136,12 +137,12 @@ def row_width(blocks: Sequence[Block], gap: int) -> int:
 def column(blocks: Sequence[Block], gap: int) -> Block:
     """Returns blocks under each other, aligned on the left."""
     height = sum(b.height for b in blocks) + gap * max(0, len(blocks) - 1)
-    whole = Block(max((b.width for b in blocks), default=0), height)
+    combined = Block(max((b.width for b in blocks), default=0), height)
     top = 0
     for block in blocks:
-        whole.place(block, 0, top)
+        combined.place_block(block, 0, top)
         top += block.height + gap
-    return whole
+    return combined
 
 
 def grid(cells: Sequence[Block], across: int, gap: tuple[int, int]) -> Block:

@@ -67,6 +67,6 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
 
 def _range(channel: np.ndarray) -> tuple[float, float]:
     """Returns the range of the known values of a channel, at least from 0 to 1."""
-    known = channel[~np.isnan(channel)]
-    high = max(1.0, float(np.abs(known).max(initial=0)))
-    return (-high if known.min(initial=0) < 0 else 0.0), high
+    known_values = channel[~np.isnan(channel)]
+    high = max(1.0, float(np.abs(known_values).max(initial=0)))
+    return (-high if known_values.min(initial=0) < 0 else 0.0), high

@@ -84,6 +84,6 @@ def common_metric(curves: list[Curve]) -> Metric:
     Raises:
         UsageError: they are scored by different ones.
     """
-    if len(found := {c.metric.name for c in curves}) > 1:
-        raise UsageError(f"these runs are scored by different metrics: {', '.join(sorted(found))}", "ask for one kind")
+    if len(names := {c.metric.name for c in curves}) > 1:
+        raise UsageError(f"these runs are scored by different metrics: {', '.join(sorted(names))}", "ask for one kind")
     return curves[0].metric

@@ -32,8 +32,8 @@ def print_dry_run(console: Console, result: dict[str, Any]) -> None:
 def _class_lines(result: dict[str, Any]) -> list[str]:
     lines = [""] if result["classes"] else []
     for split, names in result["classes"].items():
-        rest = f" and {len(names) - _NAMED_CLASSES:,} more (all: --json)" if len(names) > _NAMED_CLASSES else ""
-        lines += format_fact(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{rest}", 78)
+        remainder = f" and {len(names) - _NAMED_CLASSES:,} more (all: --json)" if len(names) > _NAMED_CLASSES else ""
+        lines += format_fact(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{remainder}", 78)
     return lines
 
 
@@ -65,5 +65,5 @@ def _columns(rows: list[tuple[str, str, str]]) -> list[str]:
 
 
 def format_size(count: int | None) -> str:
-    """Bytes for people, as in `12.3 MB`; `unknown` for None."""
+    """Formats a number of bytes, as in `12.3 MB`; `unknown` for None."""
     return "unknown" if count is None else files.format_size(count)

@@ -42,16 +42,16 @@ def make_drawable(text: str) -> str:
     by its code point, as in \u3072, with a note on stderr the first time. Text that runs from right to left is
     enclosed in marks, so that the order of what stands around it does not change.
     """
-    shown: list[str] = []
+    drawable: list[str] = []
     for character in unicodedata.normalize("NFC", text):
         if character.isspace():
-            shown.append(" ")
+            drawable.append(" ")
         elif unicodedata.category(character) != "Cf":
             if _font_with(character) is None:
                 _report_missing(character)
                 character = character.encode("unicode_escape").decode()
-            shown.append(character)
-    line = "".join(shown)
+            drawable.append(character)
+    line = "".join(drawable)
     if any(unicodedata.bidirectional(character) in ("R", "AL") for character in line):
         line = f"{_LEFT_TO_RIGHT_MARK}{line}{_LEFT_TO_RIGHT_MARK}"
     return line
@@ -115,8 +115,8 @@ def installed_fonts() -> tuple[str, ...]:
     """Returns the font files of this machine and of matplotlib: DejaVu Sans, then other plain sans-serif fonts."""
     folders = [operating_system.expand_home(folder) for folder in _FOLDERS]
     folders += [Path(data, "fonts") for data in os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep) if data]
-    if (found := find_spec("matplotlib")) and found.origin:
-        folders.append(Path(found.origin).parent / "mpl-data/fonts/ttf")
+    if (matplotlib_spec := find_spec("matplotlib")) and matplotlib_spec.origin:
+        folders.append(Path(matplotlib_spec.origin).parent / "mpl-data/fonts/ttf")
     files = {path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES}
     files = {path for path in files if not path.stem.lower().startswith(_PLACEHOLDER_FONTS)}
 

@@ -40,8 +40,8 @@ def print_heat_map(
         for name, row, numbers in zip(names, glyphs, part, strict=True):
             text = Text(f"{name:>{margin - 1}} ")
             for glyph, number in zip(row, numbers, strict=True):
-                shown = " " if np.isnan(number) else floor if glyph == " " else glyph
-                text.append(shown.ljust(wide) if shown == floor else shown * wide, _HEAT[glyph])
+                symbol = " " if np.isnan(number) else floor if glyph == " " else glyph
+                text.append(symbol.ljust(wide) if symbol == floor else symbol * wide, _HEAT[glyph])
             print_line(console, text)
         for name, marks in footers:
             print_line(

@@ -72,7 +72,7 @@ def _task_block(s: Sample) -> Block:
     for panel in panels:
         if left:
             block.vertical_line(left - _PANEL_GAP // 2, top, block.height, FRAME)
-        block.place(panel, left, top)
+        block.place_block(panel, left, top)
         left += panel.width + _PANEL_GAP
     return block
 
@@ -112,7 +112,7 @@ def _image_panel(
     images = grid(cells, across, (_GAP, _GAP))
     panel = Block(max(images.width, np.ceil(text_width(heading, _TEXT))), 26 + images.height)
     panel.text(0, 0, heading, color, _TEXT)
-    panel.place(images, 0, 26)
+    panel.place_block(images, 0, 26)
     return panel
 
 

@@ -46,9 +46,9 @@ def print_plot(console: Console, curve: np.ndarray, groups: Sequence[Points]) ->
 
     heights = row(np.interp(np.linspace(left, right, width), curve[:, 0], curve[:, 1]))
     for column, height in enumerate(heights):
-        before = heights[max(column - 1, 0)]
-        step = 1 if height >= before else -1
-        for r in range(before + step, height + step, step) if height != before else [height]:
+        previous_height = heights[max(column - 1, 0)]
+        step = 1 if height >= previous_height else -1
+        for r in range(previous_height + step, height + step, step) if height != previous_height else [height]:
             cells[int(r), column] = (_LINE, "dim")
     for g in groups:
         columns = np.rint((g.x - left) / (right - left) * (width - 1)).astype(int)

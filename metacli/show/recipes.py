@@ -79,8 +79,8 @@ def report_recipes(words: list[str], part: str | None, copy: Path | None) -> Rep
         return Report(plain, lambda console: console.print(table))
     if path:
         return _explain_recipe(path)
-    found = catalogue.list_recipes(words)
-    return Report({e.name: e.purpose for e in sorted(found, key=lambda e: e.name)}, partial(_print_list, found))
+    entries = catalogue.list_recipes(words)
+    return Report({e.name: e.purpose for e in sorted(entries, key=lambda e: e.name)}, partial(_print_list, entries))
 
 
 def find_named_recipe(words: list[str]) -> Path | None:
@@ -115,8 +115,8 @@ def _print_explained(header: list[str], parts: list[KeyGroup], console: Console)
     console.print(_key_table(parts, "value"))
 
 
-def _print_list(found: list[Entry], console: Console) -> None:
-    for (task, setting), group in groupby(found, key=lambda e: (e.task, e.setting)):
+def _print_list(entries: list[Entry], console: Console) -> None:
+    for (task, setting), group in groupby(entries, key=lambda e: (e.task, e.setting)):
         members = list(group)
         console.print(Text(f"task {task}: {setting}", style="bold"), soft_wrap=True)
         wide = max(cell_len(e.name) for e in members)
@@ -155,8 +155,8 @@ def _describe_key(key: Key, values: dict[str, Any]) -> Text:
     facts = ", ".join(filter(None, [key.type, key.range]))
     if not key.required and values.get(key.name) != key.default:
         facts += f"; default {format_value(key.default)}"
-    known = key.type == "keys" or key.name == "name"
-    return Text.assemble(key.meaning, "" if known else (f" [{facts}]", "dim"))
+    omits_facts = key.type == "keys" or key.name == "name"
+    return Text.assemble(key.meaning, "" if omits_facts else (f" [{facts}]", "dim"))
 
 
 def format_value(value: Any) -> str:

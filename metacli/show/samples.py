@@ -61,11 +61,11 @@ def _print_image_strip(
     console: Console, part: str, note: str, x: np.ndarray, captions: list[str], order: Sequence[int], style: str
 ) -> None:
     across = max(1, (console.width + 1) // (_COLUMNS + 1))
-    shown = list(order)[: across * _ROWS[part]]
-    rest = f"; {len(shown)} drawn here, --png shows more" if len(shown) < len(x) else ""
-    print_line(console, Text.assemble((part, f"bold {style}"), f" {len(x)} items, {note}{rest}"), wrap=True)
-    for first in range(0, len(shown), across):
-        row = shown[first : first + across]
+    visible = list(order)[: across * _ROWS[part]]
+    remainder = f"; {len(visible)} drawn here, --png shows more" if len(visible) < len(x) else ""
+    print_line(console, Text.assemble((part, f"bold {style}"), f" {len(x)} items, {note}{remainder}"), wrap=True)
+    for first in range(0, len(visible), across):
+        row = visible[first : first + across]
         print_line(console, Text(" ".join(f"{captions[i]:<{_COLUMNS}}"[:_COLUMNS] for i in row), style=f"bold {style}"))
         for lines in zip(*(thumbnail(x[i], _COLUMNS) for i in row), strict=True):
             print_line(console, Text(" ".join(lines)))
@@ -77,7 +77,7 @@ def _print_channels(console: Console, s: Sample) -> None:
     print_line(console, Text(parts), wrap=True)
     for note in rows.notes:
         print_line(console, Text(note), wrap=True)
-    ask = "." * rows.start + "".join("?" if asked else "-" for asked in s.scored)
+    ask = "." * rows.start + "".join("?" if is_scored else "-" for is_scored in s.scored)
     labels = [*(s.labels_train or [" "] * rows.start), *s.labels_test]
     footers = [("ask", ask)]
     if s.answer.is_class_label and max(map(len, labels), default=0) == 1:

@@ -193,6 +193,6 @@ def _rename(temporary: Path, path: Path, new: bool) -> None:
 
 
 def _write_all(descriptor: int, content: bytes | memoryview) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    remainder = memoryview(content)
+    while remainder:
+        remainder = remainder[os.write(descriptor, remainder) :]

@@ -58,14 +58,15 @@ def available_bytes() -> int | None:
         return _available_on_windows()
     if not (_PROC / "meminfo").is_file():
         names = getattr(os, "sysconf_names", {})
-        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names  # all of it: macOS does not say what is free
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read_text(_PROC / "meminfo"), re.M))
-    if "MemAvailable" not in found:
+        is_reported = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names  # all of it: macOS does not say what is free
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if is_reported else None
+    meminfo = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read_text(_PROC / "meminfo"), re.M))
+    if "MemAvailable" not in meminfo:
         return None
-    swap = int(found.get("SwapFree", 0)) * 2**10
-    own = re.search(r"^VmRSS:\s+(\d+) kB", _read_text(_PROC / "self" / "status"), re.M)
-    return min([int(found["MemAvailable"]) * 2**10, *_cgroup_limits()]) + swap + (int(own[1]) * 2**10 if own else 0)
+    swap = int(meminfo.get("SwapFree", 0)) * 2**10
+    resident = re.search(r"^VmRSS:\s+(\d+) kB", _read_text(_PROC / "self" / "status"), re.M)
+    held_bytes = int(resident[1]) * 2**10 if resident else 0
+    return min([int(meminfo["MemAvailable"]) * 2**10, *_cgroup_limits()]) + swap + held_bytes
 
 
 def describe_bytes(count: int) -> str:
@@ -104,24 +105,24 @@ def _explanation(error: BaseException) -> MetacliError | None:
 
 def _cgroup_limits() -> list[int]:
     """Returns the bytes left in the process's control groups and their parents, of version 1 and 2."""
-    found = []
+    bytes_left = []
     for line in _read_text(_PROC / "self" / "cgroup").splitlines():
         _, kinds, path = [*line.split(":", 2), "", ""][:3]
         if kinds in ("", "memory"):
             root, names = (_CGROUP / "memory", _V1) if kinds else (_CGROUP, _V2)
             group = Path(path.lstrip("/"))
-            found += [_bytes_left(root / part, *names) for part in (group, *group.parents)]
-    return [left for left in found if left is not None]
+            bytes_left += [_bytes_left(root / part, *names) for part in (group, *group.parents)]
+    return [left for left in bytes_left if left is not None]
 
 
 def _bytes_left(group: Path, limit: str, used: str, cache: str) -> int | None:
     """Returns the bytes that a control group has left, None without a limit."""
     try:
-        most, now = (int(_read_text(group / name)) for name in (limit, used))
+        limit_bytes, used_bytes = (int(_read_text(group / name)) for name in (limit, used))
     except ValueError:  # absent, or `max`
         return None
     cached = re.search(rf"^{cache} (\d+)$", _read_text(group / "memory.stat"), re.M)
-    return max(0, most - now + (int(cached[1]) if cached else 0))
+    return max(0, limit_bytes - used_bytes + (int(cached[1]) if cached else 0))
 
 
 def _read_text(path: Path) -> str:

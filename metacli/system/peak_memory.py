@@ -22,17 +22,17 @@ def measure_increase(work: Callable[[], object], device: torch.device) -> int | 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        bytes_before = torch.cuda.memory_allocated(device)
         work()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_allocated(device) - bytes_before
     operating_system.release_freed_memory()
     if device.type != "cpu" or not reset_peak():
         work()
         return None
-    before = peak_resident_bytes() or 0
+    bytes_before = peak_resident_bytes() or 0
     work()
-    return max(0, (peak_resident_bytes() or 0) - before)
+    return max(0, (peak_resident_bytes() or 0) - bytes_before)
 
 
 def peak_resident_bytes() -> int | None:

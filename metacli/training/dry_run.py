@@ -33,7 +33,7 @@ def dry_run(
     threads: int | None = None,
     init: WarmStart | None = None,
 ) -> dict[str, Any]:
-    """Shapes, parameters, memory in bytes and time in seconds of a run, as plain values.
+    """Estimates the memory in bytes and the time in seconds of a run.
 
     Args:
         run_dir, threads, init: as for `metacli.training.loop.train`.
@@ -63,7 +63,7 @@ def dry_run(
     return {
         "recipe": recipe.as_dict(),
         "tasks": state.tasks.describe(),
-        "classes": {split: sorted(found) for split in SPLITS if (found := state.tasks.class_digests(split))},
+        "classes": {split: sorted(names) for split in SPLITS if (names := state.tasks.class_digests(split))},
         "device": str(device),
         "threads": state.threads.count,
         "precision": state.precision[0],

@@ -81,14 +81,14 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _groups(model: nn.Module, cfg: TrainConfig) -> list[dict[str, Any]]:
-    """All parameters, the encoder's apart where its rate is another share of `lr`."""
+    """Returns the parameter groups: one, or two if the encoder has another learning rate."""
     if cfg.encoder_rate == 1:
         return [{"params": list(model.parameters())}]
     weights: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, weight in model.named_parameters():
         weights[name.startswith("encoder.")].append(weight)
     shares = {True: cfg.encoder_rate, False: 1.0}
-    return [{"params": some, "share": shares[whose]} for whose, some in weights.items() if some]
+    return [{"params": parameters, "share": shares[key]} for key, parameters in weights.items() if parameters]
 
 
 def scale_loss(loss: Tensor, weight: int, batch: int, cfg: TrainConfig) -> Tensor:

@@ -36,15 +36,15 @@ def batches(
     Args:
         samples_ahead: whether a thread samples the batches of later steps; the episodes are the same, bit for bit.
             It helps if a core is free. Otherwise it costs up to a tenth of steps that are as short as sampling.
-        share: which of each batch's tasks, numbered from 0, this process samples; None: all.
+        share: the tasks of each batch that this process samples, numbered from 0; None for all.
 
     Raises:
-        Exception: what `tasks.batch` raises, when its batch is asked for.
+        Exception: what `tasks.batch` raises, at the step of its batch.
     """
-    own = range(batch) if share is None else share
+    task_numbers = range(batch) if share is None else share
 
     def sample(step: int) -> Episode:
-        episode = tasks.batch("train", step * batch + own.start, len(own))
+        episode = tasks.batch("train", step * batch + task_numbers.start, len(task_numbers))
         return pin_memory(episode) if device.type == "cuda" else episode
 
     if not samples_ahead:

@@ -56,8 +56,8 @@ class Forecast:
         return per_step * (cfg.steps - self._step) + per_validation * validations_left
 
     def _elapsed(self) -> float:
-        before, self._last_time = self._last_time, time.monotonic()
-        return self._last_time - before
+        previous_time, self._last_time = self._last_time, time.monotonic()
+        return self._last_time - previous_time
 
 
 def count_validations(cfg: TrainConfig, step: int = 0) -> int:
@@ -100,11 +100,11 @@ class Progress:
         self.print_fact("tasks", tasks.describe())
         self.print_fact("model", f"{recipe.model.name}, {size:,} parameters")
         self.print_lines(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
-        known = [
+        chance_levels = [
             f"{m.label} {m.format_value(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline
         ]
-        if known:
-            self.print_fact("guess", f"{', '.join(known)}: the line to beat")
+        if chance_levels:
+            self.print_fact("guess", f"{', '.join(chance_levels)}: the line to beat")
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,

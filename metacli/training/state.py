@@ -112,15 +112,15 @@ class TrainState:
 
     @property
     def precision(self) -> tuple[str, str]:
-        """The arithmetic of the convolutions in training, and why; `float32` and an empty reason without any."""
-        found = self.model.encoder.training_precision(self.device)
-        return ("float32", "") if found is None else (str(found[0]).removeprefix("torch."), found[1])
+        """The precision of convolutions in training and the reason for it; `float32` and '' without convolutions."""
+        choice = self.model.encoder.training_precision(self.device)
+        return ("float32", "") if choice is None else (str(choice[0]).removeprefix("torch."), choice[1])
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What the result may depend on beside the recipe: versions, device, threads, precision, data."""
-        found = environment(self.device, self.threads, self.precision[0], self.scan)
-        return found | {"data": self.provenance.digest}
+        """Returns what the result depends on besides the recipe: versions, device, threads, precision, data."""
+        facts = environment(self.device, self.threads, self.precision[0], self.scan)
+        return facts | {"data": self.provenance.digest}
 
     def broadcast_from_first(self) -> None:
         """Copy weights, optimizer state and random state of the first process, which may have read them, to all."""

@@ -52,11 +52,11 @@ class WarmStart:
         old, new = (
             flatten({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
         )
-        names = sorted(old | new)
-        other = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in names if old.get(k) != new.get(k)]
-        if other:
+        keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
+        differences = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in keys]
+        if differences:
             raise UsageError(
-                [f"{saved.path} holds another {part} than {recipe.name}", *other],
+                [f"{saved.path} holds another {part} than {recipe.name}", *differences],
                 f"weights are for the {part} that they were trained as: give its keys, or "
                 + ("train without --init" if part == "model" else _NEW_ENCODER),
             )
@@ -90,10 +90,11 @@ class WarmStart:
                 restore.load_weights(model, self.saved.model, self.saved.recipe.model.name)
         except RefusedError as e:
             task = self.saved.recipe.task
-            there, here = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
-            other = [f"{k}: {there[k]} there, {here[k]} here" for k in here if there[k] != here[k]]
+            old_spec, new_spec = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
+            keys = [k for k in new_spec if old_spec[k] != new_spec[k]]
+            differences = [f"{k}: {old_spec[k]} there, {new_spec[k]} here" for k in keys]
             raise UsageError(
-                [f"{self.saved.path}: {e.lines[0]}", *e.lines[1:], *other],
+                [f"{self.saved.path}: {e.lines[0]}", *e.lines[1:], *differences],
                 "tasks of the same shape take the same weights; nothing is loaded in part",
             ) from None
         encoders = self.saved.provenance.initial_encoders

@@ -48,11 +48,11 @@ class RequestGuard:
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        token, _, rest = scope["path"][1:].partition("/")
+        token, _, path = scope["path"][1:].partition("/")
         if refusal := self._refusal_reason(Headers(scope=scope), scope["method"], token):
             await JSONResponse({"error": refusal}, 403)(scope, receive, send_with_headers)
             return
-        await self._app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send_with_headers)
+        await self._app({**scope, "path": f"/{path}", "raw_path": f"/{path}".encode()}, receive, send_with_headers)
 
     def _refusal_reason(self, headers: Headers, method: str, token: str) -> str:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")

@@ -22,9 +22,7 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0:
             return x
         items_per_task = len(x) // len(self.batch_range)
-        kept = torch.empty(self.batch_size * items_per_task, *x.shape[1:], dtype=x.dtype, device=x.device).bernoulli_(
-            1 - self.p
-        )
-        return x * kept[self.batch_range.start * items_per_task : self.batch_range.stop * items_per_task].div_(
-            1 - self.p
-        )
+        mask = torch.empty(self.batch_size * items_per_task, *x.shape[1:], dtype=x.dtype, device=x.device)
+        mask.bernoulli_(1 - self.p)
+        process_items = slice(self.batch_range.start * items_per_task, self.batch_range.stop * items_per_task)
+        return x * mask[process_items].div_(1 - self.p)

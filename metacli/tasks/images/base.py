@@ -242,9 +242,9 @@ class Images(Tasks):
 
     def class_digests(self, split: Split) -> dict[str, list[str]]:
         """See `Tasks.class_digests`; a turned class counts as the one that it was turned from."""
-        every = self.image_set
-        classes = np.unique(self.pools[split] % len(every.names)).tolist()
-        return {every.names[c]: every.pixel_digests(c) for c in classes}
+        image_set = self.image_set
+        classes = np.unique(self.pools[split] % len(image_set.names)).tolist()
+        return {image_set.names[c]: image_set.pixel_digests(c) for c in classes}
 
     def data_digest(self) -> bytes:
         """See `Tasks.data_digest`: 0.05 s for all of Omniglot."""

@@ -60,29 +60,29 @@ class ImageSet:
 
     @cached_property
     def _pixel_digests(self) -> list[str]:
-        """Of each image: the digest of its source picture, or else of the image itself."""
+        """Returns the digest of each image's source picture, or of the image if it has none."""
         digests = image_digests(self.images.numpy()) if self.source_digests is None else self.source_digests
         return digests.astype(str).tolist()
 
     def pixel_digests(self, c: int) -> list[str]:
-        """The different digests of the pictures of class number c, sorted."""
+        """Returns the distinct digests of the pictures of class number c, sorted."""
         return sorted(set(self._pixel_digests[self.starts[c] : self.starts[c] + self.counts[c]]))
 
     def digest(self) -> bytes:
-        """Changes with any bit of the images and with how they are divided into classes.
+        """Returns a digest of the images and of their division into classes.
 
-        Classes count as if blank images made all of them as large as the largest, as they were once stored, but where
-        that would be more than was ever stored so.
+        Each class counts as if blank images padded it to the size of the largest class, as an earlier storage did.
+        Above PADDED bytes in all, no padding is counted.
         """
-        one = self.images[0].numel()
-        padded = self.most * len(self.names) * one <= PADDED
-        found, blank = hashlib.sha256(), bytes(one)
+        image_bytes = self.images[0].numel()
+        padded = self.most * len(self.names) * image_bytes <= PADDED
+        hasher, blank = hashlib.sha256(), bytes(image_bytes)
         for c, count in enumerate(self.counts.tolist()):
-            found.update(self.of(c).numpy().data)
+            hasher.update(self.of(c).numpy().data)
             for _ in range(self.most - count if padded else 0):
-                found.update(blank)
-        found.update(self.counts.tobytes())
-        return found.digest()
+                hasher.update(blank)
+        hasher.update(self.counts.tobytes())
+        return hasher.digest()
 
 
 class ImageConfig(BaseConfig):

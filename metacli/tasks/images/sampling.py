@@ -25,9 +25,9 @@ def sample_varied_ways(
     Args:
         rng: random numbers of the episodes.
         counts: (B, N) int64, instances of each class; the `fewest_ways` smallest must have support_size + query_size.
-        fewest: least number of classes.
+        fewest_ways: least number of classes.
         support_size: T of D_train, at least N.
-        asked: T of the second.
+        query_size: T of D_test.
     """
     ways, max_count = counts.shape[1], counts.max()
     uniforms = rng.uniform(2)

@@ -50,8 +50,8 @@ def _removal_table(is_second_half: bool) -> np.ndarray:
     left_neighbours = sum((p[i - 1] | p[i]).astype(int) for i in (0, 2, 4, 6))
     right_neighbours = sum((p[i] | p[i + 1]).astype(int) for i in (0, 2, 4, 6))
     neighbours = np.minimum(left_neighbours, right_neighbours)
-    kept = (p[4] | p[5] | ~p[7]) & p[6] if is_second_half else (p[0] | p[1] | ~p[3]) & p[2]
-    return (crossings == 1) & (neighbours >= 2) & (neighbours <= 3) & ~kept
+    is_kept = (p[4] | p[5] | ~p[7]) & p[6] if is_second_half else (p[0] | p[1] | ~p[3]) & p[2]
+    return (crossings == 1) & (neighbours >= 2) & (neighbours <= 3) & ~is_kept
 
 
 _REMOVED_FIRST, _REMOVED_SECOND = _removal_table(False), _removal_table(True)

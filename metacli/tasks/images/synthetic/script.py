@@ -36,7 +36,7 @@ class Style(NamedTuple):
     """The style of A alphabets; P = GRID^2 grid points. Odds need not sum to 1.
 
     Attributes:
-        places: (A, P) complex128, the grid points, from 0 to 1 in both directions, slanted.
+        positions: (A, P) complex128, of the grid points, from 0 to 1 in both directions, slanted.
         is_used: (A, P) 1 if the alphabet uses the point, else 0.
         moves: (A, P, P) the odds of a leg from one point to another.
         page: (A,) complex128, the width and height of the grid in pixels.
@@ -53,7 +53,7 @@ class Style(NamedTuple):
         repeat_probability: (A,) probability that a stroke is a shifted copy of the previous one.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     is_used: np.ndarray
     moves: np.ndarray
     page: np.ndarray
@@ -114,7 +114,7 @@ def _sample_styles(seed: int, alphabets: np.ndarray) -> Style:
     width, height = np.array([0, 0, 34, 51, 64])[columns[:, 0]], np.array([0, 0, 40, 57, 66])[lines[:, 0]]
     aspect = np.exp(0.15 * sample_normal(rng))
     return Style(
-        places=x / (columns - 1) + (0.1 * sample_normal(rng, 1) + 1j) * y / (lines - 1),
+        positions=x / (columns - 1) + (0.1 * sample_normal(rng, 1) + 1j) * y / (lines - 1),
         is_used=is_used.astype(float),
         moves=moves,
         page=width * aspect + 1j * height / aspect,
@@ -139,28 +139,28 @@ def _sample_walks(rng: CounterRNG, style: Style, legs: np.ndarray, count: np.nda
     """
     character = np.arange(len(count))
     moves, is_inked = style.moves.copy(), np.zeros(style.is_used.shape, bool)
-    place_path = np.zeros((len(count), MAX_STROKES, MAX_LEGS + 1), np.int64)
+    point_path = np.zeros((len(count), MAX_STROKES, MAX_LEGS + 1), np.int64)
     joins_ink = rng.uniform(MAX_STROKES) < style.join_probability[:, None]
     is_closed = rng.uniform(MAX_STROKES) < style.close_probability[:, None]
     for s in range(MAX_STROKES):
         free_odds = style.is_used * np.where(is_inked, 0.05, 1)
         first = _choose(rng, np.where((joins_ink[:, s] & is_inked.any(1))[:, None], is_inked, free_odds))
         is_inked[character, first] |= s < count
-        previous = current = place_path[:, s, 0] = first
+        previous = current = point_path[:, s, 0] = first
         for leg in range(1, MAX_LEGS + 1):
-            step = style.places - style.places[character, current, None]
-            last_step = style.places[character, current] - style.places[character, previous]
+            step = style.positions - style.positions[character, current, None]
+            last_step = style.positions[character, current] - style.positions[character, previous]
             is_backward = (step * last_step.conj()[:, None]).real < -0.9 * np.abs(step) * np.abs(last_step)[:, None]
             odds = moves[character, current] * np.where(is_inked, style.revisit_factor[:, None], 1)
             odds = odds * np.where(is_backward, 1e-3, 1)
-            next_place = np.where(is_closed[:, s] & (leg == legs[:, s]) & (leg > 2), first, _choose(rng, odds))
+            next_point = np.where(is_closed[:, s] & (leg == legs[:, s]) & (leg > 2), first, _choose(rng, odds))
             continues = (leg <= legs[:, s]) & (s < count)
-            previous, current = np.where(continues, current, previous), np.where(continues, next_place, current)
+            previous, current = np.where(continues, current, previous), np.where(continues, next_point, current)
             moves[character[continues], previous[continues], current[continues]] *= 0.03
             moves[character[continues], current[continues], previous[continues]] *= 0.03
             is_inked[character[continues], current[continues]] = True
-            place_path[:, s, leg] = current
-    knots = np.take_along_axis(style.places[:, None], place_path, 2)
+            point_path[:, s, leg] = current
+    knots = np.take_along_axis(style.positions[:, None], point_path, 2)
     is_small = (rng.uniform(MAX_STROKES) < style.small_probability[:, None]) & (np.arange(MAX_STROKES) > 0)
     return knots[..., :1] + np.where(is_small, 0.45, 1)[..., None] * (knots - knots[..., :1])
 
