@@ -48,9 +48,7 @@ def train(
         with stop, log, prefetch(state, run.step, recipe.train.steps) as episodes:
             while run.step < recipe.train.steps and not stop.agreed:
                 episode = next(episodes)  # 1, 2: T_i ~ p(T); D_train and D_test
-                share = align_batch(
-                    state, episode, stop.read()
-                )  # one message between processes: padding, weights, stop
+                share = align_batch(state, episode, stop.read())  # one message: padding, weights, stop
                 update = train_step(state, share, run.step)  # 3, 4
                 run.step += 1
                 stop.agree(share.stop_code)
