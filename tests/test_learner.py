@@ -14,7 +14,8 @@ from PIL import Image
 import metacli
 from metacli.checkpoints import checkpoint
 from metacli.checkpoints.provenance import NO_CLASSES
-from metacli.classifier.ensemble import FittedContext, load_few_shot_model
+from metacli.classifier.ensemble import FittedContext
+from metacli.classifier.few_shot_model import load_few_shot_model
 from metacli.classifier.learner import Learner, NotFittedError
 from metacli.config.recipe import recipe_from_dict
 from metacli.errors import MetacliError, UsageError

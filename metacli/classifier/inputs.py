@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metacli.classifier.ensemble import FewShotModel
+from metacli.classifier.few_shot_model import FewShotModel
 from metacli.errors import MetacliError
 from metacli.tasks.images.preprocess.pictures import describe_source, load_images
 

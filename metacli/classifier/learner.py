@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from metacli.checkpoints import bundled
-from metacli.classifier.ensemble import MAX_SUPPORT, FewShotModel, FittedContext, load_few_shot_model
+from metacli.classifier.ensemble import MAX_SUPPORT, FittedContext
+from metacli.classifier.few_shot_model import FewShotModel, load_few_shot_model
 from metacli.classifier.inputs import UnteachableError, check_pairs, preprocess_inputs, sort_classes, unique_labels
 from metacli.errors import MetacliError
 

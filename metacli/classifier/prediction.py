@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metacli.classifier.ensemble import FewShotModel
+from metacli.classifier.few_shot_model import FewShotModel
 from metacli.classifier.learner import Learner
 from metacli.errors import MetacliError, UsageError
 from metacli.system import terminal

@@ -65,7 +65,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     from metacli.compute.device import environment
     from metacli.evaluation.evaluate import evaluate as run_evaluation
     from metacli.evaluation.report import summarize_evaluation
-    from metacli.runs.directory import save_evaluation
+    from metacli.runs.evaluation_file import save_evaluation
     from metacli.show.results import print_evaluation
 
     tasks, split, device, processes = session.tasks, session.split, session.device, session.processes

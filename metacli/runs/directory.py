@@ -229,36 +229,3 @@ def _lock(path: Path) -> DirectoryLock:
         return DirectoryLock(path)
     except OSError as error:
         raise MetacliError(f"cannot write the run directory {path}: {error.strerror}", _OTHER_PLACE) from None
-
-
-def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
-    """Write the result of a run's best checkpoint on the test split to its eval.json.
-
-    An existing result of the same checkpoint on more tasks stays.
-
-    Args:
-        checkpoint: the file that was evaluated.
-        result: of `eval`, on the checkpoint's own tasks.
-
-    Returns:
-        Why it was not written. Empty if it was, or if the checkpoint is not in a run directory.
-    """
-    folder = checkpoint.parent
-    path = folder / "eval.json"
-    if not (folder / "recipe.yaml").is_file():
-        return ""
-    if checkpoint.name != BEST or result["split"] != "test":
-        return f"{path} is for {BEST} on the test split"
-    try:
-        previous = run_files.read_json(path) or {}
-        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe"))
-        if is_same and Path(previous["checkpoint"]).name == BEST and previous["n_tasks"] > result["n_tasks"]:
-            return f"{path} holds {previous['n_tasks']:,} tasks"
-    except (MetacliError, TypeError, KeyError):  # there is none, or a damaged one, which is replaced
-        pass
-    files.remove_abandoned(folder)
-    try:
-        run_files.write(path, json.dumps(result, indent=2) + "\n", files.WRITE_HINT)
-    except MetacliError as error:
-        return error.message
-    return ""

@@ -1,0 +1,104 @@
+"""A trained model that can classify new classes, loaded from a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from metacli.checkpoints import checkpoint
+from metacli.errors import UsageError
+from metacli.models.base import MetaLearner
+from metacli.registry import TASKS, resolve
+from metacli.tasks.answers import Symbols
+
+
+@dataclass(frozen=True)
+class FewShotModel:
+    """A trained model that can classify new classes.
+
+    Attributes:
+        path: path of its checkpoint.
+        model: the model, in eval mode, on the CPU.
+        task: the config of the task distribution that it was trained on.
+    """
+
+    path: Path
+    model: MetaLearner
+    task: Any
+
+    @property
+    def ways(self) -> int:
+        """The largest number of classes that it can tell apart."""
+        return self.model.spec.out_size
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether its inputs are images rather than vectors."""
+        return len(self.model.spec.x_shape) == 3
+
+    def preprocess(self, images: list[Image.Image]) -> Tensor:
+        """Returns images as the model reads them, (M, *x_shape) float32 in [0, 1].
+
+        Raises:
+            MetacliError: an image is empty.
+        """
+        pixels = resolve(TASKS, self.task.name, "task").preprocess(self.task, images)
+        return torch.from_numpy(pixels).to(torch.float32).div_(255)
+
+    def untested_support_warning(self, counts: np.ndarray) -> str:
+        """Returns how a support set exceeds the training range, or '' if it lies within.
+
+        Args:
+            counts: (classes,) the number of support examples of each class.
+        """
+        task, largest, ways = self.task, int(counts.max()), self.ways
+        shots, fewest_ways = getattr(task, "shots", 1), getattr(task, "fewest_ways", 0) or ways
+        differences = []
+        if len(counts) < fewest_ways:
+            trained_range = f"{fewest_ways}{f' to {ways}' * (fewest_ways < ways)}"
+            differences.append(f"{len(counts)} classes (trained on {trained_range})")
+        if counts.sum() > ways * shots or (fewest_ways == ways and largest > shots):
+            differences.append(
+                f"{counts.sum()} examples, up to {largest} of a class (trained on {ways * shots} in all)"
+            )
+        return f"accuracy is unproven with {' and '.join(differences)}" if differences else ""
+
+
+def load_few_shot_model(path: Path) -> FewShotModel:
+    """Loads the model of a checkpoint file or run directory. Cached until the file changes.
+
+    Raises:
+        MetacliError: the checkpoint cannot be read.
+        UsageError: the model was not trained on N-way K-shot tasks.
+    """
+    file = checkpoint.find_file(path)
+    status = os.stat(file) if os.path.isfile(file) else None
+    return _load_cached(file, status and (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _load_cached(path: Path, version: object) -> FewShotModel:
+    saved = checkpoint.load(path)
+    model: Any = saved.build_model()
+    spec = model.spec
+    task_class = resolve(TASKS, saved.recipe.task.name, "task")
+    answer = task_class.answer_of(saved.recipe.task)
+    if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.label_size != spec.out_size:
+        raise UsageError(
+            f"{path}: trained on {saved.recipe.task.name} asked as {spec.mode!r}, which teaches no classes",
+            "take a model of N-way K-shot tasks with labels: one-hot",
+        )
+    if len(spec.x_shape) == 3 and not hasattr(task_class, "preprocess"):
+        raise UsageError(
+            f"{path}: {saved.recipe.task.name} does not say how it shows a person's own picture",
+            "give the class a method as Images.preprocess in metacli/tasks/images/base.py",
+        )
+    return FewShotModel(path, model, saved.recipe.task)
