@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -55,23 +56,26 @@ class Session:
     Args:
         python: the interpreter of the environment under test.
         folder: an empty folder; `recipes/` is copied into it.
-        checkout: whether the package is imported from the checkout instead of the environment.
+        call: runs `metacli ARGS...` of the checkout in the folder; None for that of the environment.
     """
 
-    def __init__(self, python: str, folder: Path, checkout: bool = False):
-        self.python, self.folder = python, folder
+    def __init__(self, python: str, folder: Path, call: Callable[..., subprocess.CompletedProcess[str]] | None = None):
+        self.python, self.folder, self.call = python, folder, call or self._call
         self.env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"COLUMNS": "80"}
-        if checkout:
+        if call:
             self.env["PYTHONPATH"] = str(ROOT)
         shutil.copytree(ROOT / "recipes", folder / "recipes")
 
     def run(self, *args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         """`metacli ARGS...`; asserts its exit status."""
-        command = [self.python, "-m", "metacli", *map(str, args)]
-        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        done = self.call(*args)
         assert done.returncode == code, f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def _call(self, *args: object) -> subprocess.CompletedProcess[str]:
+        command = [self.python, "-m", "metacli", *map(str, args)]
+        return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
 
     def script(self, text: str) -> str:
         """What a Python script prints."""

@@ -7,7 +7,7 @@ import sys
 from tests.acceptance import Session, check_commands, check_names
 
 
-def test_the_commands_that_users_type(tmp_path):
-    session = Session(sys.executable, tmp_path, checkout=True)
+def test_the_commands_that_users_type(cli, tmp_path):
+    session = Session(sys.executable, tmp_path, cli)
     check_names(session)
     check_commands(session, plot=True)
