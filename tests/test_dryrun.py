@@ -38,6 +38,14 @@ def test_sizes_are_those_of_the_model_and_its_batches(tiny_tree, name):
     assert found["recipe"] == recipe.as_dict()
 
 
+def test_a_batch_smaller_than_the_recipes_passes_dropout(tiny_tree):
+    encoder = {"kind": "conv", "channels": 3, "size": 6, "dropout": 0.5}
+    model = tiny_keys("transformer") | {"dropout": 0.1, "encoder": encoder}
+    tree = tiny_tree | {"task": {"name": "strokes", "size": 20, "ways": 2}, "model": model}
+    tree["train"] |= {"batch": 6}
+    assert dry_run(recipe_from_dict(tree, "x"), None, CPU, Progress(quiet=True), 1)["time"]["timed_steps"] >= 3
+
+
 def test_the_time_of_all_steps_is_that_of_the_timed_ones(tiny):
     t = dry_run(tiny, None, CPU, Progress(quiet=True), 1)["time"]
     assert t["seconds"] == pytest.approx(tiny.train.steps * t["seconds_per_step"])
@@ -55,7 +63,8 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
 
 @pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
 def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
-    tree = tiny_tree | {"task": {"name": "clusters", "ways": 20}, "model": {"name": "lstm", "hidden": 256}}
+    model = {"name": "transformer", "width": 256, "layers": 4, "heads": 4, "encoder": {"kind": "flat"}}
+    tree = tiny_tree | {"task": {"name": "clusters", "ways": 20}, "model": model}
     tree["train"] = tree["train"] | {"batch": 64}
     recipe = recipe_from_dict(tree, "x")
     tasks = build(TASKS, recipe.task, recipe.seed)
@@ -74,7 +83,7 @@ def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
     memory = dry_run(recipe, None, CPU, Progress(quiet=True), 1)["memory"]
     assert loss.isfinite()
     assert sum(kept.values()) > 1e7
-    assert 0.7 * sum(kept.values()) < memory["activations"] < 3 * sum(kept.values())
+    assert 0.9 * sum(kept.values()) < memory["activations"] < 3 * sum(kept.values())
 
 
 @pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
+from metacli.models.distributed import make_local
 from metacli.runs.directory import check_unused
 from metacli.system import peak_memory
 from metacli.tasks.base import SPLITS
@@ -56,6 +57,7 @@ def dry_run(
     progress.print_lines(*frozen_encoder_warning(recipe, init))
     if init:
         init.load_into(state.model, state.tasks, state.provenance)
+    make_local(state.model)  # one of the batches is smaller than the recipe's
     progress.print_hardware(state)
     progress.print_fact("tasks", state.tasks.describe())
     steps = [round(i * (recipe.train.steps - 1) / (TIMED_STEPS - 1)) for i in range(TIMED_STEPS)]
@@ -77,7 +79,8 @@ def dry_run(
 
 
 def _measure_memory(state: TrainState, episode: Episode) -> dict[str, int | None]:
-    _take_step(state, episode)  # compiles, and creates the optimizer's state
+    small_batch = state.tasks.batch("train", 0, min(2, state.recipe.train.batch))
+    _take_step(state, small_batch)  # compiles, and creates the optimizer's state, without the memory of a whole batch
     state.optimizer.zero_grad(set_to_none=True)
     rise = peak_memory.measure_increase(lambda: _take_step(state, episode), state.device)
     gradients = _bytes(p.grad for p in state.model.parameters() if p.grad is not None)
