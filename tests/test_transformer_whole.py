@@ -226,7 +226,7 @@ class _Made(TorchDispatchMode):
 @pytest.mark.parametrize("positions", ["rotary", "none"])
 @pytest.mark.parametrize("mode", ["independent", "sequence"])
 def test_nothing_is_made_on_the_processor_for_a_model_elsewhere(mode, positions):
-    """A GPU would wait for it, and a recorded pass (`capturable`) cannot copy it."""
+    """Reading a number from a GPU would make the program wait for it."""
     model, (x, y) = make(mode, positions=positions, smear_keys=True).to("meta"), items(2, 5)
     x, y = x.to("meta"), y[..., : model.spec.y_size].to("meta")
     mask = torch.ones(2, 5, dtype=torch.bool, device="meta")

@@ -98,7 +98,7 @@ def _load_cached(path: Path, version: object) -> FewShotModel:
         )
     if len(spec.x_shape) == 3 and not hasattr(task_class, "preprocess"):
         raise UsageError(
-            f"{path}: {saved.recipe.task.name} does not say how it shows a person's own picture",
+            f"{path}: {saved.recipe.task.name} does not say how to preprocess user images",
             "give the class a method as Images.preprocess in metacli/tasks/images/base.py",
         )
     return FewShotModel(path, model, saved.recipe.task)

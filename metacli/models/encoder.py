@@ -74,8 +74,8 @@ class EncoderConfig(BaseConfig):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description=(
-            "Arithmetic of the convolutions in training. `auto` chooses bfloat16 only where it is faster (see "
-            "`metacli.compute.cpu.choose_precision`). Evaluation always uses the model's own precision."
+            "Arithmetic of the convolutions in training. `auto` chooses bfloat16 only on processors "
+            "that compute it natively. Evaluation always uses the model's own precision."
         ),
     )
 
