@@ -26,7 +26,7 @@ from metacli.evaluation.evaluate import build_eval_tasks, evaluate
 from metacli.registry import TASKS, build
 from metacli.runs.directory import RunDirectory
 from metacli.training import data_parallel
-from metacli.training.loop import train
+from metacli.training.loop import train, train_step
 from metacli.training.progress import Progress
 from metacli.training.run import RunPlan
 from metacli.training.state import TrainState
@@ -215,6 +215,17 @@ def test_one_process_by_itself_needs_no_other():
     assert list(SINGLE_PROCESS.sum(torch.ones(2))) == [1, 1]
     with pytest.raises(MetacliError, match="so"), SINGLE_PROCESS.report_once():
         raise MetacliError("so")
+
+
+def test_local_batch_norm_in_one_process_is_that_of_the_whole_batch():
+    updates, weights = [], []
+    for batch_norm in ("synced", "local"):
+        tree = RECIPE | {"name": "r", "train": RECIPE["train"] | {"batch_norm": batch_norm}}
+        state = TrainState.build(recipe_from_dict(tree, "r"), CPU, threads=1)
+        updates.append(train_step(state, data_parallel.align_batch(state, state.tasks.batch("train", 0, 7)), 0))
+        weights.append(state.model.state_dict())
+    assert updates[0] == updates[1]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_shares_are_all_and_nearly_equal():
