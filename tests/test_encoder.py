@@ -101,3 +101,19 @@ def test_bfloat16_is_for_training_only_and_stays_near():
     assert trained.dtype == torch.float32
     assert not torch.equal(trained, reference)
     torch.testing.assert_close(trained, reference, atol=0.2, rtol=0.1)
+
+
+def test_a_frozen_encoder_computes_in_bfloat16_in_training_only():
+    torch.manual_seed(0)
+    config = EncoderConfig(kind="conv", channels=16, pools=3, size=24, normalise=True, precision="bfloat16")
+    encoder = Encoder(config, (1, 28, 28)).train()
+    x = torch.rand(4, 15, 1, 28, 28).round()
+    for _ in range(20):
+        encoder(x)  # the running statistics
+    encoder.freeze()
+    assert encoder.training_precision(x.device) == (torch.bfloat16, "as the recipe asks")
+    trained, evaluated = encoder.train()(x), encoder.eval()(x)
+    assert trained.dtype == torch.float32
+    assert torch.cosine_similarity(trained, evaluated, dim=-1).mean() > 0.9999
+    assert not torch.equal(trained, evaluated)
+    torch.testing.assert_close(evaluated, encoder.layers(x.flatten(0, 1)).view_as(evaluated), atol=1e-5, rtol=1e-5)
