@@ -111,7 +111,7 @@ class Folder(Images):
         classes = list_images_by_class(operating_system.expand_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
+        checks.check_memory(int(counts.sum()), self.spec.x_shape)
         files = [(path, file_digest(path)) for paths in classes.values() for path in paths]
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
