@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -107,6 +108,9 @@ def test_models_are_listed(cli):
     wanted = {"name", "recipe", "metric", "mean", "ci95", "n_tasks", "first", "bytes", "overrides", "data"}
     assert all(model.keys() == wanted and 0 < model["ci95"] < model["mean"] for model in listed)
     assert all(model["mean"] < 1 for model in listed if model["metric"] == "accuracy")
-    told = cli("models").stdout
-    assert all(f"metacli eval -c {name} " in told for name in NAMES)
-    assert all(len(line) <= 100 for line in told.splitlines())
+    table = cli("models").stdout
+    assert all(re.search(rf"^  {name} +(accuracy|bits) ", table, re.M) for name in NAMES)
+    assert all(len(line) <= 80 for line in table.splitlines())
+    for command in re.findall(r": metacli \w[\w-]* (\w+)( |$)", table, re.M):
+        assert command[0] in NAMES
+    assert "Start with: metacli eval strokes_transformer" in table

@@ -89,7 +89,7 @@ def find_named_recipe(words: list[str]) -> Path | None:
         return None
     word = Path(words[0])
     named = word.suffix in (".yaml", ".yml") or word.name != words[0]
-    return recipe.find_recipe(words[0]) if named or (recipe.recipes_folder() / f"{word}.yaml").is_file() else None
+    return recipe.find_recipe(words[0]) if named or recipe.is_bundled(words[0]) else None
 
 
 def _explain_recipe(path: Path) -> Report:
