@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from metacli.cli import completion, completion_index
+from metacli.cli import completion
 from metacli.cli.completion import find_offers
+from metacli.cli.completion_index import FILE
+from tests.completion_index import build_index
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,8 +30,8 @@ def ask(shell: str, cwd: Path = ROOT, **variables: str) -> str:
 
 
 def test_the_index_is_what_the_code_gives():
-    found = json.loads(completion_index.FILE.read_text(encoding="utf-8"))
-    assert found == completion_index.build_index(), "write it anew: python -m metacli.cli.completion_index"
+    found = json.loads(FILE.read_text(encoding="utf-8"))
+    assert found == build_index(), "write it anew: python -m tests.completion_index"
 
 
 def test_verbs_options_and_choices():
