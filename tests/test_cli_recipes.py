@@ -91,7 +91,7 @@ def test_a_copy_starts_ones_own_and_nothing_is_overwritten(cli, tmp_path):
     ("args", "words"),
     [
         (["mnan"], "did you mean 'mann'"),
-        (["smoke.yml", "--copy", "x", "--keys", "ntm"], "by itself"),
+        (["smoke.yml", "--copy", "x", "--keys", "ntm"], "cannot be combined"),
         (["stream", "--copy", "x"], "one recipe"),
         (["none.yaml"], "no recipe 'none.yaml'"),
         (["--keys", "trian"], "did you mean 'train'"),

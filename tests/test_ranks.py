@@ -150,7 +150,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
         DIES=f"0:1:3:{signal.SIGTERM:d}:parent",
     )  # fmt: skip
     assert done.returncode != 0
-    assert "by a signal, saved\ngo on with: metacli train --resume asked" in done.stderr
+    assert "by a signal, saved\nresume with: metacli train --resume asked" in done.stderr
     step = step_of(folder / "asked")
     assert 3 <= step < 100_000
     assert records(folder / "asked")[-1]["step"] == step
@@ -162,7 +162,7 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
         folder, 2, "train", "r.yaml", *keys, "--run-dir", "timed", "--time-limit", "1s", "--init", "one"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("by the time limit of 1s, saved\ngo on with: metacli train --resume timed") == 1
+    assert done.stderr.count("by the time limit of 1s, saved\nresume with: metacli train --resume timed") == 1
     assert done.stderr.count("init    one/best.safetensors") == 1
     step = step_of(folder / "timed")
     longer = run_torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")

@@ -221,8 +221,8 @@ def test_a_reader_that_is_gone(monkeypatch):
     ("args", "code", "words"),
     [
         (["eval", "-c", LONG], 2, "no checkpoint"),
-        (["eval", "-c", f"{LONG}/x.safetensors"], 1, "no checkpoint at"),
-        (["eval", "-c", "~nobody-of-this-name/x"], 1, "no checkpoint at ~nobody"),
+        (["eval", "-c", f"{LONG}/x.safetensors"], 2, "no such file or folder"),
+        (["eval", "-c", "~nobody-of-this-name/x"], 2, "no checkpoint '~nobody-of-this-name/x'"),
         (["train", LONG], 2, "no recipe"),
         (["train", "smoke", "--run-dir", LONG], 1, "cannot write the run directory"),
         (["train", "smoke", "--init", LONG], 2, "no checkpoint"),

@@ -48,11 +48,14 @@ def take_out_checkpoint(words: Sequence[str] | None, option: str | None) -> tupl
         option: the value of --checkpoint.
 
     Raises:
-        UsageError: several checkpoints are given.
+        UsageError: several checkpoints are given, or a word is neither a file nor a checkpoint.
     """
-    from metacli.checkpoints.bundled import names_checkpoint
+    from metacli.checkpoints.bundled import find_checkpoint, names_checkpoint
 
     named = [word for word in words or [] if names_checkpoint(word)]
+    for word in words or []:
+        if not os.path.exists(operating_system.expand_home(word)) and word.isidentifier():
+            find_checkpoint(word)  # explains a name that is mistyped, or is a recipe's
     checkpoints = ([] if option is None else [option]) + named
     others = [word for word in words or [] if word not in named]
     return take_single(checkpoints) if checkpoints else None, others

@@ -15,7 +15,7 @@ EXAMPLES = examples("metacli curves runs/first", "metacli curves runs/mann/* run
 def curves(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_DIR...", help="Run directories."),
+        typer.Argument(metavar="RUN_DIR", help="Run directories."),
     ],
     png: Annotated[Path | None, typer.Option(help="Save a plot of the curves to this file.")] = None,
     plugin: Plugins = None,

@@ -124,7 +124,7 @@ def recipe_of_run(source: str) -> str | None:
 
 def is_bundled(name: str) -> bool:
     """Returns whether a bundled recipe has this name."""
-    return name.isidentifier() and (recipes_folder() / f"{name}.yaml").is_file()
+    return name.isidentifier() and os.path.isfile(recipes_folder() / f"{name}.yaml")
 
 
 def recipes_folder() -> Path:
