@@ -226,7 +226,7 @@ def test_a_reader_that_is_gone(monkeypatch):
         (["train", LONG], 2, "no recipe"),
         (["train", "smoke", "--run-dir", LONG], 1, "cannot write the run directory"),
         (["train", "smoke", "--init", LONG], 2, "no checkpoint"),
-        (["train", "--resume", LONG], 2, "is not a run directory"),
+        (["train", "--resume", LONG], 2, "no such folder"),
         (["predict", "--support", LONG, "--query", "x"], 2, "is not a folder"),
         (["recipes", "--plugin", f"{LONG}.py"], 2, "no such file"),
         (["train", "smoke", "name=" + "\U0001f600" * 100], 2, "names no folder"),
