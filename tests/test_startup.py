@@ -89,3 +89,17 @@ def test_an_eager_optimizer_updates_as_the_one_of_torch(ours, reference):
     first, second = (optimizer.state_dict() for optimizer in optimizers)
     assert first["param_groups"] == second["param_groups"]
     assert all(torch.equal(first["state"][0][key], second["state"][0][key]) for key in second["state"][0])
+
+
+def test_a_compilation_is_announced_once(cli, tmp_path):
+    pytest.importorskip("numba")
+    announced = "numba   compiles the fast loops"
+    keys = ["train.steps=1", "train.eval_tasks=2", "train.batch=2", "--threads", "1", "--run-dir"]
+    cold = {"NUMBA_CACHE_DIR": str(tmp_path / "cold")}
+    first = cli("train", "strokes_lstm", *keys, "first", **cold)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count(announced) == 1
+    assert announced not in cli("train", "strokes_lstm", *keys, "second", **cold).stderr
+    assert announced in cli("eval", "-c", "first", "--tasks", 2, NUMBA_CACHE_DIR=str(tmp_path / "eval")).stderr
+    quiet = cli("train", "strokes_lstm", *keys, "third", "--quiet", NUMBA_CACHE_DIR=str(tmp_path / "quiet"))
+    assert (quiet.returncode, quiet.stderr) == (0, "")
