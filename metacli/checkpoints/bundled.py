@@ -18,6 +18,7 @@ from metacli.system import operating_system
 RECIPE_SUFFIXES = (".yaml", ".yml")
 FOLDER = Path(__file__).parent.parent / "weights"
 FIGURES_NAME = "figures.json"  # the reference scores
+CLASSIFIERS_NAME = "classifiers.json"  # what `predict` chooses a model by; made by tests/own/pack.py
 FIRST_TASKS = 150  # of the thousand tasks of a reference score, quick to evaluate again
 
 
@@ -52,6 +53,23 @@ class BundledModel:
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BundledClassifier:
+    """A bundled model that a user's own classes can be fitted to.
+
+    Attributes:
+        name: its name.
+        ways: the largest number of classes.
+        fewest_ways: the smallest number of classes of a training task; 0 if every task had `ways`.
+        prepare: whether it was trained on prepared images.
+    """
+
+    name: str
+    ways: int
+    fewest_ways: int
+    prepare: bool
 
 
 def bundled_names() -> list[str]:
@@ -107,12 +125,14 @@ def names_checkpoint(word: str) -> bool:
     return word in bundled_names() or path.suffix == SUFFIX or is_run_directory(path)
 
 
-def bundled_classifiers() -> list[str]:
-    """The names of the bundled models that a user's own classes can be fitted to.
+@lru_cache
+def bundled_classifiers() -> list[BundledClassifier]:
+    """The bundled models that a user's own classes can be fitted to, by name.
 
-    They were trained on N-way K-shot tasks of images.
+    They were trained on N-way K-shot tasks of images. The file that lists them spares reading every recipe.
     """
-    return [name for name in bundled_names() if getattr(load_task(name), "protocol", None) == "k-shot"]
+    entries = json.loads((FOLDER / CLASSIFIERS_NAME).read_text(encoding="utf-8"))
+    return [BundledClassifier(name=name, **entry) for name, entry in entries.items()]
 
 
 def bundled_model_for(n_classes: int) -> str:
@@ -125,18 +145,17 @@ def bundled_model_for(n_classes: int) -> str:
     Raises:
         UsageError: there is none.
     """
-    prepared = [name for name in bundled_classifiers() if load_task(name).prepare]
-    able = [name for name in prepared if load_task(name).ways >= n_classes]
+    prepared = [model for model in bundled_classifiers() if model.prepare]
+    able = [model for model in prepared if model.ways >= n_classes]
     if not able:
-        most = max((load_task(name).ways for name in prepared), default=0)
+        most = max((model.ways for model in prepared), default=0)
         raise UsageError(
             f"{n_classes} classes are more than any bundled model for images of any kind tells apart, which is {most}",
             "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
         )
-    return min(able, key=lambda name: (not load_task(name).fewest_ways, -load_task(name).ways))
+    return min(able, key=lambda model: (not model.fewest_ways, -model.ways)).name
 
 
-@lru_cache
 def load_task(name: str) -> Any:
     """The task section of a bundled model's recipe, read without opening its checkpoint."""
     return recipes.load_recipe(name).task
