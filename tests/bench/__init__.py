@@ -13,5 +13,5 @@ commands    wall time from `metacli train` to its first step, or to a stated res
 report      the tables for the terminal
 markdown    the tables for docs/benchmark.md
 figure      the plot
-ranks       two processes against one, by torchrun
+ranks       the training speed of two processes beside one
 """
