@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metacli.registry import TASKS, resolve
 from metacli.tasks.answers import Answer, Bits, Reals, Symbols, summarize_result
-from metacli.tasks.metrics import Metric
+from metacli.tasks.metrics import Metric, format_number, format_score
 
 KINDS: dict[str, Answer] = {"label": Symbols(4), "string": Symbols(3, 5), "bits": Bits(6), "reals": Reals(2)}
 B, Q = 3, 7
@@ -65,12 +65,12 @@ def test_decoding_agrees_with_the_scores(name: str) -> None:
         if told.correct is None:
             error = np.square(told.prediction - right[b].numpy())[asked].mean()
             assert scores["squared_error"][b].item() == pytest.approx(error, rel=1e-5)
-            assert summarize_result(told, right[b].numpy(), asked) == f"mean squared error {error:.4g}"
+            assert summarize_result(told, right[b].numpy(), asked) == f"mean squared error {format_number(error)}"
             continue
         assert told.confidence is not None
         assert ((told.confidence > 0) & (told.confidence <= 1)).all()
         count = int(told.correct[asked].sum())
-        assert summarize_result(told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers right"
+        assert summarize_result(told, right[b].numpy(), asked) == f"{count} of {int(asked.sum())} answers correct"
         if answer.is_class_label:
             assert scores["accuracy"][b].item() == pytest.approx(count / asked.sum())
         else:
@@ -128,21 +128,47 @@ def test_which_model_serves_which_answers() -> None:
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 @settings(max_examples=50)
 def test_a_metric_knows_its_direction(score: float, best: float) -> None:
-    up, down = Metric("a", "", True, "a"), Metric("a", "", False, "a")
+    up, down = Metric("a", "", True), Metric("a", "", False)
     assert up.is_better(score, None)
     assert up.is_better(score, best) == (score > best)
     assert down.is_better(score, best) == (score < best)
 
 
 def test_a_metric_writes_its_numbers_by_its_unit() -> None:
-    share, number = Metric("a", "%", True, "a"), Metric("a_b", "bits", False, "a")
-    assert share.format_value(0.5) == "50.0%"
-    assert share.format_interval({"mean": 0.9612, "ci95": 0.0031}) == "96.12 % ± 0.31"
-    assert number.format_interval({"mean": 0.03123, "ci95": 0.0041}) == "0.03123 ± 0.0041"
-    assert number.format_interval({"mean": 2.0, "ci95": None}) == "2"
-    assert share.format_interval({"mean": None, "ci95": None}) == "-"
+    share, number = Metric("a", "%", True), Metric("a_b", "bits", False)
+    assert share.format_value(0.5) == "50.0 %"
+    assert share.format_value(0.9444, 0.0077) == "94.4 % ± 0.8"
+    assert share.format_value(0.9998, 0.0001) == "99.98 % ± 0.01"
+    assert share.format_value(1.0, 0.0) == "100.0 % ± 0.0"
+    assert number.format_value(0.03123, 0.0041) == "0.0312 ± 0.0041"
+    assert number.format_value(134.3836, 2.1608) == "134.4 ± 2.2"
+    assert number.format_value(-0.0003, 0.02) == "0.000 ± 0.020"
+    assert number.format_value(0.031234) == "0.03123"
+    assert number.format_value(2.0) == "2"
+    assert number.format_value(123456.0, 1200.0) == "1.235e+05 ± 1.2e+03"
+    assert number.format_value(math.nan) == "nan"
+    assert format_score(share.score(0.5, n_tasks=1)) == "50.0 %"
+    assert format_score(share.score(math.nan, n_tasks=0)) == "-"
+
+
+def test_a_score_has_one_shape():
+    score = Metric("squared_error", "", False).score(0.25, math.nan, 7)
+    assert score == {"metric": "squared_error", "unit": "", "mean": 0.25, "ci95": None, "n_tasks": 7}
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_share_has_at_most_four_significant_digits(mean: float, half: float) -> None:
+    number = format_number(mean, half, "%").split(" ")[0]
+    assert len(number.lstrip("0.").replace(".", "")) <= 4
+    assert abs(float(number) - 100 * mean) <= 0.0501
+
+
+def test_keys_labels_and_directions() -> None:
+    share, number = Metric("a", "%", True), Metric("a_b", "bits", False)
+    assert Metric("a", "", True).key == "d_test_a"
+    assert Metric("a_at_k", "%", True, "appearance").key == "by_appearance"
     assert (number.label, number.better_direction, share.better_direction) == ("a b", "lower", "higher")
-    assert Metric("a", "", None, "a").better_direction is None
+    assert Metric("a", "", None).better_direction is None
 
 
 @pytest.mark.parametrize(

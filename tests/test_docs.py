@@ -76,7 +76,7 @@ def run_console(block: Block, cli) -> None:
         assert told.strip() in done.stderr
 
 
-@pytest.mark.filterwarnings("ignore:.*accuracy is unproven:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*.*accuracy may be lower:UserWarning")
 def test_every_example_runs_and_says_what_it_does(tmp_path, monkeypatch, cli, registries):
     pytest.importorskip("sklearn")
     found = blocks(PAGE.read_text(encoding="utf-8"))

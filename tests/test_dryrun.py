@@ -129,7 +129,7 @@ def test_as_json_alone(cli, tiny_file):
     found = cli("train", tiny_file, "--dry-run", "--json")
     assert found.returncode == 0, found.stderr
     plain = json.loads(found.stdout)
-    assert {"recipe", "tasks", "parameters", "episode", "memory", "time", "guessing"} <= plain.keys()
+    assert {"recipe", "tasks", "parameters", "episode", "memory", "time", "baseline"} <= plain.keys()
 
 
 def test_a_wrong_recipe_and_a_resumed_run_are_refused(cli, tiny_file, tmp_path):

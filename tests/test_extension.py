@@ -58,7 +58,7 @@ def test_a_cosine_goes_on_by_the_new_length_and_says_so(tmp_path, tiny, capsys):
     train(longer, RunPlan(resume=tmp_path / "r"), CPU, Progress(), 1)
     told = capsys.readouterr().err
     assert "changed train.steps from 6 to 12" in told
-    assert "rate    of the next step 1e-05 by the old length, 0.000505 by the new" in told
+    assert "rate    1e-05 at the next step with the old length, 0.000505 with the new" in told
     rates = [line["lr"] for line in RunDirectory(tmp_path / "r").read_metrics()]
     assert rates[:6] == [cosine.train.learning_rate(step) for step in range(6)]
     assert rates[6:] == [longer.train.learning_rate(step) for step in range(6, 12)]

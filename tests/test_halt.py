@@ -23,7 +23,7 @@ from metacli.training.run import RunPlan
 from metacli.training.stopping import Deadline, Patience, parse_duration
 
 CPU = torch.device("cpu")
-BITS = Metric("bits", "", False, "bits")
+BITS = Metric("bits", "", False)
 
 
 def run(recipe, path, resume=False, deadline=None):

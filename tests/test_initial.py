@@ -103,7 +103,7 @@ def test_the_run_goes_on_without_that_file(tmp_path, tiny):
     one, two = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
     assert all(torch.equal(one[k], two[k]) for k in one)
     (folder / "last.safetensors").unlink()  # as if it had been killed before these weights were saved
-    with pytest.raises(UsageError, match="before the weights that it starts from were saved"):
+    with pytest.raises(UsageError, match="before it saved its initial weights"):
         run(slow, folder, resume=True)
 
 

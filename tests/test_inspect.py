@@ -255,7 +255,7 @@ def test_the_table_is_the_mean_over_tasks_and_apart_for_right_and_wrong():
     assert row["right"]["ci95"] == pytest.approx(2.5706 * np.std(right, ddof=1) / np.sqrt(6), rel=1e-3, abs=1e-7)
     assert rows["uniform baseline", ""]["all"]["mean"] == pytest.approx(1 / 3)
     assert summary["n_tasks"] == 6
-    assert summary["answers_right"] == pytest.approx(0.5)
+    assert summary["d_test_accuracy"]["mean"] == pytest.approx(0.5)
     json.dumps(summary, allow_nan=False)
 
 

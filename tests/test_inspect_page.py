@@ -210,9 +210,9 @@ def test_in_a_browser_every_step_shows_the_numbers_of_the_trace(name, kind, tmp_
     heads = {entry["name"]: unpacked(entry) for entry in data["heads"]}
     assert len(seen["steps"]) == trace.steps
     for t, step in enumerate(seen["steps"]):
-        assert (step["selected"], step["slider"], step["tabs"]) == (t, str(t), 1)
-        part = "D_train" if t < trace.start else f"D_test, question {t - trace.start}"
-        assert step["where"] == f"step {t} of {trace.steps - 1}: {part}"
+        assert (step["selected"], step["slider"], step["tabs"]) == (t, str(t + 1), 1)
+        part = "D_train" if t < trace.start else f"D_test, query {t - trace.start + 1}"
+        assert step["where"] == f"step {t + 1} of {trace.steps}: {part}"
         columns = {c["name"]: c for c in step["columns"]}
         assert set(heads) <= set(columns)
         for head, values in heads.items():

@@ -47,13 +47,13 @@ def test_json_table_and_sheet(cli, model, tmp_path):
     assert [Path(p["query"]).name for p in found["predictions"]] == ["q0.png", "q1.png", "q2.png"]
     for prediction, name in zip(found["predictions"], ["かな", "[red]b", "z z"], strict=True):
         assert prediction["label"] == name
-        assert prediction["looked_at"] == str(Path("support") / name / "0.png")
+        assert prediction["most_attended"] == str(Path("support") / name / "0.png")
         assert list(prediction["probabilities"]) == NAMES
         assert sum(prediction["probabilities"].values()) == pytest.approx(1)
         assert prediction["probability"] == max(prediction["probabilities"].values())
     assert "matching" in plain.stderr
     assert "averaged" in plain.stderr
-    assert "unproven" in plain.stderr  # trained on 4 ways with 1 shot
+    assert "may be lower" in plain.stderr  # trained on 4 ways with 1 shot
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 960
         assert len(sheet.getcolors(100_000) or []) > 20
@@ -62,7 +62,7 @@ def test_json_table_and_sheet(cli, model, tmp_path):
     assert table.returncode == 0, table.stderr
     lines = table.stdout.splitlines()
     assert len(lines) == 4
-    assert all(word in lines[0] for word in ("query", "answer", "probability", "looked at most"))
+    assert all(word in lines[0] for word in ("query", "answer", "probability", "most attended"))
     assert "q1.png" in lines[2]
     assert "[red]b" in lines[2]
 
@@ -112,7 +112,7 @@ def test_wrong_support(cli, model, tmp_path):
     assert "nowhere is not a folder" in failed("--support", "nowhere")
     nothing = cli("predict", "-c", model, "--support", "support", "--query", "support")  # holds folders alone
     assert nothing.returncode == 2
-    assert "hold no pictures" in nothing.stderr
+    assert "hold no images" in nothing.stderr
     (tmp_path / "empty").mkdir()
     assert "holds 0 directories" in failed("--support", "empty")
     (tmp_path / "empty" / "a").mkdir()

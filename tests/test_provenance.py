@@ -156,11 +156,11 @@ def test_only_a_result_as_good_replaces_eval_json(cli, tmp_path, tiny_file):
         found = json.loads(kept.read_text())
         return found["n_tasks"], found["split"]
 
-    assert cli("eval", "-c", "r", "--tasks", "20").stderr.count("not kept") == 0
+    assert cli("eval", "-c", "r", "--tasks", "20").stderr.count("not written") == 0
     assert tasks() == (20, "test")
     for other in (["--tasks", "5"], ["--split", "val", "--tasks", "30"]):
-        assert "note: not kept" in cli("eval", "-c", "r", *other).stderr
-    assert "note: not kept" in cli("eval", "-c", "r/last.safetensors", "--tasks", "30").stderr
+        assert "note: eval.json is not written" in cli("eval", "-c", "r", *other).stderr
+    assert "note: eval.json is not written" in cli("eval", "-c", "r/last.safetensors", "--tasks", "30").stderr
     assert cli("eval", "-c", "r", "--tasks", "30", "task.length=2").returncode == 0
     assert tasks() == (20, "test")
     cli("eval", "-c", "r", "--tasks", "25")
@@ -173,5 +173,5 @@ def test_an_evaluation_that_cannot_be_kept_is_printed_all_the_same(cli, tmp_path
     done = cli("eval", "-c", "r", "--tasks", "5", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["n_tasks"] == 5
-    assert "note: not kept: cannot write" in done.stderr
+    assert "note: eval.json is not written: cannot write" in done.stderr
     assert not list((tmp_path / "r").glob("*.part"))

@@ -85,7 +85,7 @@ def test_eval_replaces_a_damaged_result_and_keeps_what_is_no_file(run, monkeypat
     if how in CONTENTS:
         assert json.loads((run / "eval.json").read_text())["n_tasks"] == 5
     else:
-        assert "note: not kept: cannot write run/eval.json: " in err
+        assert "note: eval.json is not written: cannot write run/eval.json: " in err
 
 
 @pytest.mark.parametrize("how", DAMAGE)

@@ -51,7 +51,8 @@ def test_rows_of_eval_hold_every_class(tasks):
     rows = [{"index": i, "classes": row, "loss": 1.0, "accuracy": 0.5} for i, row in enumerate(names)]
     result = {
         **{"n_tasks": len(rows), "tasks": rows, "split": "test", "step": 3, "recipe": {"name": "mine"}},
-        **{"d_test_accuracy": {"mean": 0.5, "ci95": 0.1}, "loss": 1.0, "baseline": {}},
+        **{m.key: m.score(0.5, 0.1, len(rows)) for m in tasks.metrics},
+        "baseline": {},
     }
     lines = drawn(lambda console: print_evaluation(console, result, tasks, len(rows)))
     assert all(cell_len(line) <= 80 for line in lines)

@@ -79,10 +79,10 @@ def test_the_answer_is_in_the_order_of_the_question_and_says_where_it_looked(ask
     (odds,) = told["probabilities"]
     assert sum(odds) == pytest.approx(1, abs=1e-3)
     assert odds[1] > 0.9, "a vertical line is an alpha, which the learner sorts first"
-    (looked,) = json.loads(ask(path=f"/{TOKEN}/look")[2])["looked"]
+    (looked,) = json.loads(ask(path=f"/{TOKEN}/attended")[2])["most_attended"]
     assert [len(shares) for shares in looked] == [2, 1]
     assert sum(map(sum, looked)) == pytest.approx(1, abs=1e-3)
-    assert (told["model"], told["doubts"]) == ("stub", "two classes are few")
+    assert (told["model"], told["warnings"]) == ("stub", "two classes are few")
     assert looked[1][0] == pytest.approx(odds[1], abs=1e-3)
 
 
@@ -109,7 +109,7 @@ def test_answers_do_not_wait_in_the_network(port):
 
 def test_a_model_that_cannot_tell_where_it_looked():
     question = drawings.DrawnTask.model_validate_json(json.dumps(QUESTION))
-    assert AnswerService(Stub(looks=False)).find_attended(question) == {"looked": None}
+    assert AnswerService(Stub(looks=False)).find_attended(question) == {"most_attended": None}
 
 
 @pytest.mark.parametrize("name", ["", *STATIC_FILES])

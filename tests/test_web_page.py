@@ -65,7 +65,7 @@ def taught(page, touch=False):
 
 
 def says(page, name):
-    page.until(f"{VERDICT} === 'It says {name}'")
+    page.until(f"{VERDICT} === 'Answer: {name}'")
 
 
 def inked(page, selector):
@@ -78,7 +78,7 @@ def inked(page, selector):
 
 
 def test_with_the_mouse_it_learns_answers_and_shows_where_it_looked(page):
-    assert page.js(VERDICT) == "Draw two classes or more, then ask."
+    assert page.js(VERDICT) == "Draw at least two classes, then a query."
     taught(page)
     page.until(f"{VERDICT} === 'Now draw one of them again, above.'")
     cross(page, QUERY)
@@ -88,7 +88,7 @@ def test_with_the_mouse_it_learns_answers_and_shows_where_it_looked(page):
     shown = [int(re.fullmatch(r"[ABC] (\d+) %", row)[1]) for row in odds]
     assert sum(shown) == pytest.approx(100, abs=2)
     assert shown[1] > 60
-    assert spoken == f"B, {shown[1]} %. It looked most at your B: {shown[1]} %."
+    assert spoken == f"B, {shown[1]} %. Most attended: your B, {shown[1]} %."
     assert page.js(SHARES) == [f"{n} %" for n in shown], "the stand-in answers by what it looks at"
     width = "+document.getElementById('thread-' + document.querySelectorAll('#classes .sheet')[{}].dataset.sheet)"
     widths = [page.js(width.format(i) + "?.getAttribute('stroke-width') || 0") for i in range(3)]
@@ -143,7 +143,7 @@ def test_undo_and_redo_strokes_drawings_classes_and_names(page):
     says(page, "B")
     page.click("#clear")
     assert page.js("document.getElementById('clear').disabled")
-    page.until(f"{VERDICT} === 'Draw two classes or more, then ask.'")
+    page.until(f"{VERDICT} === 'Draw at least two classes, then a query.'")
     page.click("#undo")
     says(page, "B")
 
@@ -226,8 +226,8 @@ def test_with_a_finger_on_a_phone_nothing_is_cut_or_scrolled_away(page):
         "Math.min(e.offsetWidth, e.offsetHeight) < 24).map(e => e.outerHTML)"
     )
     assert page.js(small) == []
-    page.until("document.querySelectorAll('#looked canvas').length === 3")
-    assert inked(page, "#looked canvas") > 0.01
+    page.until("document.querySelectorAll('#attended canvas').length === 3")
+    assert inked(page, "#attended canvas") > 0.01
     page.screen(320, 640, phone=True, prefers_reduced_motion="reduce")
     page.until("document.documentElement.clientWidth === 320")
     assert page.js(beyond) == []
@@ -271,7 +271,7 @@ def test_the_example_draws_itself_and_is_one_step_to_undo(page, motion):
     page.until("!!document.getElementById('spoken').textContent", 20)
     assert page.js("document.querySelectorAll('#classes li').length") == 5
     page.click("#undo")
-    page.until(f"{VERDICT} === 'Draw two classes or more, then ask.'")
+    page.until(f"{VERDICT} === 'Draw at least two classes, then a query.'")
     assert page.js("document.getElementById('undo').disabled")
 
 
@@ -308,7 +308,7 @@ def test_a_server_that_has_ended_is_told_of(chromium):
         chromium.open(f"http://127.0.0.1:{port}/{TOKEN}/")
         taught(chromium)
     chromium.stroke(QUERY, RING)
-    chromium.until("document.getElementById('trouble').textContent.startsWith('metacli draw has ended')")
+    chromium.until("document.getElementById('trouble').textContent.startsWith('metacli draw has stopped')")
     chromium.open("about:blank")
 
 
@@ -318,6 +318,6 @@ def test_a_model_without_looks_says_so(chromium):
         taught(chromium)
         chromium.stroke(QUERY, RING)
         says(chromium, "A")
-        chromium.until("document.getElementById('looked-note').textContent.startsWith('This model does not tell')")
-        assert chromium.js("document.querySelectorAll('.looked').length") == 0
+        chromium.until("document.getElementById('attended-note').textContent.startsWith('This model has no')")
+        assert chromium.js("document.querySelectorAll('.attended').length") == 0
         chromium.open("about:blank")

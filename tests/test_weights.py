@@ -112,9 +112,12 @@ def test_it_still_reaches_its_stated_figure(name):
 def test_models_are_listed(cli):
     listed = json.loads(cli("models", "--json").stdout)
     assert [model["name"] for model in listed] == NAMES
-    wanted = {"name", "recipe", "metric", "mean", "ci95", "n_tasks", "first", "bytes", "overrides", "data"}
-    assert all(model.keys() == wanted and 0 < model["ci95"] < model["mean"] for model in listed)
-    assert all(model["mean"] < 1 for model in listed if model["metric"] == "accuracy")
+    wanted = {"name", "recipe", "reference_score", "first", "bytes", "overrides", "data"}
+    assert all(model.keys() == wanted for model in listed)
+    scores = [model["reference_score"] for model in listed]
+    assert all(score.keys() == {"metric", "unit", "mean", "ci95", "n_tasks"} for score in scores)
+    assert all(0 < score["ci95"] < score["mean"] for score in scores)
+    assert all(score["mean"] < 1 for score in scores if score["metric"] == "accuracy")
     table = cli("models").stdout
     assert all(re.search(rf"^  {name} +(accuracy|bits) ", table, re.M) for name in NAMES)
     assert all(len(line) <= 80 for line in table.splitlines())

@@ -42,7 +42,7 @@ class Stub:
     def predict_proba(self, queries: list[Image.Image]) -> np.ndarray:
         return self._shares(queries) @ (self._y[:, None] == self.classes_)
 
-    def looked_at(self, queries: list[Image.Image]) -> np.ndarray | None:
+    def most_attended(self, queries: list[Image.Image]) -> np.ndarray | None:
         return self._shares(queries) if self.looks else None
 
     def _shares(self, queries: list[Image.Image]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The contact sheet of `predict`: every picture as it is and as the model saw it, each query with its answer."""
+"""The contact sheet of `predict`: every image as it is and as the model reads it, each query with its answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from metacli.classifier.prediction import LoadedImage, Prediction
 from metacli.show.block import Block, column, grid
 from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
 from metacli.show.fonts import cut_to_width, make_drawable, text_width
+from metacli.tasks.metrics import format_number
 
 _BAR = "#9db8e8"
 _TITLE, _TEXT, _SMALL = 15.5, 12.5, 11  # font sizes
 _TILE, _GAP, _MARGIN = 64, 8, 28
-_PAIR = 2 * _TILE  # the width of a picture beside what the model saw
+_PAIR = 2 * _TILE  # width of an image beside the model's input
 _COLUMN_GAP = 24
 _CLASSES_ACROSS = 6  # at most
 _BARS = 3  # classes of a query that have a bar
@@ -35,12 +36,12 @@ def save_sheet(path: Path, prediction: Prediction) -> None:
     with default_style(names):
         examples = [_class_block(prediction, name, across) for name in prediction.classes]
         queries = [_query_block(prediction, q) for q in range(len(prediction.queries))]
-        model = f"{make_drawable(prediction.checkpoint)}; mean over {prediction.orders} orders"
+        model = f"{make_drawable(prediction.checkpoint)}, mean over {prediction.orders} orders"
         parts = [
-            _title(f"{len(examples)} new classes, read as examples: a picture, and as the model sees it", TRAIN),
+            _title(f"support set of {len(examples)} classes: each image, and how the model reads it", TRAIN),
             grid(examples, across, (_COLUMN_GAP, _GAP)),
             Block(0, 0),
-            _title(f"questions, answered by {model}", TEST),
+            _title(f"queries, answered by {model}", TEST),
             grid(queries, 2, (_COLUMN_GAP, _GAP)),
         ]
         column(parts, _GAP).save(path, _MARGIN)
@@ -75,27 +76,29 @@ def _query_block(prediction: Prediction, q: int) -> Block:
     for i, c in enumerate(probabilities.argsort()[::-1][:_BARS]):
         top, color = i * 24, INK if i == 0 else FAINT
         block.rectangle(left, top + 1, max(1, round(reach * probabilities[c])), 20, fill=_BAR)
-        name = cut_to_width(make_drawable(prediction.classes[c]), _TEXT, reach - 56)
+        name = cut_to_width(make_drawable(prediction.classes[c]), _TEXT, reach - 62)
         block.text(left + 5, top + 2, name, color, _TEXT)
-        block.text(left + 5 + text_width(f"{name}  ", _TEXT), top + 2, f"{probabilities[c]:.0%}", color, _TEXT)
+        block.text(
+            left + 5 + text_width(f"{name}  ", _TEXT), top + 2, format_number(probabilities[c], unit="%"), color, _TEXT
+        )
     if attended := prediction.most_attended(q):
-        _place_seen(block, block.width - _TILE, 0, attended[1])
-        block.text(block.width - _TILE, _TILE + 4, "looked at", TRAIN, _SMALL)
+        _place_input(block, block.width - _TILE, 0, attended[1])
+        block.text(block.width - _TILE, _TILE + 4, "attended", TRAIN, _SMALL)
     return block
 
 
 def _place_pair(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
-    """A picture as it is beside what the model saw."""
+    """An image as it is, beside the model's input."""
     picture = loaded.image.convert("RGBA" if loaded.image.has_transparency_data else "RGB")
     picture.thumbnail((_TILE - 2, _TILE - 2), Image.Resampling.BOX)
     middle = (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2)
     block.image(*middle, np.asarray(picture), picture.width, picture.height)
     block.rectangle(left, top, _TILE, _TILE, edge=FRAME)
-    _place_seen(block, left + _TILE, top, loaded)
+    _place_input(block, left + _TILE, top, loaded)
 
 
-def _place_seen(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
-    """What the model saw: (C, H, W) in [0, 1], light ink on dark, as dark ink on light."""
+def _place_input(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
+    """The model's input (C, H, W) in [0, 1], which is light ink on dark, as dark ink on light."""
     pixels = np.rint(255 * (1 - loaded.pixels.numpy())).astype(np.uint8).transpose(1, 2, 0)
     block.image(left, top, np.broadcast_to(pixels, (*pixels.shape[:2], 3)), _TILE, _TILE)
     block.rectangle(left, top, _TILE, _TILE, edge=FRAME)

@@ -61,15 +61,20 @@ class FewShotModel:
         """
         task, largest, ways = self.task, int(counts.max()), self.ways
         shots, fewest_ways = getattr(task, "shots", 1), getattr(task, "fewest_ways", 0) or ways
-        differences = []
+        trained, actual = [], []
         if len(counts) < fewest_ways:
-            trained_range = f"{fewest_ways}{f' to {ways}' * (fewest_ways < ways)}"
-            differences.append(f"{len(counts)} classes (trained on {trained_range})")
-        if counts.sum() > ways * shots or (fewest_ways == ways and largest > shots):
-            differences.append(
-                f"{counts.sum()} examples, up to {largest} of a class (trained on {ways * shots} in all)"
-            )
-        return f"accuracy is unproven with {' and '.join(differences)}" if differences else ""
+            trained.append(f"{fewest_ways}{f' to {ways}' * (fewest_ways < ways)} classes")
+            actual.append(f"{len(counts)} classes")
+        if counts.sum() > ways * shots:
+            trained.append(f"at most {ways * shots} support examples")
+            actual.append(f"{counts.sum()}")
+        elif fewest_ways == ways and largest > shots:
+            trained.append(f"{shots} support example{'s' * (shots > 1)} of each class")
+            actual.append(f"up to {largest}")
+        if not trained:
+            return ""
+        given = f"You gave {' and '.join(actual)}, so accuracy may be lower."
+        return f"This model was trained on {' and '.join(trained)}. {given}"
 
 
 def load_few_shot_model(path: Path) -> FewShotModel:

@@ -99,15 +99,15 @@ class Learner:
         """
         return self._sort_columns(self._fitted_context().predict(self._preprocess_queries(images)).probabilities)
 
-    def looked_at(self, images: Iterable[Any]) -> np.ndarray | None:
+    def most_attended(self, images: Iterable[Any]) -> np.ndarray | None:
         """Returns (Q, S) the share of each query's attention on each support example, in `fit` order; rows sum to 1.
 
-        None for a model without memory or attention.
+        The largest share of a row is that of the most attended example. None for a model without memory or attention.
         """
         return self._fitted_context().predict(self._preprocess_queries(images), with_attention=True).attended
 
     def predict_with_attention(self, images: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns what `predict_proba` and `looked_at` return, from one pass."""
+        """Returns what `predict_proba` and `most_attended` return, from one pass."""
         return self.predict_tensor(self._preprocess_queries(images))
 
     def predict_tensor(self, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:

@@ -68,7 +68,7 @@ class Prediction:
         return None if self.attended is None else self.support[int(self.attended[q].argmax())]
 
     def as_json(self) -> dict[str, Any]:
-        """Returns plain values. `looked_at` is a path, or null for a model without memory or attention."""
+        """Returns plain values. `most_attended` is a path, null for a model without memory or attention."""
         predictions = []
         for q, (query, row) in enumerate(zip(self.queries, self.probabilities, strict=True)):
             best, attended = int(row.argmax()), self.most_attended(q)
@@ -78,7 +78,7 @@ class Prediction:
                     "label": self.classes[best],
                     "probability": float(row[best]),
                     "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
-                    "looked_at": str(attended[1].path) if attended else None,
+                    "most_attended": str(attended[1].path) if attended else None,
                 }
             )
         return {
@@ -88,6 +88,19 @@ class Prediction:
             "predictions": predictions,
             "errors": [{"query": str(path), "message": message} for path, message in self.errors],
         }
+
+
+def answer_table(prediction: Prediction) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns a row for each query, and the names of the columns, for CSV.
+
+    The columns are `query`, `label`, `probability`, `most_attended`, and `p:<class>` for the probability of each class.
+    """
+    rows = [
+        {**row, **{f"p:{name}": p for name, p in row.pop("probabilities").items()}}
+        for row in prediction.as_json()["predictions"]
+    ]
+    classes = [f"p:{name}" for name in prediction.classes]
+    return rows, ["query", "label", "probability", "most_attended", *classes]
 
 
 def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Prediction:
@@ -115,9 +128,7 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         raise UsageError(f"{support}: {message}", getattr(error, "hint", "")) from None
     query_files = list_image_files(queries)
     if not query_files:
-        raise UsageError(
-            "the folders of --query hold no pictures", f"name files, or folders with {', '.join(SUFFIXES)}"
-        )
+        raise UsageError("the folders of --query hold no images", f"name files, or folders with {', '.join(SUFFIXES)}")
     loaded, errors = load_image_files(few_shot, query_files)
     probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
     notes += [str(warning.message) for warning in caught]
@@ -137,12 +148,13 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
 def list_class_folders(root: Path) -> list[Path]:
     """Returns the directory of each class, sorted by name; raises a UsageError for fewer than two."""
     if not os.path.isdir(root):
-        raise UsageError(f"--support {root} is not a folder", "give a folder with one directory of pictures per class")
+        raise UsageError(f"--support {root} is not a folder", "name a folder with one directory of images per class")
     visible = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     folders = sorted(visible, key=lambda path: path.name)
     if len(folders) < 2:
-        message = f"{root} holds {len(folders)} director{'y' if len(folders) == 1 else 'ies'} of pictures; two or more"
-        raise UsageError(f"{message} are needed", "one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
+        count = f"{len(folders)} director{'y' if len(folders) == 1 else 'ies'}"
+        message = f"{root} holds {count}, but a model needs two classes or more"
+        raise UsageError(message, "make one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
     return folders
 
 
@@ -162,8 +174,8 @@ def load_support(
         if not loaded:
             empty.append(folder.name)
     if empty:
-        hint = f"put a picture ({', '.join(SUFFIXES)}) into it, or take it away"
-        raise UsageError(f"{root}: no readable picture in {', '.join(empty)}", [hint, *notes[:10]])
+        hint = f"put an image ({', '.join(SUFFIXES)}) into the directory, or remove the directory"
+        raise UsageError(f"{root}: no readable image in {', '.join(empty)}", [hint, *notes[:10]])
     return examples, notes
 
 
@@ -204,8 +216,8 @@ def print_notes(prediction: Prediction) -> None:
     fewest, most = min(shots.values()), max(shots.values())
     shots_range = str(fewest) if fewest == most else f"{fewest} to {most}"
     lines = [
-        f"model   {prediction.checkpoint}; {len(shots)} classes, pictures of each: {shots_range}",
-        f"orders  {prediction.orders}, averaged",
+        f"model   {prediction.checkpoint}; {len(shots)} classes, {shots_range} support examples of each",
+        f"orders  {prediction.orders}, answers averaged",
     ]
     lines += [f"warning: {note}" for note in prediction.notes]
     lines += [f"error: {message}" for _, message in prediction.errors]

@@ -17,12 +17,16 @@ def curves(
         list[Path],
         typer.Argument(metavar="RUN_DIR", help="Run directories."),
     ],
-    png: Annotated[Path | None, typer.Option(help="Save a plot of the curves to this file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Save a plot to this file. Several seeds of a recipe become a mean and a band.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Save all scores to this file, one row per step.")] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the learning curves of one or several runs."""
-    from metacli.runs.learning_curves import load_curve
+    from metacli.runs.learning_curves import CURVE_COLUMNS, curve_table, load_curve
+    from metacli.show.csv_file import save_table
     from metacli.show.curves import print_curves, save_curves
     from metacli.show.figures import require_matplotlib
 
@@ -31,4 +35,6 @@ def curves(
     loaded = [load_curve(run) for run in runs]
     if png:
         save_curves(png, loaded)
+    if csv:
+        save_table(csv, curve_table(loaded), CURVE_COLUMNS)
     print_result(as_json, [c.as_dict() for c in loaded], lambda console: print_curves(console, loaded))

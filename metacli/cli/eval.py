@@ -21,7 +21,6 @@ from metacli.cli.options import (
     task_bar,
 )
 from metacli.compute import torchrun
-from metacli.errors import UsageError
 from metacli.system import terminal
 
 if TYPE_CHECKING:
@@ -45,7 +44,9 @@ def evaluate(
     checkpoint: CheckpointOptions = None,
     tasks: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 1000,
     split: SplitName = "test",
-    png: Annotated[Path | None, typer.Option(help="Save a plot of the comparison to this file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Save a confusion matrix, or a plot of the comparison, to this file.")
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Number of tasks to list one by one.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -55,8 +56,6 @@ def evaluate(
     """Evaluate a checkpoint on the query sets of held-out tasks, or compare several checkpoints on the same tasks."""
     checkpoints, overrides = split_words(words, checkpoint)
     several = len(checkpoints) > 1
-    if png and not several:
-        raise UsageError("--png plots a comparison of several checkpoints", "as in: metacli eval A B --png a.png")
     if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
@@ -67,18 +66,22 @@ def evaluate(
     session = open_session(checkpoints, overrides, split, tasks, device, threads, distributed=not several)
     if several:
         return _compare(session, checkpoints, tasks, png, as_json)
-    _evaluate(session, tasks, keep=not overrides, show=show, as_json=as_json)
+    _evaluate(session, tasks, keep=not overrides, show=show, png=png, as_json=as_json)
 
 
-def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bool) -> None:
+def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path | None, as_json: bool) -> None:
     """Evaluate the session's one checkpoint and print the result; `keep` it in the run directory."""
     from metacli.compute.device import environment
+    from metacli.evaluation.answers import check_classes_recur, confusion_matrix
     from metacli.evaluation.evaluate import evaluate as run_evaluation
     from metacli.evaluation.report import summarize_evaluation
     from metacli.runs.evaluation_file import save_evaluation
+    from metacli.show.confusion import save_confusion
     from metacli.show.results import print_evaluation
 
     tasks, split, device, processes = session.tasks, session.split, session.device, session.processes
+    if png:
+        check_classes_recur(tasks, split)
     with task_bar(n_tasks) as bar:
         scores = run_evaluation(session.model, tasks, split, n_tasks, device, bar.update, processes)
     processes.leave()
@@ -89,6 +92,8 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     result = summarize_evaluation(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
     if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
         terminal.print_to_stderr(f"note: eval.json is not written: {problem}")
+    if png and scores.answers is not None:
+        save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metacli.cli import completion_index, curves, draw, inspect_memory, models, predict, recipes, sample_tasks, train
+from metacli.cli import completion_index, curves, draw, inspect_memory, models, predict, recipes, runs, sample_tasks, train
 from metacli.cli import eval as eval_verb
 from metacli.cli.options import examples
 from metacli.compute import torchrun
@@ -59,6 +59,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("draw", epilog=draw.EXAMPLES)(draw.draw)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("curves", epilog=curves.EXAMPLES)(curves.curves)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 
 
 def build_command() -> Any:

@@ -33,6 +33,7 @@ def predict(
         typer.Option(min=1, max=1000, help="Number of support set orders to average predictions over. Default: 10."),
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Save a contact sheet to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Save the answers to this file, one row per query.")] = None,
     threads: ThreadCount = "1",
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -43,6 +44,7 @@ def predict(
     from metacli.classifier.learner import ORDERS, load
     from metacli.classifier.table import print_prediction
     from metacli.compute.threads import choose_threads, parse_thread_count
+    from metacli.show.csv_file import save_table
     from metacli.show.figures import require_matplotlib
 
     name, more = take_out_checkpoint(words, checkpoint)
@@ -54,4 +56,6 @@ def predict(
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:
         save_sheet(png, result)
+    if csv:
+        save_table(csv, *prediction.answer_table(result))
     raise typer.Exit(0 if result.queries else 1)

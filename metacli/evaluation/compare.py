@@ -1,4 +1,4 @@
-"""Several models on the same tasks: the score of each, and its paired difference from the first."""
+"""Several models on the same tasks: the score of each, and its paired difference from the first model's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.config.recipe import Recipe
 from metacli.evaluation.evaluate import build_eval_tasks, check_answerable, evaluate
-from metacli.evaluation.report import summarize_values
+from metacli.evaluation.report import summarize_score
 from metacli.tasks.base import Split, Tasks
+from metacli.tasks.metrics import Score
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,20 @@ class ModelScore:
     """The score of one of the compared models.
 
     Attributes:
-        name: the name or path of its checkpoint, as given.
+        name: the name or path of its checkpoint, as the caller wrote it.
         model: its registered name.
         step: updates of theta.
         parameters: the number of its weights.
-        score: `mean` and `ci95` over the tasks.
-        difference: `mean` and `ci95` of its score minus the first model's, paired by task; None for the first.
+        score: its score over the tasks.
+        difference: its score minus the first model's, paired by task; None for the first.
     """
 
     name: str
     model: str
     step: int
     parameters: int
-    score: dict[str, float | None]
-    difference: dict[str, float | None] | None
+    score: Score
+    difference: Score | None
 
 
 def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Split) -> tuple[Recipe, Tasks]:
@@ -58,7 +59,7 @@ def compare(
     device: torch.device,
     advance: Callable[[int], object] = lambda n: None,
 ) -> list[ModelScore]:
-    """Score models on the first `count` episodes of a split by the headline of the tasks.
+    """Scores models on the first `count` tasks of a split by the first metric of the tasks.
 
     The difference is paired. An easy task is easy for both models, which cancels, so the interval of the difference
     is usually narrower than those of the two means.
@@ -67,15 +68,15 @@ def compare(
         names: of the checkpoints, in their order.
         advance: called with the number of tasks done since the last call, over all models.
     """
-    headline, scores = tasks.metrics[0].name, []
+    metric, scores = tasks.metrics[0], []
     first: np.ndarray | None = None
     for name, checkpoint in zip(names, saved, strict=True):
         model = checkpoint.build_model().to(device)
-        values = evaluate(model, tasks, split, count, device, advance).values[headline]
-        difference = None if first is None else summarize_values(values - first)
+        values = evaluate(model, tasks, split, count, device, advance).values[metric.name]
+        difference = None if first is None else summarize_score(metric, values - first)
         first = values if first is None else first
         size = sum(p.numel() for p in model.parameters())
-        score, learner = summarize_values(values), checkpoint.recipe.model.name
+        score, learner = summarize_score(metric, values), checkpoint.recipe.model.name
         scores.append(ModelScore(name, learner, checkpoint.step, size, score, difference))
     return scores
 
@@ -83,20 +84,20 @@ def compare(
 def summarize_comparison(
     scores: list[ModelScore], recipe: Recipe, tasks: Tasks, split: str, count: int
 ) -> dict[str, Any]:
-    """Returns the comparison as plain values. Its keys are part of the interface and documented in docs/cli.md."""
+    """Returns the comparison as plain values. Its keys are part of the interface; docs/cli.md describes them."""
     metric = tasks.metrics[0]
     return {
         "recipe": recipe.as_dict(),
         "split": split,
         "n_tasks": count,
-        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better_direction},
+        "metrics": {metric.name: metric.as_dict()},
         "models": [
             {
                 "checkpoint": entry.name,
                 "model": entry.model,
                 "step": entry.step,
                 "parameters": entry.parameters,
-                **entry.score,
+                metric.key: entry.score,
                 "difference": entry.difference,
             }
             for entry in scores

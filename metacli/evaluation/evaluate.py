@@ -1,8 +1,7 @@
-"""Answer many tasks of a split from phi alone, and keep every task's score."""
+"""Answer many tasks of a split from phi alone, and keep the score of every task."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,11 +18,12 @@ from metacli.config.overrides import apply_overrides
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
+from metacli.evaluation.answers import count_answers, merge_counts
 from metacli.evaluation.confidence import mean_ci95
 from metacli.registry import TASKS, build, resolve
 from metacli.system import terminal
 from metacli.tasks.base import Split, Tasks
-from metacli.tasks.metrics import Metric
+from metacli.tasks.metrics import Metric, format_score
 
 CHUNK = 25  # tasks in one forward pass; every task's score is the same whatever this is
 
@@ -36,17 +36,19 @@ class Scores:
         index: (n,) episode numbers.
         classes: names of the classes of each task, in the order of their labels; empty without classes.
         values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
-        metric: the headline among them.
+        metric: the first metric of the tasks.
+        answers: see `metacli.evaluation.answers.merge_counts`.
     """
 
     index: np.ndarray
     classes: list[list[str]]
     values: dict[str, np.ndarray]
     metric: Metric
+    answers: np.ndarray | None = None
 
     @property
     def mean(self) -> float:
-        """The mean over tasks of the headline score; a share is from 0 to 1."""
+        """The mean of `metric` over tasks; a share is from 0 to 1."""
         return mean_ci95(self.values[self.metric.name])[0]
 
     @property
@@ -63,10 +65,9 @@ class Scores:
         return len(self.index)
 
     def __str__(self) -> str:
-        """As in `accuracy 96.12 % ± 0.31 over 500 tasks`."""
-        mean, half = (None if math.isnan(value) else value for value in (self.mean, self.ci95))
-        interval = self.metric.format_interval({"mean": mean, "ci95": half})
-        return f"{self.metric.label} {interval} over {len(self):,} tasks"
+        """As in `accuracy 96.1 % ± 0.3 over 500 tasks`."""
+        score = self.metric.score(self.mean, self.ci95, len(self))
+        return f"{self.metric.label} {format_score(score)} over {len(self):,} tasks"
 
 
 @torch.no_grad()
@@ -79,25 +80,28 @@ def evaluate(
     advance: Callable[[int], object] = lambda n: None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Scores:
-    """Score the first `count` episodes of a split, in eval mode (batch norm uses its running statistics).
+    """Scores the first `count` tasks of a split, in eval mode (batch norm uses its running statistics).
 
     Args:
         advance: called with the number of tasks done since the last call, in all processes.
-        processes: the processes that share the tasks, chunk by chunk, so that the scores equal those of one process bit
-            for bit; each of them gets all.
+        processes: the processes that share the tasks, chunk by chunk. Each of them returns all scores, which equal
+            those of a single process bit for bit.
     """
     model.eval()
     results = []
     for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
-        scores = tasks.score(compute_logits(model, episode), episode)
+        logits = compute_logits(model, episode)
+        scores = tasks.score(logits, episode)
         values = {name: value.cpu().double().numpy() for name, value in scores.items()}
         classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
-        results.append((first, episode.index.cpu().numpy(), classes, values))
+        answers = count_answers(logits, episode, tasks.answer)
+        results.append((first, episode.index.cpu().numpy(), classes, values, answers))
         advance(min(processes.size * CHUNK, count - first))
-    _, index, named, chunks = zip(*sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0]), strict=True)
+    ordered = sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0])
+    _, index, named, chunks, counts = zip(*ordered, strict=True)
     joined = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0])
+    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0], merge_counts(counts))
 
 
 def compute_logits(model: Any, episode: Episode) -> Tensor:
@@ -154,7 +158,7 @@ def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None
 
 
 def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:
-    """The classes that a checkpoint's weights were trained on, by this run and by those that it began from."""
+    """The classes that a checkpoint's weights were trained on, by this run and by those that it started from."""
     return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
 
 
@@ -163,13 +167,13 @@ def check_compatible(trained: Recipe, tasks: Tasks) -> None:
     cls = resolve(TASKS, trained.task.name, "task")
     check_spec(cls.spec_of(trained.task), tasks)
     if reason := tasks.answer.check_compatible(cls.answer_of(trained.task)):
-        raise UsageError(reason, "ask for what it was trained on, or for fewer ways; or train a recipe for these tasks")
+        raise UsageError(reason, "use the tasks of its training, or fewer ways; or train a recipe for these tasks")
 
 
 def check_spec(trained_spec: Spec, tasks: Tasks) -> None:
     """Raise a UsageError if a model that was trained on tasks of another spec cannot read these."""
     if trained_spec.mode != tasks.spec.mode:
-        raise UsageError(f"the model was trained to be asked as {trained_spec.mode!r}, not {tasks.spec.mode!r}")
+        raise UsageError(f"the model was trained on tasks of the mode {trained_spec.mode!r}, not {tasks.spec.mode!r}")
     if trained_spec.x_shape != tasks.spec.x_shape:
-        shapes = f"{trained_spec.x_shape}, these tasks have {tasks.spec.x_shape}"
+        shapes = f"{trained_spec.x_shape}, but these tasks have inputs of shape {tasks.spec.x_shape}"
         raise UsageError(f"the model reads inputs of shape {shapes}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from metacli.config.recipe import Recipe
 from metacli.evaluation.confidence import mean_ci95
 from metacli.evaluation.evaluate import Scores
 from metacli.tasks.base import Tasks
-from metacli.tasks.metrics import Interval, Metric
+from metacli.tasks.metrics import Metric, Score
 
 
 def summarize_evaluation(
@@ -24,10 +23,7 @@ def summarize_evaluation(
     split: str,
     environment: dict[str, Any],
 ) -> dict[str, Any]:
-    """The result of `eval` as plain values; its keys are part of the interface and documented in docs/cli.md.
-
-    Every interval (`ci95`) is half the width of the 95 % interval of the mean over tasks, null for a single task.
-    """
+    """Returns the result of `eval` as plain values. Its keys are part of the interface; docs/cli.md describes them."""
     numbers = [m for m in tasks.metrics if not m.axis]
     result: dict[str, Any] = {
         "checkpoint": checkpoint,
@@ -37,34 +33,37 @@ def summarize_evaluation(
         "n_tasks": len(scores),
         "environment": environment,
         "data": Provenance.of(tasks).digest,
-        "metrics": {m.name: {"key": m.key, "unit": m.unit, "better": m.better_direction} for m in tasks.metrics},
+        "metrics": {m.name: m.as_dict() for m in tasks.metrics},
         "baseline": tasks.baseline,
     }
     for m in tasks.metrics:
         values = scores.values[m.name]
         result[m.key] = (
-            [{m.axis: k + 1, **summarize_values(c)} for k, c in enumerate(values.T)]
+            [{m.axis: k + 1, **summarize_score(m, column)} for k, column in enumerate(values.T)]
             if m.axis
-            else summarize_values(values)
+            else summarize_score(m, values)
         )
-    result["loss"] = summarize_values(scores.values["loss"])["mean"]
     if tasks.group:
         result[f"by_{tasks.group}"] = group_scores(scores, tasks.group, numbers)
     result["tasks"] = [
         {
             "index": int(i),
             "classes": scores.classes[row] if scores.classes else [],
-            **{name: float(scores.values[name][row]) for name in ("loss", *(m.name for m in numbers))},
+            **{name: float(scores.values[name][row]) for name in dict.fromkeys(["loss", *(m.name for m in numbers)])},
         }
         for row, i in enumerate(scores.index)
     ]
     return result
 
 
-def summarize_values(values: np.ndarray) -> Interval:
-    """Mean and 95 % interval over tasks; null for a value that does not exist."""
-    mean, ci95 = mean_ci95(values)
-    return {"mean": None if math.isnan(mean) else mean, "ci95": None if math.isnan(ci95) else ci95}
+def summarize_score(metric: Metric, values: np.ndarray) -> Score:
+    """Returns the mean of a metric over tasks with its 95 % interval.
+
+    Args:
+        metric: the metric, or the one that `values` are differences of.
+        values: (n,) the scores of n tasks; NaN for a task without a value, which is not counted.
+    """
+    return metric.score(*mean_ci95(values), int(np.count_nonzero(~np.isnan(values))))
 
 
 def group_scores(scores: Scores, group: str, metrics: list[Metric]) -> list[dict[str, Any]]:
@@ -72,6 +71,5 @@ def group_scores(scores: Scores, group: str, metrics: list[Metric]) -> list[dict
     rows = []
     for value in np.unique(scores.values[group]):
         mask = scores.values[group] == value
-        row = {m.name: summarize_values(scores.values[m.name][mask]) for m in metrics}
-        rows.append({group: int(value), "n_tasks": int(mask.sum()), **row})
+        rows.append({group: int(value), **{m.key: summarize_score(m, scores.values[m.name][mask]) for m in metrics}})
     return rows

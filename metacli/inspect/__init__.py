@@ -1,1 +1,1 @@
-"""Looking at a `MemoryTrace`: in the terminal, as a figure, as a page, and measured over many tasks."""
+"""Show a `MemoryTrace` in the terminal, as a figure and as a page, and measure the use of memory over many tasks."""

@@ -21,12 +21,12 @@ def find_heads(trace: MemoryTrace, head_names: list[str]) -> list[Head]:
     if head_names and not known_names:
         raise UsageError(
             f"{trace.model} has no memory, so no head {head_names[0]!r}",
-            f"its trace holds {', '.join(name for name in trace.about if name in trace.arrays)}; leave --head out",
+            f"leave --head out; its trace holds {', '.join(name for name in trace.about if name in trace.arrays)}",
         )
     unknown = [name for name in head_names if name not in (*known_names, ALL)]
     if unknown:
         hint = f"its heads: {', '.join(known_names)}; or {ALL}"
-        raise UsageError(f"no head {unknown[0]!r} in this {trace.model}", hint)
+        raise UsageError(f"this {trace.model} has no head {unknown[0]!r}", hint)
     return [h for h in trace.heads if not head_names or ALL in head_names or h.name in head_names]
 
 
@@ -39,7 +39,7 @@ def mask_right_steps(trace: MemoryTrace) -> np.ndarray:
     """Returns (Q, T) bool: the steps that hold the answer to each query.
 
     In N-way K-shot these are the support examples with the right label. In a stream they are the earlier steps that
-    showed the right class or brought its label, which comes one step late. All False if answers name no class.
+    had the right class, or at which its label arrived, which is one step later. All False if answers name no class.
     """
     s, start = trace.sample, trace.start
     right = np.zeros((len(s.x_test), trace.steps), bool)
@@ -124,12 +124,12 @@ def head_rows(trace: MemoryTrace, head: Head) -> tuple[np.ndarray, list[str]]:
 
     The rows of a memory head are locations, in N-way K-shot with the label of the support example written there. The
     rows of an attention head are the attended steps. In N-way K-shot, where no query sees another, these are the
-    support examples and one row for the step itself.
+    support examples and one row for the step itself. Names count from 1.
     """
     if head.role != "attention":
         labels = _labels_of_locations(trace)
-        return head.weights.T, [f"location {i}{f' ({label})' if label else ''}" for i, label in enumerate(labels)]
-    names = [f"step {t}{f' ({label})' if (label := label_of_step(trace, t)) else ''}" for t in range(trace.steps)]
+        return head.weights.T, [f"location {i + 1}{f' ({label})' if label else ''}" for i, label in enumerate(labels)]
+    names = [f"step {t + 1}{f' ({label})' if (label := label_of_step(trace, t)) else ''}" for t in range(trace.steps)]
     if trace.sample.mode != "independent":
         return head.weights.T, names
     own_weights = head.weights.diagonal()[None]

@@ -11,16 +11,16 @@ from metacli.inspect.analysis import format_answer, label_of_step
 from metacli.inspect.panels import Panel, build_panels
 from metacli.inspect.trace import MemoryTrace
 from metacli.show import figures
-from metacli.show.channels import channel_rows
+from metacli.show.channels import channel_rows, tick_steps
 from metacli.show.fonts import join_into_lines, make_drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLOT_ALTERNATIVE = "or leave png out: --format npz,html,json"  # where matplotlib is missing
-_MAP = "cividis"  # perceptually uniform, the same to color-blind eyes
-_RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, told apart by everyone
+PLOT_ALTERNATIVE = "or choose other formats: --format npz,html,json"
+_MAP = "cividis"  # perceptually uniform, also for color-blind readers
+_RIGHT, _WRONG, _INK = "#0072b2", "#d55e00", "#30363d"  # blue and vermilion, for color-blind readers
 _LINE = {"color": "#c2185b", "linewidth": 1.2}  # between D_train and D_test
 _ITEM = 0.94  # of a step's width, for an image
 
@@ -65,11 +65,12 @@ def draw_trace(trace: MemoryTrace, heads: list[str]) -> Figure:
         if 0 < trace.start < trace.steps:
             ax.axvline(trace.start - 0.5, **_LINE)
     axes[-1].set_xlabel("step")
-    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    ticks = list(range(trace.steps)) if trace.steps <= 20 else tick_steps(trace.steps)
+    axes[-1].set_xticks(ticks, [str(t + 1) for t in ticks])
     _add_title(figure, trace)
     if panels:
         bar = figure.colorbar(images[0], ax=axes[2:].tolist(), fraction=0.02, pad=0.01, aspect=30)
-        bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, fixed from 0 to 1")
+        bar.set_label("unit, -1 to 1" if panels[0].low < 0 else "weight, from 0 to 1")
         figure.supxlabel("\n".join(_wrap(note, width) for note in notes), fontsize=9, color=_INK)
     return figure
 
@@ -101,7 +102,7 @@ def _input_height(trace: MemoryTrace, width: float) -> float:
 
 
 def _class_lines(trace: MemoryTrace, width: float) -> list[str]:
-    """Returns lines that name the class of each label."""
+    """Returns lines with the class name of each label."""
     named = [f"{label} = {make_drawable(name)}" for label, name in trace.sample.legend]
     return join_into_lines(named, 9 / 72 * _DPI, (width - 2.5) * _DPI)
 
@@ -123,8 +124,8 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     ax.set_yticks([])
     ax.tick_params(bottom=False)
     ax.spines[["left", "bottom"]].set_visible(False)
-    late = "; in front of each question the label of the item before has come" if s.mode == "stream" else ""
-    title = f"inputs, with labels; ? marks the items of D_test{late}"
+    late = "; the label of the previous query arrives with each query" if s.mode == "stream" else ""
+    title = f"inputs with labels; ? marks a query{late}"
     ax.set_title("\n".join([*classes, title]), fontsize=9, loc="left", color=_INK)
 
 
@@ -143,8 +144,8 @@ def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     if s.answer.is_class_label:
         for t in range(trace.steps):
             ax.text(t, edges[-1] - 0.4, label_of_step(trace, t), ha="center", va="top", fontsize=7, color=_INK)
-    scaled = "; real numbers from white, the lowest, to black, each row by itself" if rows.notes else "; dark is 1"
-    title = "inputs and labels" if s.answer.is_class_label else "inputs, right answers and the model's"
+    scaled = "; each row of real numbers from white, its lowest, to black" if rows.notes else "; dark is 1"
+    title = "inputs and labels" if s.answer.is_class_label else "inputs, right answers and answers of the model"
     ax.set_title("\n".join([*classes, f"{title}{scaled}"]), fontsize=9, loc="left", color=_INK)
 
 
@@ -157,7 +158,7 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
         off = np.abs(decoded.prediction - s.y_test).max(1)
         ax.scatter(steps[s.scored], off[s.scored], marker="o", color=_RIGHT, s=22, zorder=3)
         ax.set_ylim(0, 1.2 * max(float(off[s.scored].max(initial=0)), 1e-6))
-        ax.set_title("answers: how far each is off", fontsize=9, loc="left", color=_INK)
+        ax.set_title("absolute error of each answer", fontsize=9, loc="left", color=_INK)
         return
     correct, sure = decoded.correct, decoded.confidence
     for mask, marker, color in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):
@@ -168,7 +169,7 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
             ax.text(steps[q] + 0.2, sure[q], format_answer(trace, q), fontsize=7, color=_WRONG, va="center")
     ax.set_ylim(-0.08, 1.12)
     ax.set_yticks([0, 1])
-    title = "answers: a blue dot is right, an orange cross wrong (beside it what was said); height is the confidence"
+    title = "answers by confidence: a blue dot is right, an orange cross is wrong, with the answer beside it"
     ax.set_title(title, fontsize=9, loc="left", color=_INK)
 
 

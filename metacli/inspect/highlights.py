@@ -1,4 +1,4 @@
-"""What to show first: the most informative heads, the memory locations in use, and the query to start from."""
+"""What to show first: the most informative heads, the memory locations in use, and the first query of interest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from metacli.inspect.analysis import (
 )
 from metacli.inspect.trace import Head, MemoryTrace
 
-_FIRST = {"read": 1, "attention": 3}  # heads shown of each kind, unless asked for; writes are shown combined
-_FEWEST = 8  # locations shown, if there are so many
+_FIRST = {"read": 1, "attention": 3}  # heads of each kind to show by default; write heads are combined
+_FEWEST = 8  # locations to show, if there are so many
 
 
 class View(NamedTuple):
@@ -96,7 +96,9 @@ def describe_hidden_heads(trace: MemoryTrace, head_names: list[str]) -> str:
     if head_names or not hidden_heads:
         return ""
     named = ", ".join(hidden_heads[:4]) + (", ..." if len(hidden_heads) > 4 else "")
-    return f"{len(hidden_heads)} more that read, telling less ({named}): --head NAME shows one, --head all every one"
+    is_one = len(hidden_heads) == 1
+    subject = "1 less informative read head is" if is_one else f"{len(hidden_heads)} less informative read heads are"
+    return f"{subject} hidden ({named}). Use `--head all` to show every head."
 
 
 def find_used_locations(views: list[View]) -> np.ndarray:

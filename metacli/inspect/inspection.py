@@ -15,6 +15,7 @@ from metacli.inspect.trace import MemoryTrace, record_traces, save_json, save_np
 from metacli.inspect.usage import Usage, measure_queries, measure_task
 from metacli.models.base import MetaLearner
 from metacli.show.figures import require_matplotlib
+from metacli.system import terminal
 from metacli.tasks.base import Split, Tasks
 
 FORMATS = ("npz", "png", "html", "json")
@@ -22,18 +23,24 @@ LAST_TASK = 2**31 - 1
 
 
 def parse_formats(text: str) -> list[str]:
-    """Returns the formats of a list such as `npz,html`.
+    """Returns the formats of a list such as `npz,html`. Without matplotlib, png is left out, with a warning on stderr.
 
     Raises:
         UsageError: an unknown format.
-        MetacliError: png without matplotlib.
+        MetacliError: png is the only format, and matplotlib is missing.
     """
     formats = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in formats if word not in FORMATS]
     if unknown or not formats:
         raise UsageError(f"unknown format {', '.join(unknown) or text!r}", f"a list of {', '.join(FORMATS)}")
     if "png" in formats:
-        require_matplotlib(PLOT_ALTERNATIVE)
+        try:
+            require_matplotlib(PLOT_ALTERNATIVE)
+        except MetacliError as error:
+            if set(formats) == {"png"}:
+                raise
+            terminal.print_to_stderr(f"warning: no PNG is written: {error.message}. To get one: {error.hint}")
+            formats = [name for name in formats if name != "png"]
     return formats
 
 
@@ -44,7 +51,7 @@ def trace_task(model: MetaLearner, tasks: Tasks, split: Split, index: int, heads
         UsageError: the task's number is out of range, or there is no such head.
     """
     if not 0 <= index <= LAST_TASK:
-        raise UsageError(f"task {index} is out of range", f"tasks have numbers from 0 to {LAST_TASK}")
+        raise UsageError(f"--task {index} is out of range", f"use a number from 0 to {LAST_TASK}")
     trace = record_traces(model, tasks, split, index)[0]
     find_heads(trace, heads)
     return trace
@@ -59,7 +66,9 @@ def save_trace(folder: Path, trace: MemoryTrace, formats: list[str], heads: list
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise MetacliError(f"cannot write the folder {folder}: {e.strerror}", "name another one: --out DIR") from None
+        raise MetacliError(
+            f"cannot write the folder {folder}: {e.strerror}", "name another folder: --out DIR"
+        ) from None
     writers: dict[str, Callable[[Path], None]] = {
         "npz": lambda path: save_npz(path, trace),
         "png": lambda path: save_figure(path, trace, heads),
@@ -96,7 +105,7 @@ def as_json(trace: MemoryTrace) -> dict[str, Any]:
     """Returns the answers and measures of one task as plain values; the arrays are in the files of --out."""
     s, arrays = trace.sample, trace.arrays
     keep = ("answer", "scored", "prediction", "confidence", "correct")
-    rows = [{"measure": m, "head": h, "by_question": _plain(v)} for (m, h), v in measure_queries(trace).items()]
+    rows = [{"measure": m, "head": h, "by_query": _plain(v)} for (m, h), v in measure_queries(trace).items()]
     task_rows = [{"measure": m, "head": h, "value": _plain(v)} for (m, h), v in measure_task(trace).items()]
     return {
         "model": trace.model,

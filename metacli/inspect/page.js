@@ -38,25 +38,25 @@ function signed(f) {
   return between(zero(), f < 0 ? BLUE : ORANGE, Math.min(1, Math.abs(f)));
 }
 
-/* A canvas with one pixel for each cell, stretched by CSS; hovering tells the value. */
-function grid(rows, columns, colour, say, label) {
+/* A canvas with one pixel for each cell, stretched by CSS. The tooltip of a cell has its value. */
+function grid(rows, columns, colour, describe, label) {
   const canvas = make("canvas", { width: columns, height: rows, role: "img", "aria-label": label });
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
   for (let r = 0; r < rows; r++)
     for (let c = 0; c < columns; c++) image.data.set([...colour(r, c), 255], 4 * (r * columns + c));
   context.putImageData(image, 0, 0);
-  const tell = (event) => {
+  const showTip = (event) => {
     const box = canvas.getBoundingClientRect();
     const c = Math.min(columns - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * columns)));
     const r = Math.min(rows - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * rows)));
     const tip = $("tip");
-    tip.textContent = say(r, c);
+    tip.textContent = describe(r, c);
     tip.hidden = false;
     tip.style.left = Math.max(4, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 6)) + "px";
     tip.style.top = Math.max(4, event.clientY - 34) + "px";
   };
-  canvas.addEventListener("pointermove", tell);
-  canvas.addEventListener("pointerdown", tell);
+  canvas.addEventListener("pointermove", showTip);
+  canvas.addEventListener("pointerdown", showTip);
   canvas.addEventListener("pointerleave", () => ($("tip").hidden = true));
   return canvas;
 }
@@ -67,18 +67,18 @@ function picture(t) {
   if (item.image) return make("img", { src: item.image, alt: "" });
   const column = item.shades;
   const canvas = grid(column.length, 1, (r) => between([255, 255, 255], [27, 31, 36], column[r]),
-    (r) => `step ${t}, input ${r}: ${number(item.rows[0][2][r])}`, `input of step ${t}`);
+    (r) => `step ${t + 1}, input ${r + 1}: ${number(item.rows[0][2][r])}`, `input of step ${t + 1}`);
   canvas.style.width = "26px";
   return canvas;
 }
 function film() {
   data.items.forEach((item, t) => {
     const button = make("button", { type: "button", role: "option", "aria-selected": "false", tabindex: "-1" });
-    if (t === data.start && t > 0) button.classList.add("first-question");
-    button.append(make("span", {}, `${t}`), picture(t));
+    if (t === data.start && t > 0) button.classList.add("first-query");
+    button.append(make("span", {}, `${t + 1}`), picture(t));
     const mark = item.correct === null ? "" : item.correct ? " \u2713" : " \u2717";
     const label = make("span", { class: `mark ${mark ? (item.correct ? "right" : "wrong") : ""}` },
-      (item.label || (item.question ? "" : "in")) + (item.question ? "?" : "") + mark);
+      (item.label || (item.query ? "" : "in")) + (item.query ? "?" : "") + mark);
     const share = make("span", { class: "share" });
     share.append(make("i"));
     share.hidden = !sources;
@@ -105,14 +105,14 @@ function likely(odds, answer) {
 }
 function now() {
   const item = data.items[step], facts = [], shares = reading(step);
-  $("shown").replaceChildren(item.image ? make("img", { src: item.image, alt: `input of step ${step}` }) : channels(item));
-  if (!item.question) facts.push(["label", named(item.label) || "none"]);
+  $("shown").replaceChildren(item.image ? make("img", { src: item.image, alt: `input of step ${step + 1}` }) : channels(item));
+  if (!item.query) facts.push(["label", named(item.label) || "none"]);
   else {
-    if (data.mode === "stream") facts.push(["arrived label", named(item.late) || "none"]);
+    if (data.mode === "stream") facts.push(["label of the previous query", named(item.previous) || "none"]);
     if (item.answer) facts.push(["right answer", named(item.answer)]);
     if (item.correct !== null) {
-      facts.push(["model", `${named(item.said)} (${item.correct ? "right" : "wrong"})`], ["confidence", number(item.confidence)]);
-    } else if (item.said) facts.push(["model", item.said]);
+      facts.push(["prediction", `${named(item.prediction)} (${item.correct ? "right" : "wrong"})`], ["confidence", number(item.confidence)]);
+    } else if (item.prediction) facts.push(["prediction", item.prediction]);
   }
   $("facts").replaceChildren(...facts.flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
   const odds = item.odds || [];
@@ -127,12 +127,12 @@ function now() {
   if (shares && step > 0) {
     const earlier = shares.slice(0, step), best = earlier.indexOf(Math.max(...earlier));
     const label = data.items[best].label;
-    spoken = `Reads most from step ${best}${label ? ` (${named(label)})` : ""}: ${number(earlier[best])}.`;
+    spoken = `Reads most from step ${best + 1}${label ? ` (${named(label)})` : ""}: ${number(earlier[best])}.`;
   }
   $("spoken").textContent = spoken;
-  const part = item.question ? `D_test, question ${step - data.start}` : "D_train";
-  $("where").textContent = `step ${step} of ${data.items.length - 1}: ${part}`;
-  $("slider").value = step;
+  const part = item.query ? `D_test, query ${step - data.start + 1}` : "D_train";
+  $("where").textContent = `step ${step + 1} of ${data.items.length}: ${part}`;
+  $("slider").value = step + 1;
   [...$("film").children].forEach((button, t) => {
     button.setAttribute("aria-selected", t === step);
     button.tabIndex = t === step ? 0 : -1;
@@ -145,7 +145,7 @@ function channels(item) {
   const box = make("div");
   for (const [name, shades, values] of item.rows) {
     const canvas = grid(1, shades.length, (r, c) => between([255, 255, 255], [27, 31, 36], shades[c]),
-      (r, c) => `${name} ${c}: ${number(values[c])}`, name);
+      (r, c) => `${name} ${c + 1}: ${number(values[c])}`, name);
     canvas.style.cssText = `width:${Math.min(190, 22 * shades.length)}px;height:22px;border:1px solid var(--line)`;
     box.append(make("div", { class: "about" }, name), canvas);
   }

@@ -25,11 +25,11 @@ _CIVIDIS = [
     [205, 187, 99], [222, 201, 88], [240, 216, 70], [254, 232, 56],
 ]  # fmt: skip
 _SCRIPTS = ("page.js", "page_memory.js", "page_steps.js")  # one after the other
-_LARGEST = 3_000_000  # numbers of an array in the page; larger ones are in the other files only
+_LARGEST = 3_000_000  # numbers of an array in the page; larger arrays are only in the other files
 
 
 def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
-    """Saves a trace as a page that needs no network and no server. Numbers have 1/65535 of their array's range.
+    """Saves a trace as a page that needs no network and no server. Its numbers have a precision of 16 bits.
 
     Args:
         heads: names of the heads to show; empty for all.
@@ -70,7 +70,7 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         "title": f"{trace.model} on {s.title}",
         "score": trace.verdict,
         "legend": " · ".join(f"{label} = {name}" for label, name in s.legend),
-        "places": "Memory after this step" if trace.names("memory") else "Looked at by this step",
+        "places": "Memory after this step" if trace.names("memory") else "Attended by this step",
         "names": dict(s.legend),
         "mode": s.mode,
         "start": trace.start,
@@ -92,26 +92,26 @@ def _build_items(trace: MemoryTrace) -> list[dict[str, Any]]:
     items = []
     for t in range(trace.steps):
         q = t - trace.start
-        item: dict[str, Any] = {"label": label_of_step(trace, t), "question": q >= 0, "correct": None}
+        item: dict[str, Any] = {"label": label_of_step(trace, t), "query": q >= 0, "correct": None}
         if rows is None:
             item["image"] = _encode_image(trace.arrays["x"][t])
         else:
             item["shades"] = _round_list(rows.inputs[:, t])
             item["rows"] = [["input", item["shades"], _round_list(trace.arrays["x"][t])]]
         if q >= 0 and s.scored[q]:
-            item |= {"answer": item["label"], "said": format_answer(trace, q)}
+            item |= {"answer": item["label"], "prediction": format_answer(trace, q)}
             if decoded.correct is not None and decoded.confidence is not None:
                 item |= {"correct": bool(decoded.correct[q]), "confidence": float(decoded.confidence[q])}
             if rows is not None and len(rows.answers):
                 model_values = decoded.prediction if decoded.probability is None else decoded.probability
                 item["rows"] += [
                     ["right answer", _round_list(rows.answers[:, t]), _round_list(s.y_test[q])],
-                    ["model", _round_list(rows.guesses[:, t]), _round_list(model_values[q])],
+                    ["answer of the model", _round_list(rows.guesses[:, t]), _round_list(model_values[q])],
                 ]
             if s.answer.is_class_label and s.answer.components == 1 and decoded.probability is not None:
                 item["odds"] = _round_list(decoded.probability[q])
         if q >= 0 and s.labels_previous:
-            item["late"] = s.labels_previous[q]
+            item["previous"] = s.labels_previous[q]
         items.append(item)
     return items
 

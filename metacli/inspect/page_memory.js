@@ -1,6 +1,6 @@
 /* The memory at a step, the interface parameters, all steps of one head. */
 
-/* Weights are on one fixed scale from 0 to 1, unless asked to be stretched to the heaviest of their head. */
+/* Weights are on one fixed scale from 0 to 1, or, on request, from 0 to the heaviest weight of their head. */
 const heaviest = data.heads.map((h) => {
   let most = 1e-9;
   for (let t = 0; t < h.shape[0]; t++) for (let r = 0; r < h.size; r++) most = Math.max(most, h.at(t, r));
@@ -8,7 +8,7 @@ const heaviest = data.heads.map((h) => {
 });
 const full = (h) => ($("stretch").checked ? heaviest[data.heads.indexOf(h)] : 1);
 
-/* Memory: every column of the view has one row for each place; of locations those in use, unless all are asked for. */
+/* Memory: each column has a row for each place: attended steps, or the locations in use, or on request all locations. */
 const range = (count) => Array.from({ length: count }, (_, i) => i);
 const locations = () => ($("all").checked ? range(data.locations.length) : data.used);
 const rowsOf = (h) => (h.names ? range(h.shape[1]) : locations());
@@ -26,7 +26,7 @@ function columns() {
   const ticks = make("div", { class: "ticks", style: `height:${rows.length * height}px` });
   rowNames(ticks, rows.map((r) => placeName(first, r).replace("location ", "")), height);
   if (!first.names) ticks.append(make("b", {}, "location"));
-  $("scale").textContent = `Weights: dark is 0, yellow is ${$("stretch").checked ? "the heaviest of a head" : "1"}.`;
+  $("scale").textContent = `Weights: dark is 0, yellow is ${$("stretch").checked ? "the heaviest weight of a head" : "1"}.`;
   const add = (list, caption, canvas) => {
     const figure = make("figure");
     canvas.style.height = `${rows.length * height}px`;
@@ -35,23 +35,23 @@ function columns() {
   };
   for (const h of data.heads)
     add(tall, h.name, grid(rows.length, 1, (i) => shade(h.at(step, rows[i]) / full(h)),
-      (i) => `${h.name}, ${placeName(h, rows[i])}: ${number(h.at(step, rows[i]))}`, `${h.name} at step ${step}`));
+      (i) => `${h.name}, ${placeName(h, rows[i])}: ${number(h.at(step, rows[i]))}`, `${h.name} at step ${step + 1}`));
   for (const a of data.arrays.filter((a) => a.role === "usage"))
     add(tall, a.name, grid(rows.length, 1, (i) => shade(a.at(step, rows[i]) / (a.high || 1)),
-      (i) => `${a.name}, ${data.locations[rows[i]]}: ${number(a.at(step, rows[i]))}`, `${a.name} at step ${step}`));
+      (i) => `${a.name}, ${data.locations[rows[i]]}: ${number(a.at(step, rows[i]))}`, `${a.name} at step ${step + 1}`));
   for (const a of data.arrays.filter((a) => a.role === "memory")) {
     const width = a.shape[2], most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1;
     add(wide, "memory", grid(rows.length, width, (i, c) => signed(a.at(step, rows[i] * width + c) / most),
-      (i, c) => `memory, ${data.locations[rows[i]]}, number ${c}: ${number(a.at(step, rows[i] * width + c))}`,
-      `memory after step ${step}`));
+      (i, c) => `memory, ${data.locations[rows[i]]}, column ${c + 1}: ${number(a.at(step, rows[i] * width + c))}`,
+      `memory after step ${step + 1}`));
     $("scale").textContent += ` Memory: blue is -${number(most)}, orange is ${number(most)}.`;
   }
   for (const a of data.arrays.filter((a) => a.role === "links")) {
     const width = a.shape[2], link = (i, j) => a.at(step, rows[i] * width + rows[j]);
     add(wide, "links", grid(rows.length, rows.length, (i, j) => shade(link(i, j)),
-      (i, j) => `location ${rows[i]} was written after location ${rows[j]}: ${number(link(i, j))}`,
-      `temporal links after step ${step}`));
-    $("scale").textContent += " Links: a row was written right after the bright column.";
+      (i, j) => `location ${rows[i] + 1} was written after location ${rows[j] + 1}: ${number(link(i, j))}`,
+      `temporal links after step ${step + 1}`));
+    $("scale").textContent += " Links: a bright cell means that its row was written right after its column.";
   }
   const longest = Math.max(...tall.map((figure) => figure.firstChild.textContent.length));
   box.style.setProperty("--caption", `${Math.max(55, 7 * longest)}px`);
@@ -67,7 +67,7 @@ function columns() {
 
 /* Interface parameters: numbers and short vectors of each head; long ones as strips. */
 function headName(a, i) {
-  if (a.axes[0] === "layer") return `layer ${i}`;
+  if (a.axes[0] === "layer") return `layer ${i + 1}`;
   if (a.axes[0] === "write head") return `write${i}`;
   const of = (role) => data.heads.filter((h) => h.role === role).map((h) => h.name);
   const names = [...of("read"), ...of("write")];
@@ -83,12 +83,12 @@ function interfaceParameters() {
       const list = Array.from({ length: size }, (_, j) => value(j));
       if (a.axes[1] === "location") {
         const best = list.indexOf(Math.max(...list));
-        cell.textContent = `location ${best}: ${number(list[best])}`;
+        cell.textContent = `location ${best + 1}: ${number(list[best])}`;
       } else if (size <= 7) cell.textContent = list.map(number).join("  ");
       else {
         const most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1;
         const strip = grid(1, size, (r, c) => signed(value(c) / most),
-          (r, c) => `${a.name} of ${headName(a, i)}, ${a.axes[1]} ${c}: ${number(value(c))}`, `${a.name} ${i}`);
+          (r, c) => `${a.name} of ${headName(a, i)}, ${a.axes[1]} ${c + 1}: ${number(value(c))}`, `${a.name} of ${headName(a, i)}`);
         strip.style.cssText = `width:${Math.min(210, 8 * size)}px;height:14px`;
         cell.append(strip);
       }
@@ -107,18 +107,18 @@ const maps = [
     row: (r) => data.locations[r], value: (t, r) => a.at(t, r), colour: (v) => shade(v / (a.high || 1)) })),
   ...data.arrays.filter((a) => a.axes[0] === "layer").flatMap((a) => {
     const most = Math.max(Math.abs(a.low), Math.abs(a.high)) || 1, [, layers, units] = a.shape;
-    return Array.from({ length: layers }, (_, l) => ({ name: `${a.name}, layer ${l}`, text: a.text,
-      rows: () => range(units), row: (r) => `unit ${r}`, value: (t, r) => a.at(t, l * units + r), colour: (v) => signed(v / most) }));
+    return Array.from({ length: layers }, (_, l) => ({ name: `${a.name}, layer ${l + 1}`, text: a.text,
+      rows: () => range(units), row: (r) => `unit ${r + 1}`, value: (t, r) => a.at(t, l * units + r), colour: (v) => signed(v / most) }));
   }),
 ];
 function timeMap() {
   $("time").hidden = !maps.length;
   if (!maps.length) return;
   const m = maps[shownMap], total = data.items.length;
-  $("which-text").textContent = `${m.text}. Steps from left to right; a click chooses one.`;
+  $("which-text").textContent = `${m.text}. Steps from left to right; click to choose one.`;
   const rows = m.rows(), height = Math.max(120, Math.min(520, rows.length * (rows.length > 60 ? 9 : 16)));
   const canvas = grid(rows.length, total, (i, t) => m.colour(m.value(t, rows[i])),
-    (i, t) => `${m.name}, ${m.row(rows[i])}, step ${t}: ${number(m.value(t, rows[i]))}`, `${m.name} over all steps`);
+    (i, t) => `${m.name}, ${m.row(rows[i])}, step ${t + 1}: ${number(m.value(t, rows[i]))}`, `${m.name} over all steps`);
   canvas.style.height = `${height}px`;
   rowNames($("map-names"), rows.map(m.row), height / rows.length);
   canvas.addEventListener("click", (event) => {

@@ -1,4 +1,4 @@
-/* Going from step to step, by hand or playing; and the first view. */
+/* Moving from step to step, by hand or by playing; and the first view. */
 
 function go(t) {
   step = Math.min(data.items.length - 1, Math.max(0, t));
@@ -11,7 +11,7 @@ function go(t) {
   if (strip.contains(document.activeElement)) button.focus({ preventScroll: true });
 }
 
-/* Playing ends at the last step and where a person chooses one; it is slow where less motion is wished for. */
+/* Playing ends at the last step, or when the user chooses a step. It is slower with reduced motion. */
 const calm = matchMedia("(prefers-reduced-motion: reduce)"), last = data.items.length - 1;
 function choose(t) {
   pause();
@@ -38,7 +38,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   goal === undefined ? toggle() : choose(goal);
 });
-$("slider").addEventListener("input", () => choose(Number($("slider").value)));
+$("slider").addEventListener("input", () => choose(Number($("slider").value) - 1));
 $("back").addEventListener("click", () => choose(step - 1));
 $("forward").addEventListener("click", () => choose(step + 1));
 $("play").addEventListener("click", toggle);
@@ -51,11 +51,11 @@ $("title").textContent = data.title;
 $("score").textContent = data.score;
 $("legend").textContent = data.legend;
 $("places-title").textContent = data.places;
-$("slider").max = last;
+$("slider").max = last + 1;
 $("all-label").hidden = data.used.length === data.locations.length;
-$("all-text").textContent = `all ${data.locations.length} locations, not only the ${data.used.length} in use`;
+$("all-text").textContent = `show all ${data.locations.length} locations, not only the ${data.used.length} in use`;
 $("hint").hidden = !sources;
-$("reader").append(...["all heads, on average", ...(data.readers || [])].map((name) => make("option", {}, name)));
+$("reader").append(...["the mean of all heads", ...(data.readers || [])].map((name) => make("option", {}, name)));
 $("reader").selectedIndex = 1 + (data.readers || []).indexOf(data.first);
 $("reader").addEventListener("change", () => now());
 $("which").append(...maps.map((m) => make("option", {}, m.name)));

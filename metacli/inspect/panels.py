@@ -17,14 +17,14 @@ from metacli.inspect.highlights import (
 )
 from metacli.inspect.trace import MemoryTrace
 
-_MOST = 28  # locations shown, unless all heads are asked for
+_MOST = 28  # locations to show, unless the user asks for all heads
 
 LEGENDS = {
-    "locations": "Each column is a step, each row a memory location; bright is where a head wrote or read. "
-    "A location bright in a read panel gives back what was written where the same row is bright in a write panel.",
-    "steps": "Each column is a step, each row a step that it could look at; bright is where the head looked. "
-    "An answer is well founded where the row has the same label as the column.",
-    "units": "Each column is a step, each row a unit; a unit that stays bright or dark holds something.",
+    "locations": "A column is a step, a row is a memory location; bright means a large weight. A step that reads a "
+    "location gets what an earlier step wrote there: look for the bright cells of the same row in a write panel.",
+    "steps": "A column is a step, a row is a step that it can attend to; bright means a large weight. "
+    "The evidence for an answer is right if the row has the same label as the column.",
+    "units": "A column is a step, a row is a unit. A unit that stays bright or dark stores something.",
 }
 
 
@@ -64,17 +64,19 @@ def build_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], lis
     panels = panels or _build_state_panels(trace)
     notes = [LEGENDS[panels[0].kind]] if panels else []
     if len(rows) < len(used):
-        notes.append(f"Of {len(used)} locations in use the {len(rows)} read most: --head all shows every one.")
+        notes.append(
+            f"{len(used) - len(rows)} less read locations are hidden. Use `--head all` to show every location."
+        )
     return panels, notes + [note for note in [describe_hidden_heads(trace, heads)] if note]
 
 
 def _panel_title(trace: MemoryTrace, view: View) -> str:
     """Returns the title of a panel: the head, its share of weight on the right class, and its heaviest weight."""
-    verb = {"write": "written by", "read": "read by", "attention": "looked at by"}[view.role]
+    verb = {"write": "written by", "read": "read by", "attention": "attended by"}[view.role]
     share, heaviest = "", f", heaviest weight {view.values.max():.2f}"
     if view.who in (shares := rank_heads(trace)) and trace.sample.answer.is_class_label:
         even = uniform_baseline(trace)[mask_right_steps(trace).any(1)]
-        spread = f" (spread evenly {even.mean():.2f})" if len(even) else ""
+        spread = f" (evenly spread: {even.mean():.2f})" if len(even) else ""
         share = f", {shares[view.who]:.2f} of its weight on the right class{spread}"
     return f"{verb} {view.who}{share}{heaviest}"
 
@@ -85,7 +87,7 @@ def _build_state_panels(trace: MemoryTrace) -> list[Panel]:
         if about.axes == ("layer", "unit"):
             values = trace.arrays[name][:, -1].T
             units = np.argsort(-values.std(1), kind="stable")[:40]
-            cut = "; beyond 1 as 1" if np.abs(values).max() > 1 else ""
-            title = f"{name} of the last layer, the {len(units)} units that move most, the most moving first{cut}"
-            panels.append(Panel(values[units].clip(-1, 1), [f"unit {u}" for u in units], title, "units", -1.0))
+            cut = "; values beyond 1 are shown as 1" if np.abs(values).max() > 1 else ""
+            title = f"{name} of the last layer: the {len(units)} units that vary most, by variation{cut}"
+            panels.append(Panel(values[units].clip(-1, 1), [f"unit {u + 1}" for u in units], title, "units", -1.0))
     return panels

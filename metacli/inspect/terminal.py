@@ -1,4 +1,4 @@
-"""A trace as a summary in the terminal, whole at 80 columns, without colour and when piped."""
+"""A trace as a summary in the terminal, at most 80 columns wide and readable without colour."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     """Prints the answers, what each step wrote and read, and a heat map for each view of the memory.
 
     Args:
-        heads: names of the heads to show one by one, or `all`; empty for the most informative ones, see `build_views`.
+        heads: names of the heads to show separately, or `all`; empty for the most informative ones, see `build_views`.
     """
     s = trace.sample
     chosen = select_heads(trace, heads)
@@ -44,12 +44,12 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     console.print(trace.verdict, highlight=False)
     if s.view == "curve" and s.curve is not None:
         predicted = s.answer.to_channels(trace.arrays["prediction"])[0]
-        answers = Points("the model's answers", "*", "magenta", s.x_test[:, 0], predicted)
+        answers = Points("answers of the model", "*", "magenta", s.x_test[:, 0], predicted)
         print_plot(console, s.curve, [*curve_points(s), answers])
     console.print()
     console.print(_step_table(trace, chosen))
     if trace.steps > _STEPS:
-        console.print(f"... {trace.steps - _STEPS} more steps, all of them in the files of --out", highlight=False)
+        console.print(f"... {trace.steps - _STEPS} more steps; --out saves all of them", highlight=False)
     if trace.sources is not None and s.answer.is_class_label:
         _print_shares(console, trace)
     _print_all_maps(console, trace, heads)
@@ -59,7 +59,8 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
 
 def _step_table(trace: MemoryTrace, heads: list[Head]) -> Table:
     """Returns a table with a row for each step: its input, where it wrote, where it read, its answer."""
-    columns: dict[str, Callable[[int], Text | str]] = {"step": str, "in": lambda t: _format_input(trace, t)}
+    columns: dict[str, Callable[[int], Text | str]]
+    columns = {"step": lambda t: str(t + 1), "in": lambda t: _format_input(trace, t)}
     for role, name in (("write", "wrote location"), ("read", "read location")):
         same = [h for h in heads if h.role == role]
         if same:
@@ -78,16 +79,16 @@ def _step_table(trace: MemoryTrace, heads: list[Head]) -> Table:
 
 
 def _format_input(trace: MemoryTrace, step: int) -> str:
-    """Returns the label of a step's input, with a question mark in D_test; x for a vector."""
+    """Returns the label of a step's input, with a `?` in D_test; x for a vector."""
     label = label_of_step(trace, step)
     return f"{label}?" if step >= trace.start else label or "x"
 
 
 def _format_peak(heads: list[Head], step: int) -> str:
-    """Returns the place of the heaviest weight, as in `3 0.97`."""
+    """Returns the location with the heaviest weight and the weight, as in `3 0.97`; locations count from 1."""
     best = max(heads, key=lambda h: h.weights[step].max())
     location = int(best.weights[step].argmax())
-    return f"{location} {best.weights[step, location]:.2f}"
+    return f"{location + 1} {best.weights[step, location]:.2f}"
 
 
 def _format_source(trace: MemoryTrace, heads: list[int], step: int) -> str:
@@ -97,7 +98,7 @@ def _format_source(trace: MemoryTrace, heads: list[int], step: int) -> str:
     shares = trace.sources[step, heads].mean(0)[:step]
     source = int(shares.argmax())
     label = label_of_step(trace, source)
-    return f"step {source}{f' ({label})' if 0 < len(label) < 3 else ''} {shares[source]:.2f}"
+    return f"step {source + 1}{f' ({label})' if 0 < len(label) < 3 else ''} {shares[source]:.2f}"
 
 
 def _format_decoded(trace: MemoryTrace, query: int) -> Text:
@@ -120,7 +121,7 @@ def _print_shares(console: Console, trace: MemoryTrace) -> None:
         parts = [f"{share[mask].mean():.2f}" if mask.any() else " -  " for mask in (correct, ~correct)]
         console.print(f"  {name:<{max(map(len, names))}}  {parts[0]}  {parts[1]}", highlight=False)
     if len(order) > _SHARES:
-        console.print(f"  and {len(order) - _SHARES} heads with less", highlight=False)
+        console.print(f"  and {len(order) - _SHARES} heads with smaller shares", highlight=False)
 
 
 def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
@@ -134,27 +135,28 @@ def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> N
         top = trace.arrays[name][:, -1]  # (T, units)
         units = np.sort(np.argsort(-top.std(0), kind="stable")[:_ROWS])
         values = (top[:, units].T.clip(-1, 1) + 1) / 2
-        title = f"{name} of the last layer, the {len(units)} units that move most: blank -1, full 1"
-        _print_map(console, title, values, [f"unit {u}" for u in units], footers)
+        title = f"{name} of the last layer, the {len(units)} units that vary most: blank is -1, full is 1"
+        _print_map(console, title, values, [f"unit {u + 1}" for u in units], footers)
         return
-    verbs = {"write": "written", "read": "read", "attention": "looked at"}
+    verbs = {"write": "written by", "read": "read by", "attention": "attended by"}
     locations = [v for v in views if v.role != "attention"]
     location_rows = select_most_read(locations, find_used_locations(locations), _ROWS)  # the same for reads and writes
     for view in views:
         is_memory = view.role != "attention"
         rows = location_rows if is_memory else select_most_read([view], np.arange(len(view.names)), _ROWS)
-        remainder = f"; {n_hidden} other rows left out" if (n_hidden := len(view.names) - len(rows)) else ""
-        title = f"{verbs[view.role]}, {view.who}: 0 blank, 1 full; heaviest weight {view.values.max():.2f}{remainder}"
+        remainder = f"; {n_hidden} rows hidden" if (n_hidden := len(view.names) - len(rows)) else ""
+        scale = f"blank is 0, full is 1; heaviest weight {view.values.max():.2f}"
+        title = f"{verbs[view.role]} {view.who}: {scale}{remainder}"
         _print_map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
     marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
-    console.print(Text(f"part: D is D_train, ? is D_test{marks}", style="dim"))
+    console.print(Text(f"set: D is D_train, ? is D_test{marks}", style="dim"))
 
 
 def _build_footers(trace: MemoryTrace) -> list[tuple[str, str]]:
     s = trace.sample
     labels = "".join(label_of_step(trace, t) for t in range(trace.steps))
     phase = "D" * trace.start + "?" * len(s.x_test)
-    footers = [("part", phase), *([("label", labels)] if len(labels) == trace.steps else [])]
+    footers = [("set", phase), *([("label", labels)] if len(labels) == trace.steps else [])]
     if (correct := trace.decoded.correct) is not None:
         marks = "".join("." if not a else "+" if ok else "!" for a, ok in zip(s.scored, correct, strict=True))
         footers.append(("answer", " " * trace.start + marks))

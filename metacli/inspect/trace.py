@@ -46,7 +46,7 @@ class MemoryTrace:
 
     Attributes:
         model: the model's registered name.
-        sample: the task; see `metacli.tasks.sample`.
+        sample: the task, see `metacli.tasks.sample`.
         arrays: by name: the common ones of `COMMON`, then the model's own; those about answers are (Q, *axes), all
             others (T, *axes).
         about: the meaning of each array.
@@ -71,12 +71,12 @@ class MemoryTrace:
 
     @property
     def decoded(self) -> Decoded:
-        """What the model's logits say."""
+        """The decoded logits of the model."""
         return Decoded(*(self.arrays.get(name) for name in Decoded._fields))  # type: ignore[arg-type]
 
     @property
     def verdict(self) -> str:
-        """How well the task was answered, in words."""
+        """The number of correct answers, or the error, as text."""
         return summarize_result(self.decoded, self.sample.y_test, self.sample.scored)
 
     def names(self, role: str) -> list[str]:
@@ -115,23 +115,24 @@ class MemoryTrace:
             if wrong.any():
                 step, head = (int(i) for i in np.argwhere(wrong)[0])
                 should = "1" if low == high == 1 else f"{low:g} to {high:g}"
+                place = f"{name}, step {step + 1}, {about.axes[0]} {head + 1}"
                 raise MetacliError(
-                    f"{name}, step {step}, {about.axes[0]} {head}: sums to {total[step, head]:.4f}, not {should}",
-                    "the weights of the checkpoint are not finite or damaged; try an earlier checkpoint",
+                    f"{place}: the weights sum to {total[step, head]:.4f}, not {should}",
+                    "the weights of the checkpoint are damaged or not finite; try an earlier checkpoint",
                 )
 
 
 COMMON = {
     "x": ArrayInfo(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
-    "y_read": ArrayInfo(("y",), "the label that the model read beside x, one-hot by characters; zero for a question"),
-    "question": ArrayInfo((), "true where the step is an item of D_test"),
-    "answer": ArrayInfo(("part",), "the right answer of each item of D_test, never shown to the model: label, bits, y"),
-    "scored": ArrayInfo((), "whether an answer is asked for"),
-    "logits": ArrayInfo(("out",), "what the model answered, before softmax or sigmoid; of real numbers, the answer"),
-    "probability": ArrayInfo(("out",), "softmax by character of the logits, or their sigmoid for bits"),
-    "prediction": ArrayInfo(("part",), "the most probable answer; of real numbers, the answer"),
-    "confidence": ArrayInfo((), "the probability of the predicted answer; of bits the mean over the bits"),
-    "correct": ArrayInfo((), "whether all of the predicted answer is right"),
+    "y_read": ArrayInfo(("y",), "the label that the model read with x, one-hot by character; zero for no label"),
+    "is_query": ArrayInfo((), "whether the step is a query"),
+    "answer": ArrayInfo(("part",), "the right answer to each query, which the model never sees: label, bits, y"),
+    "scored": ArrayInfo((), "whether the answer is scored"),
+    "logits": ArrayInfo(("out",), "the output of the model, before softmax or sigmoid; for real numbers, the answer"),
+    "probability": ArrayInfo(("out",), "the softmax of the logits of each character; for bits, their sigmoid"),
+    "prediction": ArrayInfo(("part",), "the most probable answer; for real numbers, the answer"),
+    "confidence": ArrayInfo((), "the probability of the predicted answer; for bits, the mean over the bits"),
+    "correct": ArrayInfo((), "whether the whole predicted answer is right"),
 }
 _BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "confidence", "correct")
 
@@ -229,7 +230,7 @@ def _common_arrays(s: Sample, logits: np.ndarray, decoded: Decoded) -> dict[str,
     return {
         "x": np.concatenate([s.x_train, s.x_test]),
         "y_read": np.concatenate([s.y_train, y_test_read]),
-        "question": np.arange(len(s.x_train) + n_queries) >= len(s.x_train),
+        "is_query": np.arange(len(s.x_train) + n_queries) >= len(s.x_train),
         "answer": s.y_test,
         "scored": s.scored,
         "logits": logits,

@@ -1,4 +1,4 @@
-"""Measures of how memory is used, averaged over many tasks."""
+"""Measures of the use of memory, averaged over many tasks."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from metacli.inspect.analysis import (
     uniform_baseline,
 )
 from metacli.inspect.trace import MemoryTrace
+from metacli.tasks.metrics import Metric, format_number, format_score
 
 Key = tuple[str, str]  # (measure, head or '')
 
 MEANING = {
-    "on the right class": "share of read weight on what was written of the question's own class",
-    "uniform baseline": "the same share for a head that reads everything alike: the line to beat",
-    "entropy of reads": "in bits: 0 reads one place, log2 n reads n places alike",
-    "confidence": "probability of the given answer",
-    "locations used": "locations that some step wrote with a weight of 0.1 or more",
-    "entropy of writes": "in bits: 0 writes one location",
-    "writes in order": "1: the head writes one location per step of D_train, the next one each time",
-    "reads in order": "1: the head reads one location per answer, the next one each time",
-    "reads follow writes": "share of the read of answer k on what was written at step k (at the best fixed lag)",
+    "on the right class": "share of the read weight on support examples of the query's class",
+    "uniform baseline": "the same share for a head that reads all support examples evenly",
+    "entropy of reads": "in bits; 0 for one location or step, log2 n for n with equal weights",
+    "confidence": "probability of the predicted answer",
+    "locations used": "number of locations that a step wrote with a weight of at least 0.1",
+    "entropy of writes": "in bits; 0 for one location",
+    "writes in order": "1 if the head writes one location per step of D_train and then moves to the next one",
+    "reads in order": "1 if the head reads one location per answer and then moves to the next one",
+    "reads follow writes": "share of the weight at answer k on what step k wrote, at the best fixed lag",
 }
 
 
@@ -78,8 +79,8 @@ class Usage:
 
     def __init__(self) -> None:
         self._values: dict[Key, list[tuple[float, float, float]]] = {}
-        self._task_scores: list[float] = []  # the share of right answers, or the mean squared error
-        self._measure = ""
+        self._task_scores: list[float] = []
+        self._metric = Metric("accuracy", "%", True)
 
     def add(self, trace: MemoryTrace) -> None:
         """Adds the measures of one task.
@@ -88,11 +89,11 @@ class Usage:
             UsageError: the model has no memory.
         """
         if not trace.heads:
-            raise UsageError(f"{trace.model} has no memory to measure", "leave --tasks out to see its states")
+            raise UsageError(f"{trace.model} has no memory to measure", "leave out --tasks to see its states")
         decoded, scored = trace.decoded, trace.sample.scored
         right = scored & False if decoded.correct is None else decoded.correct
         wrong = scored & False if decoded.correct is None else ~right
-        self._measure = "squared_error" if decoded.correct is None else "answers_right"
+        self._metric = _metric_of(trace)
         score = np.square(decoded.prediction - trace.sample.y_test) if decoded.correct is None else right
         self._task_scores.append(float(score[scored].mean()))
         for key, values in measure_queries(trace).items():
@@ -110,10 +111,10 @@ class Usage:
             self._values.setdefault(key, []).append(split)
 
     def summary(self) -> dict[str, Any]:
-        """Returns plain values: the share of right answers (or the mean squared error) and each measure's mean.
+        """Returns plain values: the score of the tasks, and the mean over tasks of each measure.
 
-        Each mean over tasks is given for all, the right and the wrong answers, null where there are none. `ci95` is
-        half the width of its 95 % interval.
+        A measure has means for all, for right and for wrong answers, null without such answers. `ci95` is half the
+        width of the 95 % interval. docs/cli.md describes the keys.
         """
         rows = []
         for (measure, head), values in self._values.items():
@@ -123,16 +124,22 @@ class Usage:
                 for name, (mean, half) in zip(("all", "right", "wrong"), columns, strict=True)
             }
             rows.append({"measure": measure, "head": head, **parts})
-        return {"n_tasks": len(self._task_scores), self._measure: float(np.mean(self._task_scores)), "measures": rows}
+        n_tasks, metric = len(self._task_scores), self._metric
+        score = metric.score(*mean_ci95(np.array(self._task_scores)), n_tasks)
+        return {"n_tasks": n_tasks, "metrics": {metric.name: metric.as_dict()}, metric.key: score, "measures": rows}
+
+
+def _metric_of(trace: MemoryTrace) -> Metric:
+    """Returns the metric that a trace is scored by; an answer of several bits counts as a whole."""
+    if trace.decoded.correct is None:
+        return Metric("squared_error", "", False)
+    return Metric("accuracy" if trace.sample.answer.is_class_label else "exact_match", "%", True)
 
 
 def print_usage(console: Console, summary: dict[str, Any]) -> None:
     """Prints `Usage.summary` as a table."""
-    title = f"{summary['n_tasks']} tasks, "
-    if "answers_right" in summary:
-        title += f"{summary['answers_right']:.1%} of answers right"
-    else:
-        title += f"mean squared error {summary['squared_error']:.4g}"
+    name, metric = next(iter(summary["metrics"].items()))
+    title = f"{summary['n_tasks']:,} tasks, {name.replace('_', ' ')} {format_score(summary[metric['key']])}"
     console.print(Text(title, style="bold"))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("measure", "head"):
@@ -148,9 +155,7 @@ def print_usage(console: Console, summary: dict[str, Any]) -> None:
 
 
 def _format_cell(part: dict[str, float | None]) -> str:
-    if part["mean"] is None:
-        return "-"
-    return f"{part['mean']:.3f}" + ("" if part["ci95"] is None else f" ± {part['ci95']:.3f}")
+    return "-" if part["mean"] is None else format_number(part["mean"], part["ci95"])
 
 
 def _null_if_nan(value: float) -> float | None:

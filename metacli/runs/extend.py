@@ -29,7 +29,7 @@ def with_new_schedule(recipe: Recipe, overrides: list[str], run: str) -> Recipe:
     changed = recipe_from_dict(apply_overrides(recipe.as_dict(), overrides), run)
     if fixed := [line for key, line in recipe_changes(recipe, changed).items() if key not in CHANGEABLE_KEYS]:
         raise UsageError(
-            [f"{run} has a recipe of its own, in which these keys cannot change", *fixed],
+            [f"{run}: these keys of its recipe cannot change", *fixed],
             f"--resume can change {', '.join(CHANGEABLE_KEYS)}; start a new run to change others",
         )
     return changed
@@ -43,8 +43,8 @@ def recipe_changes(
     Args:
         old_recipe: the recipe of the run, or of a checkpoint.
         new_recipe: the recipe to compare with it.
-        old_label: what each line says of the old value, such as where it stands.
-        new_label: what each line says of the new value.
+        old_label: follows the old value in each line, such as where it is.
+        new_label: follows the new value in each line.
     """
     old, new = flatten(old_recipe.as_dict()), flatten(new_recipe.as_dict())
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
@@ -76,4 +76,4 @@ def extend_run(directory: RunDirectory, recipe: Recipe, step: int, report: Calla
     directory.change_recipe(recipe, change)
     report("changed", ", ".join(f"{key} from {old[key]} to {new[key]}" for key in changed))
     if "train.steps" in changed:
-        report("rate", f"of the next step {rates[0]:.3g} by the old length, {rates[1]:.3g} by the new")
+        report("rate", f"{rates[0]:.3g} at the next step with the old length, {rates[1]:.3g} with the new")

@@ -76,7 +76,7 @@ def recipe_to_resume(path: Path, recipe: Recipe | None, overrides: list[str]) ->
 
     Args:
         path: the run directory.
-        recipe: a recipe that the user has given, which must be that of the run; None if none was.
+        recipe: a recipe that the user has named, which must equal that of the run; None if there is none.
         overrides: KEY=VALUE for keys of the run's recipe that may change.
 
     Raises:
@@ -86,7 +86,7 @@ def recipe_to_resume(path: Path, recipe: Recipe | None, overrides: list[str]) ->
     if recipe is None:
         return with_new_schedule(run_recipe, overrides, str(path))
     if changed := recipe_changes(run_recipe, recipe):
-        hint = f"leave the recipe out: metacli train --resume {path}, with train.steps=N to change its length"
+        hint = f"leave the recipe out: metacli train --resume {path}. Set train.steps=N to change its length."
         raise UsageError([f"{path} was made by another recipe", *changed.values()], hint)
     return recipe
 
@@ -105,14 +105,14 @@ def restore(
 
     Raises:
         UsageError: the data have changed since the run was trained, more steps are done than the recipe has, or the
-            weights that it was to start from were not saved yet.
+            run stopped before it saved its initial weights.
         MetacliError: the checkpoint or the log cannot be read, or is not this run's.
     """
     if not directory.last.exists():
         if init := directory.read_environment().get("init"):
             file = init.get("path") if isinstance(init, dict) else init
             raise UsageError(
-                f"{directory.path}: stopped before the weights that it starts from were saved",
+                f"{directory.path}: the run stopped before it saved its initial weights",
                 f"start a new run, with --init {file}",
             )
         directory.rewind_metrics(0)
@@ -125,12 +125,13 @@ def restore(
         )
     if saved.step > recipe.train.steps:
         raise UsageError(
-            f"train.steps: {recipe.train.steps:,} in all, but {saved.step:,} are done", "name as many or more"
+            f"train.steps is {recipe.train.steps:,}, but the run has done {saved.step:,} steps",
+            f"set train.steps={saved.step} or more",
         )
     if changes := saved.provenance.changes(provenance):
         raise UsageError(
             [f"{directory.path}: the data have changed since the run began", *changes],
-            "bring the data back, or start a new run: this one would train on classes that it had held out",
+            "restore the data, or start a new run: this one would train on its held-out classes",
         )
     saved.restore(model, optimizer)
     directory.rewind_metrics(saved.step)

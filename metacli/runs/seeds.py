@@ -1,4 +1,4 @@
-"""One recipe with several seeds: each seed is trained and evaluated in processes of its own."""
+"""One recipe with several seeds: separate processes train and evaluate each seed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from metacli.system import terminal
 from metacli.system.signals import StopSignal
 
 EVALUATION_TASKS = 1000  # test tasks for each best checkpoint
-_POLL_SECONDS = 0.1  # between two looks for a signal
+_POLL_SECONDS = 0.1  # between two checks for a signal
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Seeds from `0,1,2`. Raises a UsageError where the text is no such list, or holds a seed twice."""
+    """Returns the seeds of a list such as `0,1,2`. Raises a UsageError for another text, or for a seed that repeats."""
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--seeds {text!r} is no list of whole numbers", "as in --seeds 0,1,2") from None
+        raise UsageError(f"--seeds {text!r} is not a list of whole numbers", "for example: --seeds 0,1,2") from None
     if len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds {text!r} has one of them twice")
+        raise UsageError(f"--seeds {text!r} names a seed twice")
     return seeds
 
 
@@ -42,7 +42,7 @@ class SeedRuns:
         folder: holds the run directory `seedN` of each.
         options: further arguments of `metacli train` and `metacli eval`.
         jobs: how many seeds run side by side. With more than one, messages go to `seedN.log` instead of stderr.
-        results: by seed, the JSON that training and evaluation printed.
+        results: by seed, the JSON results of training and of evaluation.
     """
 
     recipe: list[str]
@@ -57,7 +57,7 @@ class SeedRuns:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def execute(self) -> int:
-        """Train and evaluate all seeds. A signal is passed on to the processes once, so that all of them save.
+        """Train and evaluate all seeds. A signal is passed on to the processes once, so that each saves its run.
 
         Returns:
             0, or the exit status of the signal, or of the first seed that failed. The other seeds are finished first.
@@ -76,18 +76,19 @@ class SeedRuns:
         return stop.code or next((code for code in codes if code), 0)
 
     def summary(self, recipe: str) -> dict[str, Any]:
-        """The scores on test tasks, once all is executed. Its keys are documented in docs/cli.md."""
+        """Returns the test scores, once all seeds are executed. docs/cli.md describes the keys."""
         rows = []
         for seed in self.seeds:
             trained, tested = self.results[seed]
             name, metric = next(iter(tested["metrics"].items()))
+            key = metric["key"]
             run = {"seed": seed, "run_dir": str(self._path(seed)), "step": tested["step"], "best": trained["best"]}
-            rows.append({**run, **tested[metric["key"]]})
-        means = [row["mean"] for row in rows]
+            rows.append({**run, key: tested[key]})
+        means = [row[key]["mean"] for row in rows]
         return {
             "run_dir": str(self.folder),
             "recipe": recipe,
-            "metric": {"name": name, **metric},
+            "metrics": {name: metric},
             "n_tasks": tested["n_tasks"],
             "seeds": rows,
             "median": median(means),
@@ -109,7 +110,7 @@ class SeedRuns:
                 return 0
             results.append(child.communicate()[0])
             if child.returncode:
-                terminal.print_to_stderr(f"seed {seed}: {command[0]} ended with exit status {child.returncode}")
+                terminal.print_to_stderr(f"seed {seed}: {command[0]} failed with exit status {child.returncode}")
                 return child.returncode
         self.results[seed] = [json.loads(printed) for printed in results]
         return 0
@@ -132,7 +133,7 @@ class SeedRuns:
             return child
 
     def _stop(self, number: int | None = None) -> None:
-        """Send a signal to all processes, or terminate them, and start no others."""
+        """Send a signal to all processes, or terminate them, and start no more."""
         with self._lock:
             self._stopped = True
             for child in self._children:

@@ -11,12 +11,12 @@ from metacli.tasks.sample import Sample
 
 
 class ChannelRows(NamedTuple):
-    """Inputs and answers over time; NaN where there is no value.
+    """Inputs and answers over time; NaN for no value.
 
     Attributes:
         inputs: (channels, S + Q) in [0, 1].
-        answers: (C, S + Q) in [0, 1]: the right answers, and the labels of D_train where they are numbers; (0, S + Q)
-            where answers are words.
+        answers: (C, S + Q) in [0, 1]: the right answers, and the labels of D_train if they are numbers; (0, S + Q)
+            if answers are text.
         guesses: likewise, the model's answers: probabilities or numbers.
         start: S, the step at which D_test starts.
         notes: which channels are scaled into [0, 1], and from which range.
@@ -36,7 +36,7 @@ class ChannelRows(NamedTuple):
     @property
     def names(self) -> list[str]:
         """The names of the rows of `values`."""
-        return [f"in {i}" for i in range(len(self.inputs))] + [f"out {i}" for i in range(len(self.answers))]
+        return [f"in {i + 1}" for i in range(len(self.inputs))] + [f"out {i + 1}" for i in range(len(self.answers))]
 
 
 def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
@@ -47,7 +47,7 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
         low, high = _range(channel)
         if low or high > 1:
             x[i] = (channel - low) / (high - low)
-            notes.append(f"in {i} holds real numbers, drawn from {low:.2f} (blank) to {high:.2f} (full)")
+            notes.append(f"in {i + 1}: real numbers, from {low:.2f} (blank) to {high:.2f} (full)")
     right = s.answer.to_channels(s.y_test)
     y = np.full((len(right), x.shape[1]), np.nan)
     guesses = y.copy()
@@ -61,8 +61,13 @@ def channel_rows(s: Sample, decoded: Decoded | None = None) -> ChannelRows:
         low, high = _range(channel)
         if low or high > 1:
             y[i], guesses[i] = (channel - low) / (high - low), ((guesses[i] - low) / (high - low)).clip(0, 1)
-            notes.append(f"out {i} holds real numbers, drawn from {low:.2f} (blank) to {high:.2f} (full)")
+            notes.append(f"out {i + 1}: real numbers, from {low:.2f} (blank) to {high:.2f} (full)")
     return ChannelRows(x, y, guesses, start, notes)
+
+
+def tick_steps(steps: int) -> list[int]:
+    """Returns the steps to number on a time axis: the first and every tenth, as people count from 1."""
+    return [0, *range(9, steps, 10)]
 
 
 def _range(channel: np.ndarray) -> tuple[float, float]:

@@ -13,37 +13,38 @@ from metacli.show.console import printable
 from metacli.show.fonts import make_drawable
 from metacli.show.results import shorten
 from metacli.tasks.base import Tasks
-from metacli.tasks.metrics import Metric
+from metacli.tasks.metrics import format_score
 
 _NAME = 26  # columns of a checkpoint
 
 
 def print_comparison(console: Console, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:
-    """Prints a row for each model: its score, and its difference from the first model's, task by task."""
+    """Prints a row for each model: its score, and its difference from the score of the first model, paired by task."""
     metric = tasks.metrics[0]
     table = Table(title=f"D_test {metric.label} on the same {count:,} {split} tasks")
     table.add_column("checkpoint", overflow="fold")
     table.add_column("model")
     table.add_column(metric.label, justify="right", no_wrap=True)
-    table.add_column("less the first", justify="right", no_wrap=True)
+    table.add_column("minus the first", justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             shorten(printable(console, result.name), _NAME),
             result.model,
-            metric.format_interval(result.score),
-            _format_difference(result, metric),
+            format_score(result.score),
+            _format_difference(result),
         )
     console.print(table)
+    console.print("* the 95 % interval of the difference does not contain 0", highlight=False)
     console.print(tasks.describe(), highlight=False, soft_wrap=True)
 
 
-def _format_difference(result: ModelScore, metric: Metric) -> str:
+def _format_difference(result: ModelScore) -> str:
     """Returns the difference with its sign, and a `*` if its interval does not contain zero."""
     if result.difference is None or result.difference["mean"] is None:
         return ""
     mean, half = result.difference["mean"], result.difference["ci95"]
     is_significant = half is not None and abs(mean) > half
-    return f"{'+' if mean > 0 else ''}{metric.format_interval(result.difference)}{' *' if is_significant else '  '}"
+    return f"{'+' if mean > 0 else ''}{format_score(result.difference)}{' *' if is_significant else '  '}"
 
 
 def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:
@@ -67,9 +68,9 @@ def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: 
         left.set_yticks(range(len(results)), [make_drawable(shorten(result.name, _NAME)) for result in results])
         left.set_ylim(len(results) - 0.5, -0.5)
         left.set_xlabel(f"D_test {metric.label}{unit}")
-        right.set_xlabel(f"less the first, task by task{unit}")
+        right.set_xlabel(f"minus the first model, paired by task{unit}")
         right.axvline(0, color=figures.FAINT, linewidth=1)
-        figure.suptitle(f"{count:,} {split} tasks, 95 % intervals", fontsize=10)
+        figure.suptitle(f"the same {count:,} {split} tasks, 95 % intervals", fontsize=10)
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(axis="x", alpha=0.3)

@@ -1,4 +1,4 @@
-"""The console that all tables and drawings go to: what it is given is text, never markup and never a control."""
+"""The console that prints all tables and drawings. It prints text as it is: no markup, no control characters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Screen(Console):
     """A `rich` console that escapes control characters in all strings and texts, see `metacli.system.terminal`.
 
     A string is escaped before a table measures it, a `Text` only when it is drawn. A cell whose `Text` becomes longer
-    is cut rather than wrapped, so names from elsewhere go into tables as strings.
+    is cut instead of wrapped. So pass foreign names to tables as strings.
     """
 
     def __init__(self, **settings: Any):
@@ -33,5 +33,5 @@ class Screen(Console):
 
 
 def printable(console: Console, text: str) -> str:
-    """Returns a name from elsewhere as this console shows it, escaped and on one line, so that it can be measured."""
+    """Returns a foreign name as this console prints it, escaped and on one line, so that it can be measured."""
     return terminal.escape_text(text, console.encoding)

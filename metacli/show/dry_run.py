@@ -14,16 +14,16 @@ from metacli.training.progress import duration
 
 _NAMED_CLASSES = 8  # of a split
 _MEMORY = {
-    "parameters": "counted, running statistics included",
+    "parameters": "counted, with the running statistics",
     "optimizer": "counted",
     "gradients": "counted",
     "batch": "counted",
-    "activations": "measured: what a step adds at its peak",
+    "activations": "measured: the additional memory of a step at its peak",
 }
 
 
 def print_dry_run(console: Console, result: dict[str, Any]) -> None:
-    """Draw what `metacli.training.dry_run.dry_run` returns; all of it is a recipe again."""
+    """Prints the result of `metacli.training.dry_run.dry_run`. The output is a recipe again."""
     console.print(Text(yaml_file.dump(result["recipe"]).rstrip()), soft_wrap=True, highlight=False)
     for line in [*_class_lines(result), "", *_size_lines(result), "", *_memory_lines(result), "", *_time_lines(result)]:
         console.print(Text(f"# {line}".rstrip()), soft_wrap=True, highlight=False)
@@ -32,7 +32,7 @@ def print_dry_run(console: Console, result: dict[str, Any]) -> None:
 def _class_lines(result: dict[str, Any]) -> list[str]:
     lines = [""] if result["classes"] else []
     for split, names in result["classes"].items():
-        remainder = f" and {len(names) - _NAMED_CLASSES:,} more (all: --json)" if len(names) > _NAMED_CLASSES else ""
+        remainder = f" and {len(names) - _NAMED_CLASSES:,} more (see --json)" if len(names) > _NAMED_CLASSES else ""
         lines += format_fact(split, f"{len(names):,} classes: {', '.join(names[:_NAMED_CLASSES])}{remainder}", 78)
     return lines
 
@@ -53,10 +53,10 @@ def _time_lines(result: dict[str, Any]) -> list[str]:
     time, steps = result["time"], result["recipe"]["train"]["steps"]
     threads = f"{result['threads']} thread" + ("s" if result["threads"] > 1 else "")
     rows = [
-        ("  a step", f"{time['seconds_per_step']:.2g} s", f"{time['steps_per_second']:.3g} per second"),
-        ("  in all", duration(time["seconds"]), f"for {steps:,} steps, without validations"),
+        ("  one step", f"{time['seconds_per_step']:.2g} s", f"{time['steps_per_second']:.3g} per second"),
+        ("  all steps", duration(time["seconds"]), f"for {steps:,} steps, without validations"),
     ]
-    return [f"time: an estimate, from {time['timed_steps']} steps on {threads}", *_columns(rows)]
+    return [f"time, estimated from {time['timed_steps']} steps on {threads}", *_columns(rows)]
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, matplotlib's default style, and how a figure is saved."""
+"""Common parts of all pictures: colours, the default style of matplotlib, and saving a figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metacli.system import files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, told apart by everyone; the first stands out least from text, the yellow is left out
+# Okabe and Ito's colours for color-blind readers, without the yellow, which is too light on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#30363d")
 INK, FAINT, FRAME = "#1b1f24", "#66707a", "#d5dae0"
 TRAIN, TEST = "#0b6e4f", "#1f4e9c"  # D_train, D_test
@@ -25,10 +25,10 @@ TRAIN, TEST = "#0b6e4f", "#1f4e9c"  # D_train, D_test
 def require_matplotlib(hint: str = "") -> None:
     """Imports matplotlib.
 
-    A backend that only a window needs is not checked: the environment variable MPLBACKEND may name any.
+    The environment variable MPLBACKEND may name any backend. It is not checked, because only windows use it.
 
     Args:
-        hint: what can be done instead of installing it.
+        hint: an alternative to installing it.
 
     Raises:
         MetacliError: matplotlib is not installed or cannot be imported.
@@ -51,12 +51,12 @@ def require_matplotlib(hint: str = "") -> None:
 
 @contextmanager
 def default_style(texts: Iterable[str] = ()) -> Iterator[None]:
-    """Within it figures are drawn and saved in matplotlib's own defaults, whatever the user's matplotlibrc sets.
+    """A context in which figures use the defaults of matplotlib, not the settings of the user's matplotlibrc.
 
-    A `$` or a backslash begins no formula. The process's settings are restored at the end.
+    A `$` or a backslash does not start a formula. The settings of the process are restored at the end.
 
     Args:
-        texts: names from outside, such as those of classes; fonts that have their characters are made available.
+        texts: foreign names, such as those of classes. Fonts with their characters are made available.
     """
     require_matplotlib()
     from matplotlib import rc_context, rcdefaults, rcParams

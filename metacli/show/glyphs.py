@@ -1,4 +1,4 @@
-"""Arrays as characters that any terminal and any file can show without color."""
+"""Arrays as characters, readable in any terminal and file without color."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 SHADES = " ░▒▓█"
 _QUADRANTS = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"  # bit 0 upper left, 1 upper right, 2 lower left, 3 lower right
-_INK = 0.4  # of the brightest cell: above it a quarter of a character is filled
+_INK = 0.4  # a quarter of a character is filled above this share of the brightest cell
 
 
 def shades(values: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""The terminal's heat map: shade glyphs first, colour second, whole at 80 columns and when piped."""
+"""A heat map in the terminal: shade glyphs, with colour in addition, at most 80 columns wide."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def print_heat_map(
     footers: Sequence[tuple[str, str]] = (),
     floor: str = " ",
 ) -> None:
-    """Prints a shade glyph for each value: columns are time, rows have names; long rows continue below.
+    """Prints a shade glyph for each value: columns are steps, rows have names. Long rows continue below.
 
     Args:
-        values: (rows, columns) in [0, 1]; NaN where there is nothing to show.
+        values: (rows, columns) in [0, 1]; NaN for an empty cell.
         names: (rows,).
         footers: (name, one character for each column) lines below.
         floor: the glyph of values below 0.1.
@@ -47,8 +47,17 @@ def print_heat_map(
             print_line(
                 console, Text(f"{name:>{margin - 1}} " + "".join(m.ljust(wide) for m in marks[left : left + room]))
             )
-        ticks = "".join(f"{left + t:<10}" for t in range(0, part.shape[1], 10 // wide))
-        print_line(console, Text(f"{'step':>{margin - 1}} {ticks.rstrip()}", style="dim"))
+        print_line(console, Text(f"{'step':>{margin - 1}} {_tick_line(left, part.shape[1], wide)}", style="dim"))
+
+
+def _tick_line(left: int, steps: int, wide: int) -> str:
+    """Returns the numbers of the first and every fifth or tenth step below their columns; the first step is 1."""
+    every, line = 10 // wide, ""
+    for t in range(steps):
+        number = left + t + 1
+        if t == 0 or number % every == 0:
+            line = line.ljust(wide * t) + str(number)
+    return line
 
 
 def print_line(console: Console, text: Text, wrap: bool = False) -> None:

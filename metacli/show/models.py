@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +14,24 @@ from metacli.checkpoints.bundled import BundledModel
 from metacli.config import catalogue
 from metacli.registry import TASKS, resolve
 from metacli.system import files
+from metacli.tasks.metrics import Metric
+
+
+def models_as_json(models: list[BundledModel]) -> list[dict[str, Any]]:
+    """Returns the models as plain values. The keys are part of the interface; docs/cli.md describes them."""
+    rows = []
+    for model in models:
+        plain = model.as_dict()
+        mean, ci95, n_tasks = (plain.pop(key) for key in ("mean", "ci95", "n_tasks"))
+        plain.pop("metric")
+        rows.append({**plain, "reference_score": _metric_of(model).score(mean, ci95, n_tasks)})
+    return rows
+
+
+def _metric_of(model: BundledModel) -> Metric:
+    task = bundled.load_task(model.name)
+    answer = resolve(TASKS, task.name, "task").answer_of(task)
+    return next(m for m in answer.metrics if m.name == model.metric)
 
 _WIDTH = 80
 _START = [
@@ -48,8 +67,6 @@ def print_models(console: Console, models: list[BundledModel]) -> None:
 
 
 def format_score(model: BundledModel) -> str:
-    """Returns the reference score of a model, as in `accuracy 96.52 % ± 0.41`."""
-    task = bundled.load_task(model.name)
-    answer = resolve(TASKS, task.name, "task").answer_of(task)
-    metric = next(m for m in answer.metrics if m.name == model.metric)
-    return f"{metric.label} {metric.format_interval({'mean': model.mean, 'ci95': model.ci95})}"
+    """Returns the reference score of a model, as in `accuracy 96.5 % ± 0.4`."""
+    metric = _metric_of(model)
+    return f"{metric.label} {metric.format_value(model.mean, model.ci95)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metacli.show.block import Block, column, grid, row, row_width
-from metacli.show.channels import channel_rows
+from metacli.show.channels import channel_rows, tick_steps
 from metacli.show.figures import FAINT, FRAME, INK, TEST, TRAIN, default_style
 from metacli.show.fonts import join_into_lines, make_drawable, text_width
 from metacli.show.samples import curve_points, order_by_label
@@ -23,17 +23,17 @@ _TITLE, _TEXT, _SMALL = 17, 12.5, 12  # font sizes
 _CAPTION = 20  # height of a caption above an image
 _PAGE_WIDTH = 1100  # that tasks may fill side by side
 _IMAGE_WIDTH = 56
-_CELL_WIDTHS = 4, 56  # of a step of numbers, which is wide where there are few
+_CELL_WIDTHS = 4, 56  # of a step of numbers; fewer steps are wider
 _IMAGES_ACROSS = {"independent": 10, "stream": 16, "sequence": 0}  # at most
-_TEST_ROWS = 4  # of images, at most; D_train is drawn whole, up to the limit below
+_TEST_ROWS = 4  # of images, at most; D_train has no limit but the next one
 _MOST_IMAGES = 200  # of a panel
 
 
 def save_samples(path: str | Path, samples: list[Sample]) -> None:
     """Draws all samples into a PNG, under each other, or side by side where they are narrow.
 
-    Images: D_train beside D_test, one column a label where they fit; a stream in its order, with the label that
-    arrives on the left of each arrow. Bits: inputs above answers, time across.
+    Images: D_train beside D_test, a column for each label if they fit; a stream in its order, with the label that
+    arrives left of each arrow. Bits: inputs above answers, time across.
 
     Raises:
         MetacliError: no matplotlib, or the file cannot be written.
@@ -45,7 +45,7 @@ def save_samples(path: str | Path, samples: list[Sample]) -> None:
 
 
 def _rows(blocks: list[Block]) -> list[list[Block]]:
-    """Narrow blocks stand side by side, so that the picture has no more empty space than needed."""
+    """Places narrow blocks side by side, to save empty space."""
     room, rows = max(_PAGE_WIDTH, *(b.width for b in blocks)), [blocks[:1]]
     for block in blocks[1:]:
         if row_width([*rows[-1], block], _PANEL_GAP) <= room:
@@ -82,23 +82,23 @@ def _image_panels(s: Sample) -> tuple[list[Block], list[str]]:
     most = _IMAGES_ACROSS[s.mode]
     if s.mode == "stream":
         captions = [f"{late or '-'} > {answer}?" for late, answer in zip(s.labels_previous, s.labels_test, strict=True)]
-        title = "D_test, in order; before the > the label that arrives with a drawing, the one of the drawing before"
+        title = "D_test, queries in order; left of the >, the label that arrives with a query: of the previous query"
         across = min(most, len(s.x_test), 10 if len(captions[-1]) > 8 else most)
         return [_image_panel(title, s.x_test, captions, range(min(_MOST_IMAGES, len(s.x_test))), across, TEST)], []
     across = min(most, max(1, len(s.classes)))
     train = order_by_label(s.labels_train)[:_MOST_IMAGES]
     test = order_by_label(s.labels_test)[: max(_TEST_ROWS * across, len(s.classes))]
     return [
-        _image_panel("D_train, read with their labels", s.x_train, s.labels_train, train, across, TRAIN),
-        _image_panel("D_test, asked", s.x_test, [f"{label}?" for label in s.labels_test], test, across, TEST),
+        _image_panel("D_train, support examples with labels", s.x_train, s.labels_train, train, across, TRAIN),
+        _image_panel("D_test, queries", s.x_test, [f"{label}?" for label in s.labels_test], test, across, TEST),
     ], []
 
 
 def _image_panel(
     title: str, x: np.ndarray, captions: list[str], order: Sequence[int], across: int, color: str
 ) -> Block:
-    """Captioned images in rows under a heading that says how many are shown."""
-    heading = f"{title}: {len(x)} items" + (f", {len(order)} shown" if len(order) < len(x) else "")
+    """Captioned images in rows, under a heading with their number."""
+    heading = f"{title}: {len(x)}" + (f", the first {len(order)} here" if len(order) < len(x) else "")
     captions = [make_drawable(caption) for caption in captions]
     width, height = _image_size(*x.shape[2:])
     cell_width = np.ceil(max([width, *(text_width(captions[i], _TEXT) for i in order)]))
@@ -154,8 +154,8 @@ def _channel_panels(s: Sample) -> tuple[list[Block], list[str]]:
         panel.text(left + t * width + 4, bottom + 4, make_drawable(label), TRAIN if t < rows.start else TEST, _SMALL)
     if rows.start:
         panel.vertical_line(edge, top - 4, bottom + (24 if labels else 4), TRAIN, 2)
-    for t in range(0, steps, 10):
-        panel.text(left + t * width, panel.height - 17, str(t), FAINT, 11)
+    for t in tick_steps(steps):
+        panel.text(left + t * width, panel.height - 17, str(t + 1), FAINT, 11)
     return [panel], rows.notes
 
 

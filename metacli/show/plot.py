@@ -61,4 +61,6 @@ def print_plot(console: Console, curve: np.ndarray, groups: Sequence[Points]) ->
             text.append(*cells.get((r, c), (" ", "")))
         print_line(console, text)
     print_line(console, Text(f"{'':8}{left:<{width - 8}.2f}{right:>8.2f}", style="dim"))
-    print_line(console, Text("  ".join([f"{_LINE} the function", *(f"{g.mark} {g.name}" for g in groups)])), wrap=True)
+    print_line(
+        console, Text("  ".join([f"{_LINE} the true function", *(f"{g.mark} {g.name}" for g in groups)])), wrap=True
+    )

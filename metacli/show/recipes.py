@@ -1,4 +1,4 @@
-"""What `metacli recipes` prints: the list, one recipe with every key explained, or the keys of a section."""
+"""The output of `metacli recipes`: the list, one recipe with its keys explained, or the keys of a section."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def report_recipes(words: list[str], part: str | None, copy: Path | None) -> Rep
         copy: a new file for a copy of the recipe.
 
     Raises:
-        UsageError: there is no such recipe or part, the arguments do not go together, or the file exists.
+        UsageError: there is no such recipe or part, the arguments exclude each other, or the file exists.
         MetacliError: the file cannot be written.
     """
     path = find_named_recipe(words)
     if part and (words or copy):
         raise UsageError("--keys cannot be combined with a recipe or --copy", "as in: metacli recipes --keys ntm")
     if copy and not path:
-        raise UsageError("--copy needs the name of one recipe", f"as in: metacli recipes copy_ntm --copy {copy}")
+        raise UsageError("--copy needs the name of one recipe", f"for example: metacli recipes copy_ntm --copy {copy}")
     if path and copy:
         catalogue.copy_recipe(path, copy)
         return Report({"copied": str(copy), "from": path.stem}, partial(_print_copied, copy))
@@ -84,7 +84,7 @@ def report_recipes(words: list[str], part: str | None, copy: Path | None) -> Rep
 
 
 def find_named_recipe(words: list[str]) -> Path | None:
-    """Returns the file of the recipe that is named, or None if the words are to be searched for."""
+    """Returns the file of the named recipe, or None if the words are search terms."""
     if len(words) != 1:
         return None
     word = Path(words[0])

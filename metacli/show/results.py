@@ -10,11 +10,11 @@ from rich.table import Table
 
 from metacli.show.console import printable
 from metacli.tasks.base import Tasks
-from metacli.tasks.metrics import Metric
+from metacli.tasks.metrics import Metric, format_score
 
 
 def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, show: int) -> None:
-    """Prints the result of `metacli eval`: the first `show` tasks, then curves and groups, then the means.
+    """Prints the result of `metacli eval`: the first `show` tasks, curves, groups, and then the means.
 
     Args:
         result: see `metacli.evaluation.report.summarize_evaluation`.
@@ -37,19 +37,18 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
 
 
 def _format_mean(result: dict[str, Any], m: Metric) -> str:
-    value = result[m.key] if isinstance(result[m.key], dict) else {"mean": result[m.key], "ci95": None}
     unit = f" {m.unit}" if m.unit not in ("", "%") else ""
-    guess = f"   guessing {m.format_value(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
-    return f"{m.format_interval(value)}{unit}{guess}"
+    chance = f"   chance level {m.format_value(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
+    return f"{format_score(result[m.key])}{unit}{chance}"
 
 
 def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric], show: int) -> Table:
     with_classes = any(t["classes"] for t in result["tasks"])
-    table = Table(title=f"first {min(show, result['n_tasks'])} of {result['n_tasks']:,} tasks")
+    table = Table(title=f"the first {min(show, result['n_tasks']):,} of {result['n_tasks']:,} tasks")
     table.add_column("task", justify="right")
     if with_classes:
-        # fold: rich takes the space at a line's end for a reason to cut it where letters are two columns wide
-        table.add_column("classes, in the order of their labels", ratio=1, overflow="fold")
+        # Without `fold`, rich cuts a line that ends with a space if its letters are two columns wide.
+        table.add_column("classes, by label", ratio=1, overflow="fold")
     for m in metrics:
         table.add_column(m.label, justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
@@ -64,7 +63,7 @@ def _curve_table(rows: list[dict[str, Any]], m: Metric) -> Table:
     table.add_column(m.label.split()[0], justify="right")
     for row in rows:
         if row["mean"] is not None:
-            table.add_row(str(row[m.axis]), m.format_interval(row))
+            table.add_row(str(row[m.axis]), format_score(row))
     return table
 
 
@@ -73,7 +72,9 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
     for label in (group, "tasks", *(m.label for m in metrics)):
         table.add_column(label, justify="right")
     for row in rows:
-        table.add_row(str(row[group]), str(row["n_tasks"]), *(m.format_interval(row[m.name]) for m in metrics))
+        table.add_row(
+            str(row[group]), f"{row[metrics[0].key]['n_tasks']:,}", *(format_score(row[m.key]) for m in metrics)
+        )
     return table
 
 

@@ -37,13 +37,13 @@ def _print_images(console: Console, s: Sample) -> None:
     if s.mode == "stream":
         pairs = zip(s.labels_previous, s.labels_test, strict=True)
         captions = [printable(console, f"{late or '-'}→ {answer}?") for late, answer in pairs]
-        note = "in order; each comes with the label of the one before (left of the arrow), then its own is asked for"
+        note = "queries in order; left of the arrow, the label that arrives with a query: that of the previous query"
         _print_image_strip(console, "stream", note, s.x_test, captions, range(len(s.x_test)), "cyan")
         return
     train, test = order_by_label(s.labels_train), order_by_label(s.labels_test)
-    _print_image_strip(console, "D_train", "read with their labels", s.x_train, s.labels_train, train, "green")
+    _print_image_strip(console, "D_train", "support examples with labels", s.x_train, s.labels_train, train, "green")
     captions = [f"{label}?" for label in s.labels_test]
-    _print_image_strip(console, "D_test", "asked; right answers shown", s.x_test, captions, test, "cyan")
+    _print_image_strip(console, "D_test", "queries with right answers", s.x_test, captions, test, "cyan")
 
 
 def order_by_label(labels: list[str]) -> list[int]:
@@ -62,8 +62,8 @@ def _print_image_strip(
 ) -> None:
     across = max(1, (console.width + 1) // (_COLUMNS + 1))
     visible = list(order)[: across * _ROWS[part]]
-    remainder = f"; {len(visible)} drawn here, --png shows more" if len(visible) < len(x) else ""
-    print_line(console, Text.assemble((part, f"bold {style}"), f" {len(x)} items, {note}{remainder}"), wrap=True)
+    remainder = f"; the first {len(visible)} here, more with --png" if len(visible) < len(x) else ""
+    print_line(console, Text.assemble((part, f"bold {style}"), f", {len(x)} {note}{remainder}"), wrap=True)
     for first in range(0, len(visible), across):
         row = visible[first : first + across]
         print_line(console, Text(" ".join(f"{captions[i]:<{_COLUMNS}}"[:_COLUMNS] for i in row), style=f"bold {style}"))
@@ -73,13 +73,13 @@ def _print_image_strip(
 
 def _print_channels(console: Console, s: Sample) -> None:
     rows = channel_rows(s)
-    parts = f"D_train {len(s.x_train)} steps, then D_test {len(s.x_test)}: time across, channels down; below, ? = asked"
+    parts = f"D_train, {len(s.x_train)} steps; D_test, {len(s.x_test)} steps: time across, channels down; ? is a query"
     print_line(console, Text(parts), wrap=True)
     for note in rows.notes:
         print_line(console, Text(note), wrap=True)
-    ask = "." * rows.start + "".join("?" if is_scored else "-" for is_scored in s.scored)
+    queries = "." * rows.start + "".join("?" if is_scored else "-" for is_scored in s.scored)
     labels = [*(s.labels_train or [" "] * rows.start), *s.labels_test]
-    footers = [("ask", ask)]
+    footers = [("query", queries)]
     if s.answer.is_class_label and max(map(len, labels), default=0) == 1:
         footers.insert(0, ("label", "".join(labels)))
     print_heat_map(console, rows.values, rows.names, footers, floor="·")
@@ -94,6 +94,6 @@ def curve_points(s: Sample) -> list[Points]:
     """Returns the points of D_test and of D_train."""
     train_y, test_y = s.answer.to_channels(s.y_train[:, : s.answer.components])[0], s.answer.to_channels(s.y_test)[0]
     return [
-        Points("D_test, asked", "x", "cyan", s.x_test[:, 0], test_y),
-        Points("D_train, read with their y", "O", "bold green", s.x_train[:, 0], train_y),
+        Points("D_test, queries", "x", "cyan", s.x_test[:, 0], test_y),
+        Points("D_train, support examples", "O", "bold green", s.x_train[:, 0], train_y),
     ]

@@ -14,6 +14,7 @@ from metacli.errors import UsageError
 from metacli.system import regular_files
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)  # what a file system without locks answers
+_LOCK_NAME = ".lock"
 _LONGEST_HOLDER = 300  # bytes of the text that names the holder
 
 
@@ -27,6 +28,21 @@ def try_lock(descriptor: int) -> bool | None:
         return lock_descriptor(descriptor, blocking=False)
     except OSError:
         return None
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a process holds the `DirectoryLock` of a directory. False where that cannot be found out.
+
+    A lock that nobody holds is taken for a moment, if its file was left behind.
+    """
+    try:
+        descriptor = os.open(directory / _LOCK_NAME, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        return try_lock(descriptor) is False
+    finally:
+        os.close(descriptor)
 
 
 class DirectoryLock:
@@ -46,7 +62,7 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path):
-        self._path = directory / ".lock"
+        self._path = directory / _LOCK_NAME
         self._lock = FileLock(
             self._path, blocking=False, thread_local=False, fallback_to_soft=False, on_acquired=_write_holder
         )

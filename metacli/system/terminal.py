@@ -63,12 +63,24 @@ def can_encode(encoding: str, text: str) -> bool:
     return True
 
 
+def round_floats(value: Any, digits: int = 6) -> Any:
+    """Returns plain values with each float rounded to so many significant digits. Results are printed and saved so."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: round_floats(entry, digits) for key, entry in value.items()}
+    return [round_floats(entry, digits) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def format_json(value: Any, encoding: str = "utf-8") -> str:
-    r"""Returns a value as JSON that is harmless on a terminal: unsafe characters as `\u` and four digits.
+    r"""Returns a result as JSON, its floats rounded to six significant digits.
+
+    It is harmless on a terminal: unsafe characters are `\u` and four digits.
 
     Raises:
         ValueError: a number is not finite.
     """
+    value = round_floats(value)
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     if not can_encode(encoding, text):
         text = json.dumps(value, indent=2, allow_nan=False)

@@ -1,10 +1,15 @@
-"""Metric: the name, unit and direction of a score, and how it is formatted."""
+"""Metric: the name, unit and direction of a score; and how scores and other numbers are formatted."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
-Interval = dict[str, float | None]  # `mean` and `ci95` over tasks, None if undefined
+# A score as plain values, wherever it appears: `metric`, its name; `unit`; `mean` over tasks; `ci95`, half the width of
+# the mean's 95 % interval; `n_tasks`. `mean` and `ci95` are None if undefined. A share is from 0 to 1.
+Score = dict[str, Any]
+_DIGITS = 4  # significant digits, at most
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,6 @@ class Metric:
         name: its name in `Tasks.score` and in the log.
         unit: `%` for a share in [0, 1], which is printed in percent; otherwise words, empty for none.
         higher_is_better: the direction; None for a reference value.
-        key: its name in the result of `eval`.
         axis: the name of the index k of a curve (B, k); empty for a single number.
         title: the title of a curve's table.
     """
@@ -23,9 +27,13 @@ class Metric:
     name: str
     unit: str
     higher_is_better: bool | None
-    key: str
     axis: str = ""
     title: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its key in the result of `eval`: `d_test_<name>`, or `by_<axis>` for a curve."""
+        return f"by_{self.axis}" if self.axis else f"d_test_{self.name}"
 
     @property
     def label(self) -> str:
@@ -37,19 +45,53 @@ class Metric:
         """`higher`, `lower` or None."""
         return None if self.higher_is_better is None else "higher" if self.higher_is_better else "lower"
 
+    def as_dict(self) -> dict[str, str | None]:
+        """Returns `key`, `unit` and `better`, the direction, as plain values."""
+        return {"key": self.key, "unit": self.unit, "better": self.better_direction}
+
     def is_better(self, score: float, best: float | None) -> bool:
         """Whether a score is better than the best so far; True if there is none."""
         return best is None or (score > best if self.higher_is_better else score < best)
 
-    def format_value(self, value: float) -> str:
-        """Formats a value as in `96.1%` or `0.03123`."""
-        return f"{value:.1%}" if self.unit == "%" else f"{value:.4g}"
+    def score(self, mean: float, ci95: float = math.nan, n_tasks: int | None = None) -> Score:
+        """Returns a score as plain values. NaN becomes None."""
+        plain = {name: None if math.isnan(v) else v for name, v in (("mean", mean), ("ci95", ci95))}
+        return {"metric": self.name, "unit": self.unit, **plain, "n_tasks": n_tasks}
 
-    def format_interval(self, value: Interval) -> str:
-        """Formats a mean with its interval, if any, as in `96.12 % ± 0.31` or `0.031 ± 0.004`; `-` for no value."""
-        mean, half = value["mean"], value["ci95"]
-        if mean is None:
-            return "-"
-        if self.unit == "%":
-            return f"{100 * mean:.2f} %" + ("" if half is None else f" ± {100 * half:.2f}")
-        return f"{mean:.4g}" + ("" if half is None else f" ± {half:.2g}")
+    def format_value(self, value: float, ci95: float | None = None) -> str:
+        """Formats a value as in `96.1 %` or `0.03123`; see `format_number`."""
+        return format_number(value, ci95, self.unit)
+
+
+def format_score(score: Score) -> str:
+    """Formats a score with its interval, if any, as in `96.1 % ± 0.3` or `0.0312 ± 0.0041`; `-` for no value."""
+    return "-" if score["mean"] is None else format_number(score["mean"], score["ci95"], score["unit"])
+
+
+def format_number(value: float, ci95: float | None = None, unit: str = "") -> str:
+    """Formats a number with at most four significant digits.
+
+    With an interval, the last digit is that of the interval's second digit. Percentages have one digit after the point,
+    or two if the interval would be 0.0.
+
+    Args:
+        value: the number; a share from 0 to 1 for the unit `%`.
+        ci95: half the width of its interval.
+        unit: `%` for a share. Other units are not printed.
+    """
+    if not math.isfinite(value):
+        return f"{value:g}"
+    factor, sign = (100, " %") if unit == "%" else (1, "")
+    value, half = factor * value, None if ci95 is None else factor * ci95
+    exponent = int(f"{value:.{_DIGITS - 1}e}".partition("e")[2])  # of the rounded value
+    room = _DIGITS - 1 - exponent  # digits after the point, at most
+    if sign:
+        digits = 1 if half is None or half == 0 or not half < 0.05 else 2
+        digits = max(0, min(digits, _DIGITS - 1 if abs(value) < 1 else room))
+    elif not half or not math.isfinite(half) or not -4 <= exponent < _DIGITS:
+        return f"{value:.{_DIGITS}g}" + ("" if half is None else f" ± {half:.2g}")
+    else:
+        digits = max(0, min(1 - int(f"{half:.1e}".partition("e")[2]), room))
+    text = f"{value:.{digits}f}{sign}"
+    text = text.removeprefix("-") if float(text.removesuffix(sign)) == 0 else text
+    return text if half is None else f"{text} ± {half:.{digits}f}"

@@ -65,8 +65,8 @@ class Sample:
         ways = self.answer.size if self.answer.is_class_label and self.answer.components == 1 else len(self.classes)
         n_way = f"{ways}-way {support_size // ways}-shot" if ways else ""
         by_mode = {
-            "independent": n_way or f"{support_size} examples, {query_count} questions",
-            "stream": f"stream of {len(self.x_test)} items, {ways} classes",
+            "independent": n_way or f"{support_size} support examples, {query_count} queries",
+            "stream": f"stream of {len(self.x_test)} queries, {ways} classes",
             "sequence": f"{support_size} steps in, {query_count} answers",
         }
         return f"{self.task}, {self.split} split, task {self.index}: {by_mode[self.mode]}"

@@ -64,7 +64,7 @@ class Sinusoid(Tasks):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The squared error, and the squared error of the best constant of each task."""
-        return (*super().metrics, Metric("best_constant", "", None, "best_constant"))
+        return (*super().metrics, Metric("best_constant", "", None))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns `squared_error`, and `best_constant`, the error of the mean of D_test's answers."""

@@ -43,8 +43,8 @@ def dry_run(
         `recipe`, every key; `tasks`, a description; `classes`, names by split, empty for generated tasks; `device`,
         `threads`, `precision`, `scan`; `parameters`, in `total` and `by_part`; `episode`, the shapes of the largest
         batch that was tried; `memory`, counted, except for `activations`: what a step adds at its peak, measured, None
-        if the system does not tell; `time` of a step and of all steps, without validations; `guessing`, the scores of
-        chance.
+        if the system does not tell; `time` of a step and of all steps, without validations; `baseline`, the scores at
+        chance level.
 
     Raises:
         UsageError: `run_dir` exists, the data do not suffice, or the weights to start from do not fit.
@@ -74,7 +74,7 @@ def dry_run(
         "episode": {name: list(tensor.shape) for name, tensor in _tensors(largest).items()},
         "memory": _measure_memory(state, largest),
         "time": _measure_time(state, steps),
-        "guessing": state.tasks.baseline,
+        "baseline": state.tasks.baseline,
     }
 
 

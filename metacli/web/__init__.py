@@ -1,1 +1,1 @@
-"""The page of `metacli draw`, on which a model learns classes drawn by hand. Needs the extra `web`."""
+"""The page of `metacli draw`, on which a user draws new classes for a model. Needs the extra `web`."""

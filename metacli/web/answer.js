@@ -12,11 +12,11 @@ export function make(tag, attributes = {}, ...inner) {
   return node;
 }
 
-const PATIENCE = 250; // milliseconds after which the lines follow a pen that never rests
+const PATIENCE = 250; // milliseconds between updates of the lines while the pen moves
 let isAsking = false, next = null, currentAnswer = null, lastAnnouncement = "", lastAttendedTime = 0;
 
-/* Ask about a state; while an answer is on its way, only the latest of further questions is kept. `settled`: nothing
-   is being drawn just now, so the answer is also spoken. */
+/* Requests the answer for a state. While a request runs, only the latest of further states is kept. `settled`: nobody
+   is drawing at the moment, so the answer is also announced to screen readers. */
 export async function ask(state, settled) {
   next = { state, settled };
   if (isAsking) return;
@@ -30,7 +30,7 @@ export async function ask(state, settled) {
 }
 
 /* Redraws the thumbnails after a change of colours. */
-export const redraw = () => currentAnswer?.looked && showGallery();
+export const redraw = () => currentAnswer?.attended && showGallery();
 
 async function requestAnswer(state, settled) {
   const classes = listDrawnClasses(state), names = new Set(classes.map((c) => c.name));
@@ -42,30 +42,30 @@ async function requestAnswer(state, settled) {
     $("trouble").textContent = "";
     currentAnswer = { classes, probabilities: result.probabilities[0], result, elapsed };
     const isSameSupport = previous && JSON.stringify(encodeClasses(previous.classes)) === JSON.stringify(request.classes);
-    if (isSameSupport) currentAnswer.looked = previous.looked; // until the new one is here
+    if (isSameSupport) currentAnswer.attended = previous.attended; // until the new shares arrive
     showAnswer();
     if (next && performance.now() - lastAttendedTime < PATIENCE) return;
-    currentAnswer.looked = (await (await post("look", request)).json()).looked?.[0] ?? null;
+    currentAnswer.attended = (await (await post("attended", request)).json()).most_attended?.[0] ?? null;
     lastAttendedTime = performance.now();
     showAttended();
     if (settled) announceAnswer();
   } catch (error) {
     showMissing(classes);
-    $("trouble").textContent = error instanceof TypeError ? "metacli draw has ended: start it again." : error.message;
+    $("trouble").textContent = error instanceof TypeError ? "metacli draw has stopped. Start it again." : error.message;
   }
 }
 
-/* Says what is missing before an answer is possible. */
+/* Shows what is missing for an answer. */
 function showMissing(classes) {
   currentAnswer = null;
   const missing = Math.max(0, 2 - classes.length), hasDuplicates = new Set(classes.map((c) => c.name)).size < classes.length;
-  const message = hasDuplicates ? "Two classes have the same name." : missing === 2 ? "Draw two classes or more, then ask."
-    : missing ? "One more class, then ask." : "Now draw one of them again, above.";
+  const message = hasDuplicates ? "Two classes have the same name." : missing === 2 ? "Draw at least two classes, then a query."
+    : missing ? "Draw one more class, then a query." : "Now draw one of the classes again, above.";
   $("verdict").replaceChildren(message);
   $("answer").classList.add("waiting");
   $("odds").replaceChildren();
-  $("looked").replaceChildren();
-  $("looked-note").textContent = $("time").textContent = $("doubts").textContent = "";
+  $("attended").replaceChildren();
+  $("attended-note").textContent = $("time").textContent = $("warnings").textContent = "";
   $("keep").hidden = true;
   for (const sheet of document.querySelectorAll("#classes .sheet")) setShare(sheet, null);
   drawThreads();
@@ -73,14 +73,14 @@ function showMissing(classes) {
 
 function setShare(sheet, share) {
   sheet.style.setProperty("--share", share ?? 0);
-  sheet.classList.toggle("looked", share !== null);
+  sheet.classList.toggle("attended", share !== null);
   sheet.querySelector(".share").textContent = share === null ? "" : percent(share);
 }
 
 function showAnswer() {
   const { classes, probabilities, result, elapsed } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
   $("answer").classList.remove("waiting");
-  $("verdict").replaceChildren("It says ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
+  $("verdict").replaceChildren("Answer: ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
   const rows = new Map([...$("odds").children].map((row) => [row.dataset.id, row]));
   $("odds").replaceChildren(...classes.map((c, i) => {
     const row = rows.get(c.id) ?? make("li", { "data-id": c.id }, make("span", { class: "name" }),
@@ -90,24 +90,24 @@ function showAnswer() {
     row.children[2].textContent = percent(probabilities[i]);
     return row;
   }));
-  $("odds").offsetWidth; // rows that are new start from nothing
+  $("odds").offsetWidth; // forces a layout, so that the bars of new rows grow from zero
   probabilities.forEach((p, i) => $("odds").children[i].querySelector("i").style.setProperty("transform", `scaleX(${p})`));
   $("time").replaceChildren("in ", make("b", {}, `${Math.max(1, Math.round(elapsed))} ms`));
-  $("time").title = `${elapsed.toFixed(1)} ms from the page and back, of which ${result.milliseconds} ms in the model`;
+  $("time").title = `${elapsed.toFixed(1)} ms for the request, ${result.milliseconds} ms of it in the model`;
   $("model").textContent = result.model;
-  $("doubts").textContent = result.doubts;
+  $("warnings").textContent = result.warnings;
   $("keep").hidden = false;
   showAttended();
 }
 
 function showAttended() {
-  const { classes, looked } = currentAnswer;
+  const { classes, attended } = currentAnswer;
   for (const sheet of document.querySelectorAll("#classes .sheet")) setShare(sheet, null);
-  looked && classes.forEach((c, i) => c.drawings.forEach((d, j) => {
+  attended && classes.forEach((c, i) => c.drawings.forEach((d, j) => {
     const sheet = document.querySelector(`[data-sheet="${d.id}"]`);
-    if (sheet) setShare(sheet, looked[i][j]);
+    if (sheet) setShare(sheet, attended[i][j]);
   }));
-  $("looked-note").textContent = looked ? describeMostAttended() : looked === null ? "This model does not tell where it looked." : "";
+  $("attended-note").textContent = attended ? describeMostAttended() : attended === null ? "This model has no attention or memory to show." : "";
   showGallery();
   drawThreads();
 }
@@ -115,11 +115,11 @@ function showAttended() {
 /* Thumbnails of the most attended drawings, for screens on which the sheets are out of sight. */
 const THUMBNAIL = 52, MAX_SHOWN = 5;
 function showGallery() {
-  const { classes, looked } = currentAnswer;
-  const drawings = (looked ?? []).flatMap((shares, i) => shares.map((share, j) => ({ share, c: classes[i], d: classes[i].drawings[j] })));
-  $("looked").replaceChildren(...drawings.sort((a, b) => b.share - a.share).slice(0, MAX_SHOWN).map(({ share, c, d }) => {
+  const { classes, attended } = currentAnswer;
+  const drawings = (attended ?? []).flatMap((shares, i) => shares.map((share, j) => ({ share, c: classes[i], d: classes[i].drawings[j] })));
+  $("attended").replaceChildren(...drawings.sort((a, b) => b.share - a.share).slice(0, MAX_SHOWN).map(({ share, c, d }) => {
     const dots = THUMBNAIL * devicePixelRatio, canvas = make("canvas", { width: dots, height: dots });
-    ink(canvas.getContext("2d"), d.strokes, dots, getComputedStyle($("looked")).color);
+    ink(canvas.getContext("2d"), d.strokes, dots, getComputedStyle($("attended")).color);
     const item = make("li", { class: `hue-${c.hue}` }, canvas, percent(share));
     item.style.setProperty("--share", share);
     return item;
@@ -128,20 +128,20 @@ function showGallery() {
 
 /* A sentence about the most attended drawing. */
 function describeMostAttended() {
-  const { classes, looked } = currentAnswer;
-  const drawings = looked.flatMap((shares, i) => shares.map((share, j) => ({ share, i, j })));
+  const { classes, attended } = currentAnswer;
+  const drawings = attended.flatMap((shares, i) => shares.map((share, j) => ({ share, i, j })));
   const { share, i, j } = drawings.reduce((a, b) => (b.share > a.share ? b : a));
   const which = classes[i].drawings.length > 1 ? `drawing ${j + 1} of ${classes[i].name}` : `your ${classes[i].name}`;
-  return `It looked most at ${which}: ${percent(share)}.`;
+  return `Most attended: ${which}, ${percent(share)}.`;
 }
 
 function announceAnswer() {
-  const { classes, probabilities, looked } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
-  const message = `${classes[best].name}, ${percent(probabilities[best])}. ${looked ? describeMostAttended() : ""}`;
+  const { classes, probabilities, attended } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
+  const message = `${classes[best].name}, ${percent(probabilities[best])}. ${attended ? describeMostAttended() : ""}`;
   if (message !== lastAnnouncement) $("spoken").textContent = lastAnnouncement = message;
 }
 
-/* Lines from the drawings through phi to the query, as broad as the shares of what was looked at; dotted before that. */
+/* Lines from the drawings through phi to the query, as broad as the attended shares; dotted before they are known. */
 export function drawThreads() {
   const frame = $("threads").getBoundingClientRect(), target = document.querySelector("#query .sheet");
   if (!frame.width || !target) return;
@@ -155,8 +155,8 @@ export function drawThreads() {
     for (const [key, value] of Object.entries(attributes)) path.setAttribute(key, value);
     lines.push(path);
   };
-  const shares = new Map(currentAnswer?.looked
-    ? currentAnswer.classes.flatMap((c, i) => c.drawings.map((d, j) => [d.id, [c.hue, currentAnswer.looked[i][j]]])) : []);
+  const shares = new Map(currentAnswer?.attended
+    ? currentAnswer.classes.flatMap((c, i) => c.drawings.map((d, j) => [d.id, [c.hue, currentAnswer.attended[i][j]]])) : []);
   for (const row of document.querySelectorAll("#classes li")) {
     const sheets = [...row.querySelectorAll(".sheet")];
     for (const sheet of shares.size ? sheets : sheets.slice(-1)) {

@@ -65,7 +65,7 @@ class AnswerService:
 
         Returns:
             `probabilities`: for each query, the probability of each class, in the order of the task; `model`: its name;
-            `doubts`: the warnings of `fit`, or ""; `milliseconds`: the time it took.
+            `warnings`: the warnings of `fit`, or ""; `milliseconds`: the duration.
 
         Raises:
             ValueError: the model cannot learn these classes.
@@ -77,7 +77,7 @@ class AnswerService:
             class_index = {str(name): i for i, name in enumerate(self._learner.classes_)}
             columns = [class_index[c.name] for c in task.classes]
             probabilities = np.asarray(self._learner.predict_proba(queries))[:, columns]
-            about_model = {"model": self._learner.name, "doubts": self._warnings}
+            about_model = {"model": self._learner.name, "warnings": self._warnings}
         return {
             "probabilities": [_round_row(row) for row in probabilities],
             **about_model,
@@ -88,7 +88,7 @@ class AnswerService:
         """Returns the attended drawings. This is a separate request because it takes longer than the answer.
 
         Returns:
-            `looked`: for each query and class, the share of each drawing; null for a model without attention.
+            `most_attended`: for each query and class, the share of each drawing; null for a model without attention.
 
         Raises:
             ValueError: the model cannot learn these classes.
@@ -96,10 +96,10 @@ class AnswerService:
         queries = [render_drawing(drawing) for drawing in task.queries]
         with self._lock:
             self._fit(task)
-            attended = self._learner.looked_at(queries)
+            attended = self._learner.most_attended(queries)
         ends = np.cumsum([len(c.drawings) for c in task.classes])[:-1]
         return {
-            "looked": attended
+            "most_attended": attended
             if attended is None
             else [[_round_row(c) for c in np.split(row, ends)] for row in attended]
         }
@@ -125,7 +125,7 @@ def build_app(learner: Learner, token: str, port: int) -> RequestGuard:
 
     Args:
         learner: the model.
-        token: the first part of every path, which keeps others out.
+        token: the first part of every path, a secret.
         port: the port of the server.
     """
     service = AnswerService(learner)
@@ -146,7 +146,7 @@ def build_app(learner: Learner, token: str, port: int) -> RequestGuard:
     async def serve_file(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in STATIC_FILES:
-            raise HTTPException(404, "there is no such file")
+            raise HTTPException(404, "no such file")
         return Response(texts[name], media_type=STATIC_FILES[name])
 
     async def serve_answer(request: Request) -> Response:
@@ -162,7 +162,7 @@ def build_app(learner: Learner, token: str, port: int) -> RequestGuard:
     routes = [
         Route("/", serve_page),
         Route("/answer", serve_answer, methods=["POST"]),
-        Route("/look", serve_attended, methods=["POST"]),
+        Route("/attended", serve_attended, methods=["POST"]),
         Route("/folder.zip", serve_zip, methods=["POST"]),
         Route("/{name}", serve_file),
     ]
@@ -213,4 +213,4 @@ async def _http_error_response(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error_response(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "this went wrong; the terminal says why"}, 500)
+    return JSONResponse({"error": "internal error: see the terminal of metacli draw"}, 500)

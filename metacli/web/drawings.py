@@ -27,11 +27,11 @@ MAX_REQUEST_BYTES = 1_000_000
 
 README = """Drawn with `metacli draw`: one directory per class below test/, dark ink on white.
 
-A trained model answers on these classes without training on them. To teach it all of them and ask about other pictures:
+A trained model can classify these classes without training on them. To use them as the support set for other images:
 
     metacli predict --support {folder}/test --query PICTURES
 
-To measure it on them, where each class has as many drawings as shots + queries:
+To evaluate the model on them, with at least shots + queries drawings of each class:
 
     metacli eval -c glyphs_transformer task.name=folder task.root={folder} \\
         task.ways={ways} task.fewest_ways=0 task.within=0 task.shots=1 task.queries=1
@@ -47,7 +47,7 @@ def _check_points(drawing: tuple[Stroke, ...]) -> tuple[Stroke, ...]:
 def _normalize_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not name or not name.isprintable():
-        raise ValueError("a class name has characters that can be seen")
+        raise ValueError("a class name needs visible characters")
     return name
 
 
@@ -91,7 +91,7 @@ class DrawnTask(DrawnSupport):
     @classmethod
     def _check_class_count(cls, classes: tuple[DrawnClass, ...]) -> tuple[DrawnClass, ...]:
         if len(classes) < 2:
-            raise ValueError("a question needs at least two classes")
+            raise ValueError("draw at least two classes")
         return classes
 
 

@@ -1,4 +1,4 @@
-"""RequestGuard: accepts only requests of this machine's browser, from the page itself, with the secret address."""
+"""RequestGuard: accepts only requests of the page itself, from this machine, with the secret token."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RequestGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} here")
+            raise RuntimeError(f"unsupported protocol: {scope['type']}")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,9 +57,9 @@ class RequestGuard:
     def _refusal_reason(self, headers: Headers, method: str, token: str) -> str:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return "this page has another address"
+            return "wrong host: open the address that metacli draw printed"
         if (origins or method not in ("GET", "HEAD")) and origins != [f"http://{hosts[0]}"]:
             return "this request does not come from the page"
         if not secrets.compare_digest(token.encode(errors="surrogateescape"), self._token):
-            return "open the address that metacli draw printed, all of it"
+            return "wrong token: open the whole address that metacli draw printed"
         return ""

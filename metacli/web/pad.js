@@ -61,7 +61,7 @@ export function ink(context, strokes, size, colour) {
 }
 
 export class Pad {
-  /* changed(strokes): a stroke was ended or taken away. live(strokes): one grows. */
+  /* changed(strokes): a stroke was finished or removed. live(strokes): a stroke grows. */
   constructor({ changed, live }) {
     Object.assign(this, { changed, live, strokes: [], stroke: null, pen: null, keys: new Set() });
     this.canvas = document.createElement("canvas");

@@ -34,7 +34,9 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         missing = (error.name or "").partition(".")[0]
         if missing not in ("uvicorn", "starlette"):
             raise
-        raise MetacliError(f"draw needs {missing}, which is not installed", "pip install 'metacli[web]'") from error
+        raise MetacliError(
+            f"metacli draw needs {missing}, which is not installed", "pip install 'metacli[web]'"
+        ) from error
     from metacli.compute.threads import choose_threads, parse_thread_count
     from metacli.web.drawings import render_drawing
 
@@ -47,10 +49,10 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         def warm_up() -> None:
             learner.fit([horizontal, vertical], ["a", "b"])
             learner.predict_proba([horizontal])
-            learner.looked_at([horizontal])
+            learner.most_attended([horizontal])
 
-        with warnings.catch_warnings(action="ignore"):  # two examples are few
-            warm_up()  # loads and compiles everything that the first answer needs
+        with warnings.catch_warnings(action="ignore"):  # two support examples are fewer than in training
+            warm_up()  # loads and compiles what the first answer needs
             terminal.print_to_stderr(f"model   {learner.name}", f"threads {choose_threads(requested_threads, warm_up)}")
         token, bound_port = secrets.token_urlsafe(16), listener.getsockname()[1]
         address = f"http://127.0.0.1:{bound_port}/{token}/"
@@ -63,7 +65,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
             server_header=False,
         )
         terminal.print_to_stdout(address)
-        terminal.print_to_stderr("Ctrl-C ends it")
+        terminal.print_to_stderr("Press Ctrl-C to stop.")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
@@ -84,5 +86,5 @@ def open_listener(port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise MetacliError(f"port {port}: {error.strerror}", "leave out --port to take one that is free") from error
+        raise MetacliError(f"port {port}: {error.strerror}", "leave out --port to use a free port") from error
     return listener

@@ -1,4 +1,4 @@
-/* What is drawn, as values that never change: undo is to go back to an earlier one.
+/* The drawings as immutable values: undo returns to an earlier value.
    A state: {classes: [{id, name, hue, drawings: [{id, strokes}]}], query: {id, strokes}};
    a stroke: [[x, y, width], ...], x and y from 0 to facts.side, width around 1. */
 export const facts = JSON.parse(document.body.dataset.facts);
@@ -91,6 +91,6 @@ export async function post(path, body) {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   });
   if (reply.ok) return reply;
-  const told = await reply.json().catch(() => ({}));
-  throw new Error(told.error || `the server answered ${reply.status}`);
+  const answer = await reply.json().catch(() => ({}));
+  throw new Error(answer.error || `the server answered ${reply.status}`);
 }

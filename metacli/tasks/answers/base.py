@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from metacli.tasks.metrics import Metric
+from metacli.tasks.metrics import Metric, format_number
 
 
 class Decoded(NamedTuple):
@@ -101,5 +101,5 @@ def summarize_result(decoded: Decoded, answers: np.ndarray, scored: np.ndarray) 
         scored: (Q,) bool.
     """
     if decoded.correct is None:
-        return f"mean squared error {np.square(decoded.prediction - answers)[scored].mean():.4g}"
-    return f"{int(decoded.correct[scored].sum())} of {int(scored.sum())} answers right"
+        return f"mean squared error {format_number(np.square(decoded.prediction - answers)[scored].mean())}"
+    return f"{int(decoded.correct[scored].sum())} of {int(scored.sum())} answers correct"

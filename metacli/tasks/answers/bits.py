@@ -20,10 +20,10 @@ class Bits(Answer):
         self.components = self.size = count
         self.label_size = 0
         self.metrics = (
-            Metric("bits", "bits per sequence", False, "bits_per_sequence"),
-            Metric("accuracy", "%", True, "d_test_accuracy"),
-            Metric("loss", "nats per bit", False, "loss"),
-            Metric("errors", "wrong bits per sequence", False, "errors_per_sequence"),
+            Metric("bits", "bits per sequence", False),
+            Metric("accuracy", "%", True),
+            Metric("loss", "nats per bit", False),
+            Metric("errors", "wrong bits per sequence", False),
         )
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ class Reals(Answer):
     def __init__(self, count: int = 1):
         self.components = self.size = count
         self.label_size = count + 1
-        self.metrics = (Metric("squared_error", "", False, "d_test_squared_error"),)
+        self.metrics = (Metric("squared_error", "", False),)
 
     def __str__(self) -> str:
         """As in `1 real number`."""

@@ -28,7 +28,7 @@ class Symbols(Answer):
         self.choices, self.components = choices, characters
         self.size = self.label_size = choices * characters
         unit = "nats per label" if characters == 1 else "nats per character"
-        self.metrics = Metric("accuracy", "%", True, "d_test_accuracy"), Metric("loss", unit, False, "loss")
+        self.metrics = Metric("accuracy", "%", True), Metric("loss", unit, False)
 
     def __str__(self) -> str:
         """As in `one of 5` or `5 characters of 5 letters`."""

@@ -212,7 +212,7 @@ class Images(Tasks):
         if self.config.protocol == "k-shot":
             return super().metrics
         title = "accuracy at the k-th instance of a class"
-        return (*super().metrics, Metric("accuracy_at_instance", "%", True, "by_appearance", "appearance", title))
+        return (*super().metrics, Metric("accuracy_at_instance", "%", True, "appearance", title))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of labels; for a stream also `accuracy_at_instance` (B, 10).
@@ -231,9 +231,12 @@ class Images(Tasks):
         return scores
 
     def describe(self) -> str:
-        """See `Tasks.describe`: the data, the classes and images of each split, the seed."""
-        n, counts = len(self.image_set.names), self.image_set.counts
-        sizes = [f"{s} {len(p):,} classes, {counts[p % n].sum():,} images" for s, p in self.pools.items()]
+        """See `Tasks.describe`: the data, the classes, poses and images of each split, the seed."""
+        n, counts, sizes = len(self.image_set.names), self.image_set.counts, []
+        for split, pool in self.pools.items():
+            classes = np.unique(pool % n)
+            poses = f" in {len(pool) // len(classes)} poses" if len(pool) > len(classes) else ""
+            sizes.append(f"{split} {len(classes):,} classes{poses}, {counts[classes].sum():,} images")
         return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
 
     def source(self) -> str:
@@ -241,7 +244,7 @@ class Images(Tasks):
         return str(self.config.name)
 
     def class_digests(self, split: Split) -> dict[str, list[str]]:
-        """See `Tasks.class_digests`; a turned class counts as the one that it was turned from."""
+        """See `Tasks.class_digests`; the poses of a class count as one class."""
         image_set = self.image_set
         classes = np.unique(self.pools[split] % len(image_set.names)).tolist()
         return {image_set.names[c]: image_set.pixel_digests(c) for c in classes}

@@ -65,7 +65,7 @@ class DynamicNgrams(Algorithmic):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of bits, and the cost of the optimal estimator."""
-        return (*super().metrics, Metric("optimal_bits", "bits per sequence", None, "optimal_bits_per_sequence"))
+        return (*super().metrics, Metric("optimal_bits", "bits per sequence", None))
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of every algorithmic task, and `optimal_bits` (B,), the cost of the optimal estimator."""
