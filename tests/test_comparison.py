@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from test_cli import inside
 
 import metacli
 from metacli.runs.learning_curves import load_curve
-from metacli.show.curves import sparkline
+from metacli.show.curves import average_validations, group_seeds, sparkline
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,41 @@ def test_curves_are_what_the_log_says(runs, monkeypatch, capsys):
     code, out, _ = inside(monkeypatch, capsys, "curves", "a", "b")
     assert code == 0
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_curves_are_saved_as_csv(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    code, out, _ = inside(monkeypatch, capsys, "curves", "a", "b", "--csv", "c.csv", "--json")
+    assert code == 0
+    with open("c.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    plain = [(c["run"], split, row) for c in json.loads(out) for split in ("val", "train") for row in c[split]]
+    assert len(rows) == len(plain)
+    for row, (run, split, point) in zip(rows, plain, strict=True):
+        assert (row["run"], row["split"], row["metric"], row["ci95"]) == (run, split, "accuracy", "")
+        assert (int(row["step"]), float(row["mean"]), int(row["n_tasks"])) == (
+            point["step"],
+            point["mean"],
+            point["n_tasks"],
+        )
+
+
+def test_seeds_of_a_recipe_become_a_mean_and_a_range(runs):
+    a = load_curve(runs / "a")
+    seeds = []
+    for seed, scores in enumerate(([1.0, 2.0, 4.0], [3.0, 2.0], [2.0, 5.0, 6.0])):
+        val = np.column_stack([[2, 4, 6][: len(scores)], scores])
+        recipe = replace(a.recipe, seed=seed)
+        seeds.append(replace(a, recipe=recipe, val=val))
+    assert [len(group) for group in group_seeds([*seeds, load_curve(runs / "b")])] == [3, 1]
+    np.testing.assert_allclose(average_validations(seeds), [[2, 2, 1, 3], [4, 3, 2, 5]])
+    assert average_validations(seeds[:1]) is None
+    assert average_validations([seeds[0], replace(seeds[1], val=np.zeros((0, 2)))]) is None
+    pytest.importorskip("matplotlib")
+    from metacli.show.curves import save_curves
+
+    save_curves(runs / "band.png", [*seeds, load_curve(runs / "b")])
+    assert Image.open(runs / "band.png").size[0] > 500
 
 
 def test_curves_are_drawn(runs):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from metacli.errors import MetacliError
+from metacli.inspect.inspection import parse_formats
 from metacli.show import figures
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +34,10 @@ SCRIPT = """
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
+from metacli.config.recipe import load_recipe
 from metacli.runs.learning_curves import Curve
 from metacli.show import figures
 from metacli.show.curves import save_curves
@@ -51,7 +54,8 @@ def draw():
     all_tasks = Copy(Copy.Config(), 0), Sinusoid(Sinusoid.Config(), 0)
     for tasks in all_tasks:
         save_samples(f"{tasks.config.name}.png", sample.collect_samples(tasks, "test", 2))
-    curve = Curve(Path("run"), "$recipe_1$", 0, 10, all_tasks[0].metrics[0], np.eye(2), np.eye(2))
+    plan = replace(load_recipe("copy_ntm"), name="$recipe_1$")
+    curve = Curve(Path("run"), plan, all_tasks[0].metrics[0], np.eye(2), np.eye(2), 1)
     save_curves(Path("curves.png"), [curve])
     assert dict(rcParams) == before
     assert font_manager.fontManager.ttflist == fonts
@@ -95,6 +99,15 @@ def test_without_matplotlib_the_command_that_installs_it_is_named(monkeypatch):
     with pytest.raises(MetacliError, match=r"^matplotlib is not installed$") as caught:
         figures.require_matplotlib()
     assert caught.value.hint == "pip install 'metacli[plot]'"
+
+
+def test_without_matplotlib_the_other_files_of_a_trace_are_written(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert parse_formats("npz,png,json") == ["npz", "json"]
+    err = capsys.readouterr().err
+    assert err.startswith("warning: no PNG is written: matplotlib is not installed. To get one: pip install")
+    with pytest.raises(MetacliError, match="matplotlib is not installed"):
+        parse_formats("png")
 
 
 @pytest.mark.parametrize(

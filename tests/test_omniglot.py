@@ -81,9 +81,7 @@ def test_the_lake_split_keeps_alphabets_whole(blank):
 def test_training_classes_are_turned_unless_asked_not_to(blank):
     assert [len(tasks().pools[split]) for split in SPLITS] == [4400, 100, 423]
     assert [len(tasks(augment="all").pools[split]) for split in SPLITS] == [4400, 400, 1692]
-    assert (
-        "train 1,100 classes in 4 poses, 22,000 images; val 100 classes" in tasks().describe()
-    )
+    assert "train 1,100 classes in 4 poses, 22,000 images; val 100 classes" in tasks().describe()
 
 
 def test_a_turned_class_counts_as_the_one_that_it_was_turned_from(blank):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -37,7 +38,8 @@ NAMES = ["[red]b", "z z", "かな"]  # as sorted
 
 @pytest.mark.usefixtures("shown")
 def test_json_table_and_sheet(cli, model, tmp_path):
-    plain = cli("predict", "-c", model, "--support", "support", "--query", "query", "--json", "--png", "sheet.png")
+    files = ("--png", "sheet.png", "--csv", "answers.csv")
+    plain = cli("predict", "-c", model, "--support", "support", "--query", "query", "--json", *files)
     assert plain.returncode == 0, plain.stderr
     found = json.loads(plain.stdout)
     assert {"checkpoint", "classes", "predictions", "errors"} <= found.keys()
@@ -49,11 +51,18 @@ def test_json_table_and_sheet(cli, model, tmp_path):
         assert prediction["label"] == name
         assert prediction["most_attended"] == str(Path("support") / name / "0.png")
         assert list(prediction["probabilities"]) == NAMES
-        assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+        assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         assert prediction["probability"] == max(prediction["probabilities"].values())
     assert "matching" in plain.stderr
     assert "averaged" in plain.stderr
     assert "may be lower" in plain.stderr  # trained on 4 ways with 1 shot
+    with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row, prediction in zip(rows, found["predictions"], strict=True):
+        assert [row[key] for key in ("query", "label", "most_attended")] == [
+            prediction[key] for key in ("query", "label", "most_attended")
+        ]
+        assert {name: float(row[f"p:{name}"]) for name in NAMES} == prediction["probabilities"]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 960
         assert len(sheet.getcolors(100_000) or []) > 20

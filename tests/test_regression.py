@@ -70,7 +70,7 @@ def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
     shown = cli("sample-tasks", "r.yaml", "--png", "s.png", "--npz", "s.npz")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert max(map(len, shown.stdout.splitlines())) <= 80
-    assert ("the function" in shown.stdout) == (task == "sinusoid")
+    assert ("the true function" in shown.stdout) == (task == "sinusoid")
     trained = cli("train", "r.yaml", "--run-dir", "run")
     assert trained.returncode == 0, trained.stderr
     headline = {"sinusoid": "squared error", "clusters": "accuracy"}[task]

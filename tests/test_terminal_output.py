@@ -251,6 +251,16 @@ def test_escaped_text_is_one_line_that_the_encoding_has(text, encoding):
 JSON = st.recursive(st.text(st.characters(codec=None, exclude_categories=())), lambda x: st.lists(x, max_size=3))
 
 
+def test_json_results_have_floats_of_six_significant_digits():
+    value = {
+        "a": [1 / 3, 123456789.0, 1e-9 / 3, (2.0,)],
+        "b": {"c": -2 / 3},
+        "d": [True, 12345678, None, "0.3333333333"],
+    }
+    wanted = {"a": [0.333333, 123457000.0, 3.33333e-10, [2.0]], "b": {"c": -0.666667}, "d": value["d"]}
+    assert json.loads(terminal.format_json(value)) == wanted
+
+
 @given(JSON, st.sampled_from(ENCODINGS))
 def test_json_reads_back_as_the_same(value, encoding):
     text = terminal.format_json({"a": value}, encoding)

@@ -226,6 +226,7 @@ def test_with_a_finger_on_a_phone_nothing_is_cut_or_scrolled_away(page):
         "Math.min(e.offsetWidth, e.offsetHeight) < 24).map(e => e.outerHTML)"
     )
     assert page.js(small) == []
+    assert not page.js("document.getElementById('keyboard').checkVisibility()")
     page.until("document.querySelectorAll('#attended canvas').length === 3")
     assert inked(page, "#attended canvas") > 0.01
     page.screen(320, 640, phone=True, prefers_reduced_motion="reduce")

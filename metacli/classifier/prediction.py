@@ -95,12 +95,12 @@ def answer_table(prediction: Prediction) -> tuple[list[dict[str, Any]], list[str
 
     The columns are `query`, `label`, `probability`, `most_attended`, and `p:<class>` for the probability of each class.
     """
+    columns = ["query", "label", "probability", "most_attended"]
     rows = [
-        {**row, **{f"p:{name}": p for name, p in row.pop("probabilities").items()}}
+        {name: row[name] for name in columns} | {f"p:{name}": p for name, p in row["probabilities"].items()}
         for row in prediction.as_json()["predictions"]
     ]
-    classes = [f"p:{name}" for name in prediction.classes]
-    return rows, ["query", "label", "probability", "most_attended", *classes]
+    return rows, [*columns, *(f"p:{name}" for name in prediction.classes)]
 
 
 def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Prediction:
@@ -216,7 +216,7 @@ def print_notes(prediction: Prediction) -> None:
     fewest, most = min(shots.values()), max(shots.values())
     shots_range = str(fewest) if fewest == most else f"{fewest} to {most}"
     lines = [
-        f"model   {prediction.checkpoint}; {len(shots)} classes, {shots_range} support examples of each",
+        f"model   {prediction.checkpoint}; {len(shots)} classes, support examples of each: {shots_range}",
         f"orders  {prediction.orders}, answers averaged",
     ]
     lines += [f"warning: {note}" for note in prediction.notes]

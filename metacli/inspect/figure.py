@@ -132,7 +132,7 @@ def _draw_inputs(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
 def _draw_channels(ax: Axes, trace: MemoryTrace, classes: list[str]) -> None:
     """Draws inputs, right answers and the model's answers as rows over time, class labels below."""
     rows, s = channel_rows(trace.sample, trace.decoded), trace.sample
-    parts = {"inputs": rows.inputs, "right answers": rows.answers, "model's answers": rows.guesses}
+    parts = {"inputs": rows.inputs, "right answers": rows.answers, "answers of the model": rows.guesses}
     parts = {name: values for name, values in parts.items() if len(values)}
     picture = np.concatenate(list(parts.values()))
     ax.imshow(picture, aspect="auto", cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")

@@ -34,7 +34,8 @@ def print_comparison(console: Console, results: list[ModelScore], tasks: Tasks, 
             _format_difference(result),
         )
     console.print(table)
-    console.print("* the 95 % interval of the difference does not contain 0", highlight=False)
+    if any(is_significant(result) for result in results):
+        console.print("* the 95 % interval of the difference does not contain 0", highlight=False)
     console.print(tasks.describe(), highlight=False, soft_wrap=True)
 
 
@@ -42,9 +43,16 @@ def _format_difference(result: ModelScore) -> str:
     """Returns the difference with its sign, and a `*` if its interval does not contain zero."""
     if result.difference is None or result.difference["mean"] is None:
         return ""
-    mean, half = result.difference["mean"], result.difference["ci95"]
-    is_significant = half is not None and abs(mean) > half
-    return f"{'+' if mean > 0 else ''}{format_score(result.difference)}{' *' if is_significant else '  '}"
+    sign = "+" if result.difference["mean"] > 0 else ""
+    return f"{sign}{format_score(result.difference)}{' *' if is_significant(result) else '  '}"
+
+
+def is_significant(result: ModelScore) -> bool:
+    """Whether the interval of the difference from the first model does not contain zero."""
+    difference = result.difference
+    if difference is None or difference["ci95"] is None:
+        return False
+    return bool(abs(difference["mean"]) > difference["ci95"])
 
 
 def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:

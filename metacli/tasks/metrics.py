@@ -94,4 +94,7 @@ def format_number(value: float, ci95: float | None = None, unit: str = "") -> st
         digits = max(0, min(1 - int(f"{half:.1e}".partition("e")[2]), room))
     text = f"{value:.{digits}f}{sign}"
     text = text.removeprefix("-") if float(text.removesuffix(sign)) == 0 else text
-    return text if half is None else f"{text} ± {half:.{digits}f}"
+    if half is None:
+        return text
+    interval = f"{half:.{digits}f}"
+    return f"{text} ± {f'{half:.1g}' if half and not float(interval) else interval}"
