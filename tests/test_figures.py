@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from metacli.errors import MetacliError
-from metacli.inspect.inspection import parse_formats
 from metacli.show import figures
 
 ROOT = Path(__file__).parent.parent
@@ -99,15 +98,6 @@ def test_without_matplotlib_the_command_that_installs_it_is_named(monkeypatch):
     with pytest.raises(MetacliError, match=r"^matplotlib is not installed$") as caught:
         figures.require_matplotlib()
     assert caught.value.hint == "pip install 'metacli[plot]'"
-
-
-def test_without_matplotlib_the_other_files_of_a_trace_are_written(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert parse_formats("npz,png,json") == ["npz", "json"]
-    err = capsys.readouterr().err
-    assert err.startswith("warning: no PNG is written: matplotlib is not installed. To get one: pip install")
-    with pytest.raises(MetacliError, match="matplotlib is not installed"):
-        parse_formats("png")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_summary_fits_80_columns_and_names_every_step(trace):
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
     rows, answers = table(text), trace.arrays["correct"]
-    assert [row[0] for row in rows] == [str(t) for t in range(trace.steps)]
+    assert [row[0] for row in rows] == [str(t + 1) for t in range(trace.steps)]
     assert [row[-1] for row in rows[trace.start :]] == ["right" if ok else "WRONG" for ok in answers]
 
 
@@ -93,17 +93,17 @@ def test_the_summary_says_where_the_heaviest_write_went(trace):
     writes = [h.weights for h in trace.heads if h.role == "write"]
     for t in range(trace.steps if writes else 0):
         best = max(writes, key=lambda w: w[t].max())[t]
-        assert table(text)[t][2:4] == [str(best.argmax()), f"{best.max():.2f}"]
+        assert table(text)[t][2:4] == [str(best.argmax() + 1), f"{best.max():.2f}"]
 
 
 def test_chosen_heads_are_shown_one_by_one():
     trace = trace_of("mann", "stream")
     text = shown(trace, ["read1", "write0"])
-    assert "read, read1" in text
-    assert "written, write0" in text
+    assert "read by read1" in text
+    assert "written by write0" in text
     assert "read0" not in text.replace("  read0 ", "")
     assert "strongest" not in text
-    assert "telling less" not in text
+    assert "less informative" not in text
 
 
 def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
@@ -121,7 +121,10 @@ def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
         if view.role == "write":
             np.testing.assert_array_equal(view.values, np.max(writes, 0).T)
     rest = list(told)[len(shown) :]
-    assert highlights.describe_hidden_heads(trace, []).startswith(f"{len(rest)} more that read" if rest else "")
+    hidden = highlights.describe_hidden_heads(trace, [])
+    assert hidden.startswith(f"{len(rest)} less informative read head" if rest else "")
+        f"{len(rest)} less informative read head" if rest else ""
+    )
     assert [v.who for v in highlights.build_views(trace, ["all"])] == [h.name for h in trace.heads]
     assert highlights.describe_hidden_heads(trace, ["all"]) == ""
 
@@ -151,7 +154,7 @@ def test_it_opens_on_the_first_question_where_all_are_right(trace):
 
 
 def test_an_unknown_head_names_the_known_ones():
-    with pytest.raises(UsageError, match="no head 'read9'") as caught:
+    with pytest.raises(UsageError, match="has no head 'read9'") as caught:
         analysis.find_heads(trace_of("mann", "stream"), ["read9"])
     assert "write0, write1, read0, read1" in caught.value.hint
 
@@ -299,8 +302,8 @@ def test_a_figure_shows_every_head_on_the_scale_from_0_to_1(trace):
         else:
             names = [text.get_text() for text in axes[titles.index(head.name)].get_yticklabels()]
             every = -(-len(shown) // len(names))
-            np.testing.assert_array_equal(shown[::every], head.weights.T[[int(name.split()[1]) for name in names]])
-    assert bool(trace.heads) or titles[2].endswith("of the last layer")
+            np.testing.assert_array_equal(shown[::every], head.weights.T[[int(name.split()[1]) - 1 for name in names]])
+    assert bool(trace.heads) or "of the last layer" in titles[2]
 
 
 def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
@@ -316,10 +319,13 @@ def test_a_figure_is_written_and_only_the_chosen_head_is_in_it(tmp_path: Path):
     assert pixels.min() < 60
 
 
-def test_without_matplotlib_the_hint_names_the_extra(monkeypatch, tmp_path: Path):
+def test_without_matplotlib_the_other_files_are_written(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert inspection.parse_formats("npz,png,json") == ["npz", "json"]
+    warning = "warning: no PNG is written: matplotlib is not installed. To get one: pip install 'metacli[plot]'"
+    assert capsys.readouterr().err.startswith(warning)
     with pytest.raises(MetacliError, match="matplotlib") as caught:
-        inspection.parse_formats("npz,png")
+        inspection.parse_formats("png")
     assert "metacli[plot]" in caught.value.hint
     assert inspection.parse_formats("npz,html,json") == ["npz", "html", "json"]
 
@@ -371,4 +377,4 @@ def test_the_verb_prints_json_alone_and_writes_the_files(cli, tmp_path: Path):
     wrong = cli("inspect-memory", "-c", "m.safetensors", "--head", "read7")
     assert wrong.returncode == 2
     error, hint = wrong.stderr.splitlines()[-2:]
-    assert (error, hint) == ("error: no head 'read7' in this ntm", "hint: its heads: write0, read0, read1; or all")
+    assert (error, hint) == ("error: this ntm has no head 'read7'", "hint: its heads: write0, read0, read1; or all")

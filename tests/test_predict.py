@@ -130,7 +130,7 @@ def test_wrong_support(cli, model, tmp_path):
     (tmp_path / "empty" / "b").mkdir()
     (tmp_path / "empty" / "b" / "1.png").write_bytes(b"x")
     said = failed("--support", "empty")
-    assert "no readable picture in b" in said
+    assert "no readable image in b" in said
     for i in range(5):
         (tmp_path / "many" / f"c{i}").mkdir(parents=True)
         Image.fromarray(pictures(5)[i]).save(tmp_path / "many" / f"c{i}" / "1.png")
