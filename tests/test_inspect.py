@@ -123,8 +123,6 @@ def test_the_most_telling_head_comes_first_and_what_is_left_out_is_said(trace):
     rest = list(told)[len(shown) :]
     hidden = highlights.describe_hidden_heads(trace, [])
     assert hidden.startswith(f"{len(rest)} less informative read head" if rest else "")
-        f"{len(rest)} less informative read head" if rest else ""
-    )
     assert [v.who for v in highlights.build_views(trace, ["all"])] == [h.name for h in trace.heads]
     assert highlights.describe_hidden_heads(trace, ["all"]) == ""
 

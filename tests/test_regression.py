@@ -85,7 +85,7 @@ def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
         assert result["d_test_best_constant"]["ci95"] > 0
     inspected = cli("inspect-memory", "-c", "run", "--out", "look")
     assert inspected.returncode == 0, inspected.stderr
-    assert ("mean squared error" if task == "sinusoid" else "answers right") in inspected.stdout
+    assert ("mean squared error" if task == "sinusoid" else "answers correct") in inspected.stdout
     assert max(map(len, inspected.stdout.splitlines())) <= 80
 
 

@@ -215,6 +215,6 @@ def test_a_weighting_that_is_no_distribution_is_never_dumped(trace, save, damage
     broken = trace.arrays["read_weights"].copy()
     broken[3, 1, 0] = damage
     wrong = replace(trace, arrays=trace.arrays | {"read_weights": broken})
-    with pytest.raises(MetacliError, match=r"read_weights, step 3, head 1: sums to .*, not 1"):
+    with pytest.raises(MetacliError, match=r"read_weights, step 4, head 1: the weights sum to .*, not 1"):
         save(tmp_path / "t", wrong)
     assert not list(tmp_path.iterdir())

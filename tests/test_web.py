@@ -330,7 +330,9 @@ def test_without_the_extra_the_error_names_it(tmp_path, missing):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == f"error: draw needs {missing}, which is not installed\nhint: pip install 'metacli[web]'\n"
+    error, hint = done.stderr.splitlines()
+    assert error == f"error: metacli draw needs {missing}, which is not installed"
+    assert hint == "hint: pip install 'metacli[web]'"
 
 
 def test_directories_of_classes_can_be_made_on_every_system():

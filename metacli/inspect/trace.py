@@ -115,7 +115,7 @@ class MemoryTrace:
             if wrong.any():
                 step, head = (int(i) for i in np.argwhere(wrong)[0])
                 should = "1" if low == high == 1 else f"{low:g} to {high:g}"
-                place = f"{name}, step {step + 1}, {about.axes[0]} {head + 1}"
+                place = f"{name}, step {step + 1}, {about.axes[0]} {head}"
                 raise MetacliError(
                     f"{place}: the weights sum to {total[step, head]:.4f}, not {should}",
                     "the weights of the checkpoint are damaged or not finite; try an earlier checkpoint",

@@ -21,7 +21,7 @@ from metacli.inspect.analysis import (
     uniform_baseline,
 )
 from metacli.inspect.trace import MemoryTrace
-from metacli.tasks.metrics import Metric, format_number, format_score
+from metacli.tasks.metrics import Metric, format_score
 
 Key = tuple[str, str]  # (measure, head or '')
 
@@ -155,7 +155,10 @@ def print_usage(console: Console, summary: dict[str, Any]) -> None:
 
 
 def _format_cell(part: dict[str, float | None]) -> str:
-    return "-" if part["mean"] is None else format_number(part["mean"], part["ci95"])
+    """Returns a measure, which is below 10, with three digits after the point, so that columns can be compared."""
+    if part["mean"] is None:
+        return "-"
+    return f"{part['mean']:.3f}" + ("" if part["ci95"] is None else f" ± {part['ci95']:.3f}")
 
 
 def _null_if_nan(value: float) -> float | None:

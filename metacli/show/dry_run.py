@@ -18,7 +18,7 @@ _MEMORY = {
     "optimizer": "counted",
     "gradients": "counted",
     "batch": "counted",
-    "activations": "measured: the additional memory of a step at its peak",
+    "activations": "measured: what a step adds at its peak",
 }
 
 
