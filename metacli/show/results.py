@@ -27,7 +27,7 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
         if m.axis:
             console.print(_curve_table(result[m.key], m))
     if tasks.group and len(result[f"by_{tasks.group}"]) > 1:
-        console.print(_group_table(result[f"by_{tasks.group}"], tasks.group, numbers))
+        console.print(_group_table(result[f"by_{tasks.group}"], tasks.group, [m for m in numbers if m.name != "loss"]))
     names = [f"D_test {numbers[0].label}", *(m.label for m in numbers[1:])]
     for label, m in zip(names, numbers, strict=True):
         console.print(f"{label:<{max(map(len, names))}}  {_format_mean(result, m)}", highlight=False, soft_wrap=True)
