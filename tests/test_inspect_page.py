@@ -132,7 +132,7 @@ buttons()[2].click(); result.click = selected();
 document.getElementById("back").click(); result.back = selected();
 document.getElementById("forward").click(); result.forward = selected();
 const slider = document.getElementById("slider");
-slider.value = 3; slider.dispatchEvent(new Event("input")); result.slid = selected();
+slider.value = 4; slider.dispatchEvent(new Event("input")); result.slid = selected();
 const map = document.querySelector("#map canvas"), box = map.getBoundingClientRect();
 const middle = box.left + (box.width * 4.5) / buttons().length;
 map.dispatchEvent(new MouseEvent("click", { clientX: middle, clientY: box.top + 3 }));
@@ -158,7 +158,7 @@ PLAY = """<script>
 const key = (name) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
 const slider = document.getElementById("slider"), button = document.getElementById("play");
 const result = { seen: [], errors: window.errors };
-const look = () => result.seen.push([Number(slider.value), button.textContent]);
+const look = () => result.seen.push([Number(slider.value) - 1, button.textContent]);
 const wait = (time) => new Promise((done) => setTimeout(done, time));
 (async () => {
   key("Home"); look();
@@ -234,7 +234,7 @@ def test_in_a_browser_every_step_shows_the_numbers_of_the_trace(name, kind, tmp_
         assert seen["steps"][0]["signals"] != seen["steps"][1]["signals"]
     last = trace.steps - 1
     assert (seen["stays"], seen["home"], seen["before"], seen["end"]) == (last, 0, 0, last)
-    assert (seen["click"], seen["back"], seen["forward"], seen["slid"], seen["mapped"]) == (2, 1, 2, 2, 4)  # the slider counts from 1
+    assert (seen["click"], seen["back"], seen["forward"], seen["slid"], seen["mapped"]) == (2, 1, 2, 3, 4)
     assert all(re.search(r": -?\d+\.\d{3}$", tip) for tip in seen["maps"])
 
 
