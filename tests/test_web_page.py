@@ -80,7 +80,7 @@ def inked(page, selector):
 def test_with_the_mouse_it_learns_answers_and_shows_where_it_looked(page):
     assert page.js(VERDICT) == "Draw at least two classes, then a query."
     taught(page)
-    page.until(f"{VERDICT} === 'Now draw one of them again, above.'")
+    page.until(f"{VERDICT} === 'Now draw one of the classes again, above.'")
     cross(page, QUERY)
     says(page, "B")
     spoken = page.until("document.getElementById('spoken').textContent")
