@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from metacli.cli import completion_index, curves, draw, inspect_memory, models, predict, recipes, runs, sample_tasks, train
+from metacli.cli import (
+    completion_index,
+    curves,
+    draw,
+    inspect_memory,
+    models,
+    predict,
+    recipes,
+    runs,
+    sample_tasks,
+    train,
+)
 from metacli.cli import eval as eval_verb
 from metacli.cli.options import examples
 from metacli.compute import torchrun

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Plugins, print_result
+from metacli.cli.options import AsJson, Plugins, examples, print_result
 
-EXAMPLES = "Examples: metacli runs | metacli runs runs/strokes_ntm | metacli runs runs/a runs/b"
+EXAMPLES = examples("metacli runs", "metacli runs runs/strokes_ntm", "metacli runs runs/a runs/b")
 
 
 def runs(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR | RUN_DIR RUN_DIR...]", help="A folder to search, default runs; or several runs."),
+        typer.Argument(metavar="DIR|RUN_DIR", help="A folder to search, default runs; or several runs."),
     ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,

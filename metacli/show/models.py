@@ -33,6 +33,7 @@ def _metric_of(model: BundledModel) -> Metric:
     answer = resolve(TASKS, task.name, "task").answer_of(task)
     return next(m for m in answer.metrics if m.name == model.metric)
 
+
 _WIDTH = 80
 _START = [
     "Start with: metacli eval strokes_transformer (downloads nothing)",
