@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 pytest.importorskip("numba")
 
 from metacli.models.memory.fast import elementwise, kernels
+from metacli.models.memory.fast.product import add_product
 
 check = settings(max_examples=40, deadline=None)
 lengths, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)
@@ -86,3 +87,17 @@ def test_write_is_erase_then_add(seed, width, locations, adders, erasers):
             for h in range(adders):
                 expected += adding[h, i] * add[h, w]
             assert written[w, i] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 5), (3, 4, 8), (4, 25, 7), (6, 50, 33), (13, 24, 16)])
+def test_product_is_added_for_every_remainder_of_the_blocks(sizes):
+    tasks, inputs, outputs = sizes
+    rng = np.random.default_rng(0)
+    x, matrix, out = (
+        rng.normal(size=(tasks, inputs + 2)),
+        rng.normal(size=(inputs, outputs)),
+        rng.normal(size=(tasks, outputs)),
+    )
+    expected = out + x[:, :inputs] @ matrix
+    add_product(x[:, :inputs], matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-12)

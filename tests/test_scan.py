@@ -21,7 +21,7 @@ from metacli.registry import MODELS, resolve
 
 pytest.importorskip("numba")
 from metacli.models.memory.fast import allocation as fast_allocation
-from metacli.models.memory.fast import scan
+from metacli.models.memory.fast.tape import Tape
 
 CPU = torch.device("cpu")
 SIZES = {"hidden": 6, "locations": 7, "width": 3, "read_heads": 2}
@@ -168,7 +168,7 @@ def test_nothing_is_kept_for_a_way_back_that_does_not_come(monkeypatch):
     state, x = inputs(model)
     model.use_scan("fast", CPU)
     kept = []
-    monkeypatch.setattr("metacli.models.memory.fast.ntm.Tape", lambda *a: kept.append(a[3]) or scan.Tape(*a))
+    monkeypatch.setattr("metacli.models.memory.fast.ntm.Tape", lambda *a: kept.append(a[2]) or Tape(*a))
     model.scan(state, x)
     with torch.no_grad():
         model.scan(state, x)

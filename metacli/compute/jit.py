@@ -61,7 +61,7 @@ def _announce_compilation() -> None:
             from tqdm import tqdm
 
             with tqdm.external_write_mode(file=sys.stderr):
-                terminal.print_to_stderr("numba   compiles the fast loops: up to 15 s, once on this machine")
+                terminal.print_to_stderr("numba   compiles the fast loops: some 20 s, once on this machine")
 
         def on_end(self, event: Any) -> None:
             pass

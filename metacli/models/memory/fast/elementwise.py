@@ -32,6 +32,20 @@ def make_scratch(size: int, dtype: np.dtype) -> np.ndarray:
 
 
 @compiled
+def copy_row(x: Array, out: Array) -> None:
+    """Copies a row; numba compiles this much faster than an assignment to a slice."""
+    for i in range(len(x)):
+        out[i] = x[i]
+
+
+@compiled
+def copy_rows(x: Array, out: Array) -> None:
+    """Copies all rows of a matrix."""
+    for row in range(len(x)):
+        copy_row(x[row], out[row])
+
+
+@compiled
 def exp(x: Array, out: Array, bits: Array) -> None:
     """Writes the exponential of a row into `out`, which may be x.
 
