@@ -37,11 +37,13 @@ def predict(
     from metacli.classifier.table import print_prediction
     from metacli.compute.threads import choose_threads, parse_thread_count
     from metacli.show.figures import require_matplotlib
+    from metacli.system.package_data import resolve_example
 
     if png:
         require_matplotlib()
     choose_threads(parse_thread_count(threads))
-    result = prediction.predict(load(checkpoint, orders=orders or ORDERS), support, [*query, *(more or [])])
+    queries = [resolve_example(path) for path in [*query, *(more or [])]]
+    result = prediction.predict(load(checkpoint, orders=orders or ORDERS), resolve_example(support), queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:
