@@ -2,13 +2,13 @@
 # make test   set up with the development tools, then lint, type check and test
 # make test-all  the same, then the slow tests: the commands of README and the guides, and the notebook
 # make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
-# make bench  what a training step and an episode cost, beside references; BENCH='--quick --only ntm' for less
+# make bench  time steps, episodes and commands beside references and packages; BENCH='--quick --only ntm' for less
 # make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
-BENCH := --json runs/bench/bench.json --plot runs/bench/growth.png
+BENCH := --json runs/bench/bench.json --markdown runs/bench/tables.md --plot runs/bench/growth.png
 
 TRUST :=
 
@@ -21,6 +21,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/core
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/bench: $(VENV)/core
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
 $(VENV)/fuzz: $(VENV)/dev
@@ -48,7 +52,7 @@ test-all: test
 acceptance: $(VENV)/dev
 	$(BIN)/python -m tests.acceptance
 
-bench: $(VENV)/core
+bench: $(VENV)/bench
 	$(BIN)/python -m tests.bench $(BENCH)
 
 trust: $(VENV)/fuzz

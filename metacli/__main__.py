@@ -1,5 +1,19 @@
-"""`python -m metacli`: the command line."""
+"""`metacli` and `python -m metacli`: the command line, or tab completion, which must not wait for its imports."""
 
-from metacli.cli.main import main
+import os
+import sys
 
-main()
+
+def main() -> None:
+    """Runs the command line. If a shell asks for completions, prints them instead."""
+    from metacli.cli import completion
+
+    if completion.VARIABLE in os.environ:
+        sys.exit(completion.complete())
+    from metacli.cli.main import main as run_command_line
+
+    run_command_line()
+
+
+if __name__ == "__main__":
+    main()

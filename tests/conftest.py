@@ -16,6 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process,
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it to children, which inherit that nohup has it ignored
 ROOT = Path(__file__).parent.parent
+READ_WHEN_USED = ("METACLI_", "RANK", "LOCAL_", "WORLD_SIZE")  # variables that need no new interpreter
 
 TINY = {
     "seed": 3,
@@ -99,15 +100,15 @@ def nursery(tmp_path_factory):
 def cli(tmp_path, nursery):
     """Run `metacli ARGS...` in a process of its own, in an empty folder: a CompletedProcess with text streams.
 
-    With an environment of its own it is a new interpreter, else a child of one that has torch loaded.
+    With variables that are read when it starts it is a new interpreter, else a child of one that has torch loaded.
     """
     place = {name: value for name, value in os.environ.items() if name.startswith("METACLI_")}
     rest = dict(os.environ)
 
     def call(*args: object, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
         changed = {k for k in os.environ.keys() | rest.keys() if os.environ.get(k) != rest.get(k)}
-        if nursery and not env and changed <= {"PYTEST_CURRENT_TEST"}:
-            ended = nursery.run(*args, cwd=tmp_path, environment=place)
+        if nursery and all(name.startswith(READ_WHEN_USED) for name in env) and changed <= {"PYTEST_CURRENT_TEST"}:
+            ended = nursery.run(*args, cwd=tmp_path, environment=place | {k: str(v) for k, v in env.items()})
             return subprocess.CompletedProcess(list(args), ended.code, ended.out, ended.err)
         command = [sys.executable, "-m", "metacli", *map(str, args)]
         settings = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT), **env}

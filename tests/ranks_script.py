@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -17,6 +18,7 @@ from metacli.evaluation.evaluate import evaluate
 from metacli.models.distributed import check_equal_weights
 from metacli.training import data_parallel
 from metacli.training.loop import train_step
+from metacli.training.optimizer import clip_gradients, set_learning_rate
 from metacli.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -91,6 +93,45 @@ def compare(name: str, everyone: processes.Processes) -> None:
         np.testing.assert_array_equal(parts.values.get(key, parts.index), value)
 
 
+def compare_local_statistics(name: str, everyone: processes.Processes) -> None:
+    """With `train.batch_norm: local`, a step is the sum of the shares' steps, each share normalised by itself."""
+    task, model, train, tolerance = CASES[name]
+    train = {"steps": 9, "batch": 7, "optimizer": "rmsprop-graves"} | train
+    recipe = recipe_from_dict(
+        {"name": "x", "seed": 2, "task": task, "model": model, "train": train | {"batch_norm": "local"}}, name
+    )
+    alone = TrainState.build(recipe, CPU, threads=1)
+    together = TrainState.build(recipe, CPU, everyone, threads=1)
+    starts = [share.start for share in everyone.gather(everyone.share(7))] + [7]
+    shares = [(start, end - start) for start, end in pairwise(starts)]
+    statistics = [buffer for buffer in alone.model.buffers() if buffer.is_floating_point()]
+    for step in range(STEPS):
+        start, count = shares[everyone.rank]
+        episode = doubled(together.tasks.batch("train", 7 * step + start, count))
+        train_step(together, data_parallel.align_batch(together, episode), step)
+
+        before, totals = [s.clone() for s in statistics], [torch.zeros_like(s) for s in statistics]
+        set_learning_rate(alone.optimizer, recipe.train.learning_rate(step))
+        alone.model.train()
+        alone.optimizer.zero_grad()
+        for start, count in shares:
+            for statistic, value in zip(statistics, before, strict=True):
+                statistic.copy_(value)
+            episode = doubled(alone.tasks.batch("train", 7 * step + start, count))
+            (alone.tasks.loss(alone.model(episode), episode) * count / 7).backward()
+            for total, statistic in zip(totals, statistics, strict=True):
+                total += statistic * count / 7
+        for statistic, total in zip(statistics, totals, strict=True):
+            statistic.copy_(total)
+        clip_gradients(alone.model, recipe.train)
+        alone.optimizer.step()
+    one, many = (
+        {k: v for k, v in parts.model.state_dict().items() if v.is_floating_point()} for parts in (alone, together)
+    )
+    torch.testing.assert_close(many, one, rtol=tolerance, atol=tolerance)
+    check_equal_weights(everyone, together.model)
+
+
 def broadcast(everyone: processes.Processes, layer: nn.Module) -> None:
     """Broadcast the state of a layer alone."""
     state = TrainState.build(recipe_from_dict({"task": BITS, "model": LSTM}, "x"), CPU, everyone, threads=1)
@@ -119,6 +160,7 @@ def main() -> None:
         compare(name, everyone)
         if everyone.is_first:
             print(f"equal: {name}", flush=True)
+    compare_local_statistics("blocks that pool first", everyone)
     differ(everyone)
     everyone.leave()
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metacli.registry import TASKS, resolve
 from metacli.tasks.answers import Answer, Bits, Reals, Symbols, summarize_result
 from metacli.tasks.metrics import Metric
 
@@ -142,3 +143,16 @@ def test_a_metric_writes_its_numbers_by_its_unit() -> None:
     assert share.format_interval({"mean": None, "ci95": None}) == "-"
     assert (number.label, number.better_direction, share.better_direction) == ("a b", "lower", "higher")
     assert Metric("a", "", None, "a").better_direction is None
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("copy", {}), ("dynamic-ngrams", {}), ("sinusoid", {}), ("clusters", {}), ("strokes", {"protocol": "stream"})],
+)
+def test_the_headline_score_is_the_first_of_all_scores(name, keys):
+    cls = resolve(TASKS, name, "task")
+    tasks = cls(cls.Config(name=name, **keys), 0)
+    episode = tasks.batch("train", 0, 3)
+    logits = torch.randn(*episode.y_test.shape[:2], tasks.spec.out_size)
+    scores = tasks.score(logits, episode)
+    assert torch.equal(tasks.headline_score(logits, episode), scores[tasks.metrics[0].name])

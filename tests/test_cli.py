@@ -57,12 +57,16 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
     assert result["d_test_accuracy"]["mean"] == pytest.approx(mean)
     assert json.loads((tmp_path / "r" / "eval.json").read_text()) == result
 
-    table = cli("eval", "--checkpoint", "r/last.safetensors", "task.length=2", "--tasks", "5", "--show", "2")
+    table = cli("eval", "r/last.safetensors", "task.length=2", "--tasks", "5", "--show", "2")
     assert "D_test bits" in table.stdout
     assert all(len(line) <= 80 for line in table.stdout.splitlines())
 
+    compared = json.loads(cli("eval", "r", "task.length=2", "r/last.safetensors", "--tasks", "5", "--json").stdout)
+    assert [entry["checkpoint"] for entry in compared["models"]] == ["r", "r/last.safetensors"]
+
     sampled = cli("sample-tasks", tiny_file, "-n", "1")
     assert sampled.returncode == 0, sampled.stderr
+    assert cli("sample-tasks", "r", "-n", "1").stdout == sampled.stdout
     assert all(len(line) <= 80 for line in sampled.stdout.splitlines())
 
 
@@ -115,7 +119,7 @@ def test_few_keys_can_change_a_run_that_is_resumed(tiny_file, tmp_path, monkeypa
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "r").iterdir()}
 
 
-@pytest.mark.parametrize("name", ["../../../x", "a/b", "x" * 101, "a\\b", ".hidden", "", "con:", "a\x1b[2J", 7, "end."])
+@pytest.mark.parametrize("name", ["../../../x", "a/b", "x" * 101, "a\\b", ".hidden", "", "con:", "a\x1b[2J", "end."])
 def test_a_name_that_leads_elsewhere_is_refused(tiny_file, tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     written = f"name={json.dumps(name)}"
@@ -155,10 +159,26 @@ def test_help_of_every_verb(monkeypatch, capsys, verb):
         (["train", "FILE", "--resume", "FOLDER"], 2, "not a run directory"),
         (["train", "FILE", "--resume", "FOLDER", "--run-dir", "x"], 2, "leave out --run-dir"),
         (["train", "FOLDER"], 2, "is a folder"),
-        (["eval", "--checkpoint", "none.safetensors"], 1, "no checkpoint at"),
-        (["eval", "--checkpoint", "FILE"], 1, "not a checkpoint"),
-        (["eval", "--checkpoint", "FILE", "--split", "tset"], 2, "'train', 'val', 'test'"),
-        (["eval"], 2, "--checkpoint"),
+        (["train", "ntm"], 2, "recipes whose name contains it: associative_recall_ntm, "),
+        (["train", "ways=3"], 2, "no recipe is given before 'ways=3'"),
+        (["train", "FILE", "hidden=9"], 2, "did you mean model.hidden=9?"),
+        (["train", "FILE", "--lr", "3e-4"], 2, "train.lr=3e-4"),
+        (["train", "FILE", "--max-length=4"], 2, "task.max_length=4"),
+        (["train", "--resume", "none"], 2, "no such folder: none"),
+        (["eval", "--checkpoint", "none.safetensors"], 2, "no such file or folder"),
+        (["eval", "runs/none"], 2, "no such file or folder"),
+        (["eval", "omniglot_nt"], 2, "did you mean 'omniglot_ntm'"),
+        (["eval", "strokes_ntm"], 2, "train it first: metacli train strokes_ntm"),
+        (["eval", "--checkpoint", "FILE"], 2, "is a recipe, not a checkpoint"),
+        (["eval", "FOLDER"], 2, "not a run directory"),
+        (["eval", "copy_ntm", "length=3"], 2, "did you mean task.length=3?"),
+        (["inspect-memory", "copy_ntm", "-c", "repeat_copy_ntm"], 2, "2 checkpoints are given"),
+        (["inspect-memory", "task.length=3"], 2, "no checkpoint is given"),
+        (["draw", "none"], 2, "no such file or folder"),
+        (["curves", "none"], 2, "no such folder: none"),
+        (["sample-tasks", "omniglot_ntm", "task.name=folder", "task.root=none"], 2, "none is not a folder"),
+        (["eval", "copy_ntm", "--split", "tset"], 2, "'train', 'val', 'test'"),
+        (["eval"], 2, "no checkpoint is given"),
         (["eval", "-c", "x", "--tasks", "0"], 2, "greater than or equal to 1"),
         (["sample-tasks", "FILE", "--split", "x"], 2, "hint: metacli sample-tasks --help"),
         (["fly"], 2, "fly"),
@@ -195,7 +215,7 @@ def test_every_model_trains_evaluates_and_shows_its_memory(cli, tmp_path, model)
     evaluated = cli("eval", "-c", "r", "--tasks", "10", "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads(evaluated.stdout)["recipe"]["model"]["name"] == model
-    looked = cli("inspect-memory", "-c", "r", "--out", "look", "--format", "npz,html,json")
+    looked = cli("inspect-memory", "r", "--out", "look", "--format", "npz,html,json")
     assert looked.returncode == 0, looked.stderr
     assert f"{model} on clusters, test split, task 0: 3-way 1-shot" in looked.stdout
     assert max(map(len, looked.stdout.splitlines())) <= 80

@@ -70,8 +70,14 @@ def test_keys_of_a_part(cli, part):
 def test_a_copy_starts_ones_own_and_nothing_is_overwritten(cli, tmp_path):
     made = cli("recipes", "smoke", "--copy", "mine.yaml")
     assert made.returncode == 0, made.stderr
-    assert (tmp_path / "mine.yaml").read_bytes() == (recipes_folder() / "smoke.yaml").read_bytes()
-    assert cli("recipes", "mine.yaml").stdout.startswith("A few seconds")
+    original, copied = (recipes_folder() / "smoke.yaml").read_text(), (tmp_path / "mine.yaml").read_text()
+    assert yaml_file.parse(copied, "") == yaml_file.parse(original, "")
+    assert catalogue.extract_header(copied) == [
+        "A copy of smoke. Describe your changes here.",
+        "",
+        "  metacli train mine.yaml",
+    ]
+    assert cli("recipes", "mine.yaml").stdout.startswith("A copy of smoke.")
     (tmp_path / "mine.yaml").write_text("mine")
     again = cli("recipes", "smoke", "--copy", "mine.yaml")
     assert again.returncode == 2
@@ -85,7 +91,7 @@ def test_a_copy_starts_ones_own_and_nothing_is_overwritten(cli, tmp_path):
     ("args", "words"),
     [
         (["mnan"], "did you mean 'mann'"),
-        (["smoke.yml", "--copy", "x", "--keys", "ntm"], "by itself"),
+        (["smoke.yml", "--copy", "x", "--keys", "ntm"], "cannot be combined"),
         (["stream", "--copy", "x"], "one recipe"),
         (["none.yaml"], "no recipe 'none.yaml'"),
         (["--keys", "trian"], "did you mean 'train'"),

@@ -12,12 +12,14 @@ from metacli.models.encoder import Encoder, EncoderConfig
 from metacli.models.layers.conv_block import conv_block, patch_sums
 
 
-def encoder(shape: tuple[int, int, int], channels: int = 6) -> Encoder:
+def encoder(shape: tuple[int, int, int], channels: int = 6, pools: int = 4) -> Encoder:
     """With weights of batch norm of both signs, and zero."""
     torch.manual_seed(0)
-    made = Encoder(EncoderConfig(kind="conv", channels=channels, size=5, normalise=True), shape).double().train()
-    for i in range(made.pooled_blocks):
-        norm = made.layers[4 * i + 1]
+    config = EncoderConfig(kind="conv", channels=channels, pools=pools, size=5, normalise=True)
+    made = Encoder(config, shape).double().train()
+    for norm in made.layers:
+        if not isinstance(norm, torch.nn.BatchNorm2d):
+            continue
         torch.nn.init.normal_(norm.weight)
         torch.nn.init.normal_(norm.bias)
         norm.weight.data[0] = 0.0
@@ -51,10 +53,35 @@ def test_training_equals_the_plain_blocks(shape, wants_grad):
         torch.testing.assert_close(images[0].grad, images[1].grad, atol=1e-9, rtol=1e-9)
 
 
-def test_evaluation_is_the_plain_path():
+def test_evaluation_with_gradients_is_the_plain_path():
     made = encoder((1, 12, 12)).eval()
     x = torch.rand(2, 3, 1, 12, 12, dtype=torch.float64)
     assert torch.equal(made(x), plain(made, x))
+    made.freeze()
+    assert torch.equal(made(x.requires_grad_()), plain(made, x))
+    assert made(x).requires_grad
+
+
+@pytest.mark.parametrize("pools", [0, 2, 4])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 20, 21), (3, 9, 6)])
+def test_without_gradients_batch_norm_is_folded(shape, pools):
+    """A frozen encoder in train mode, and any encoder in evaluation. Other weights are followed at once."""
+    made = encoder(shape, pools=pools)
+    x = torch.rand(2, 150, *shape, dtype=torch.float64).round(decimals=1)
+    for _ in range(2):
+        made(x)  # the running statistics
+        with torch.no_grad():
+            torch.testing.assert_close(made.eval()(x), plain(made, x), atol=1e-10, rtol=0)
+        made.train()
+    other = encoder(shape, pools=pools).float()
+    other.freeze()
+    other.load_state_dict(made.state_dict())
+    other = copy.deepcopy(other).double().train()
+    before = copy.deepcopy(other.state_dict())
+    features = other(x)
+    assert not features.requires_grad
+    torch.testing.assert_close(features, plain(other, x), atol=1e-10, rtol=0)
+    torch.testing.assert_close(other.state_dict(), before, atol=0, rtol=0)
 
 
 def test_patch_sums_are_those_of_unfolded_patches():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from metacli.models.encoder import Encoder, EncoderConfig
+from metacli.models.layers.dropout import Dropout, random_int16
 
 
 def usual(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
@@ -101,3 +102,36 @@ def test_bfloat16_is_for_training_only_and_stays_near():
     assert trained.dtype == torch.float32
     assert not torch.equal(trained, reference)
     torch.testing.assert_close(trained, reference, atol=0.2, rtol=0.1)
+
+
+def test_a_frozen_encoder_computes_in_bfloat16_in_training_only():
+    torch.manual_seed(0)
+    config = EncoderConfig(kind="conv", channels=16, pools=3, size=24, normalise=True, precision="bfloat16")
+    encoder = Encoder(config, (1, 28, 28)).train()
+    x = torch.rand(4, 15, 1, 28, 28).round()
+    for _ in range(20):
+        encoder(x)  # the running statistics
+    encoder.freeze()
+    assert encoder.training_precision(x.device) == (torch.bfloat16, "as the recipe asks")
+    trained, evaluated = encoder.train()(x), encoder.eval()(x)
+    assert trained.dtype == torch.float32
+    assert torch.cosine_similarity(trained, evaluated, dim=-1).mean() > 0.9999
+    assert not torch.equal(trained, evaluated)
+    torch.testing.assert_close(evaluated, encoder.layers(x.flatten(0, 1)).view_as(evaluated), atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_scales_by_the_share_that_it_keeps():
+    """Of 16 random bits for each number: nearly none and nearly all, uneven shapes, every position alike."""
+    torch.manual_seed(0)
+    for rate in (1e-6, 0.001, 0.3, 0.75, 0.999):
+        x = torch.ones(40_001, 5, dtype=torch.float64)
+        y = Dropout(rate)(x)
+        kept, scale = (y != 0).double(), float(y.max())
+        assert torch.equal(y, kept * scale)
+        assert abs(1 / scale - (1 - rate)) <= 2**-16
+        error = 6 * (rate * (1 - rate) / len(x)) ** 0.5 + 2**-16
+        torch.testing.assert_close(kept.mean(0), torch.full((5,), 1 - rate).double(), atol=error, rtol=0)
+    bits = random_int16(400_003, torch.device("cpu")).long()
+    assert len(bits) == 400_003
+    each = torch.bincount((bits + 2**15) // 2**12, minlength=16)
+    assert (each - len(bits) / 16).abs().max() < 6 * (len(bits) / 16) ** 0.5

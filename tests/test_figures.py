@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ image.origin: lower
 backend: svg
 """
 SCRIPT = """
+import json
+import os
 import sys
 from pathlib import Path
 import numpy as np
@@ -40,37 +43,51 @@ from metacli.tasks import sample
 from metacli.tasks.sequences.copy import Copy
 from metacli.tasks.sinusoid import Sinusoid
 
-figures.require_matplotlib()
-from matplotlib import font_manager, rcParams
-before, fonts = dict(rcParams), list(font_manager.fontManager.ttflist)
-all_tasks = Copy(Copy.Config(), 0), Sinusoid(Sinusoid.Config(), 0)
-for tasks in all_tasks:
-    save_samples(f"{tasks.config.name}.png", sample.collect_samples(tasks, "test", 2))
-curve = Curve(Path("run"), "$recipe_1$", 0, 10, all_tasks[0].metrics[0], np.eye(2), np.eye(2))
-save_curves(Path("curves.png"), [curve])
-assert dict(rcParams) == before
-assert font_manager.fontManager.ttflist == fonts
+
+def draw():
+    figures.require_matplotlib()
+    from matplotlib import font_manager, rcParams
+    before, fonts = dict(rcParams), list(font_manager.fontManager.ttflist)
+    all_tasks = Copy(Copy.Config(), 0), Sinusoid(Sinusoid.Config(), 0)
+    for tasks in all_tasks:
+        save_samples(f"{tasks.config.name}.png", sample.collect_samples(tasks, "test", 2))
+    curve = Curve(Path("run"), "$recipe_1$", 0, 10, all_tasks[0].metrics[0], np.eye(2), np.eye(2))
+    save_curves(Path("curves.png"), [curve])
+    assert dict(rcParams) == before
+    assert font_manager.fontManager.ttflist == fonts
+
+assert "matplotlib" not in sys.modules, "each child loads it with an environment of its own"
+for folder, environment in json.loads(sys.argv[1]).items():
+    child = os.fork()
+    if not child:
+        os.mkdir(folder)
+        os.chdir(folder)
+        os.environ.update(environment)
+        draw()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 """
 
 
-def pictures(folder: Path, **env: str) -> dict[str, bytes]:
-    """The bytes of some pictures, drawn by a new process with these environment variables."""
-    folder.mkdir()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MPL") and k != "MATPLOTLIBRC"}
-    environment |= {"PYTHONPATH": str(ROOT)} | env
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children of one process share its import of torch")
 def test_settings_of_the_user_change_no_byte_and_stay_as_they_are(tmp_path: Path):
     pytest.importorskip("matplotlib")
     settings = tmp_path / "matplotlibrc"
     settings.write_text(HOSTILE)
-    plain = pictures(tmp_path / "plain")
-    assert set(plain) == {"copy.png", "sinusoid.png", "curves.png"}
-    assert pictures(tmp_path / "hostile", MATPLOTLIBRC=str(settings), MPLBACKEND="qtagg") == plain
-    assert pictures(tmp_path / "nonsense", MPLBACKEND="nonsense") == plain
+    environments = {
+        "plain": {},
+        "hostile": {"MATPLOTLIBRC": str(settings), "MPLBACKEND": "qtagg"},
+        "nonsense": {"MPLBACKEND": "nonsense"},
+    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MPL") and k != "MATPLOTLIBRC"}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-c", SCRIPT, json.dumps(environments)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    drawn = {name: {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in environments}
+    assert set(drawn["plain"]) == {"copy.png", "sinusoid.png", "curves.png"}
+    assert drawn["hostile"] == drawn["plain"]
+    assert drawn["nonsense"] == drawn["plain"]
 
 
 def test_without_matplotlib_the_command_that_installs_it_is_named(monkeypatch):

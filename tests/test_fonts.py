@@ -87,6 +87,10 @@ def test_a_text_is_shortened_to_a_width_and_texts_are_joined_into_lines():
         cut = fonts.cut_to_width("a name that is far too long", 12, 100)
         assert cut.endswith("…")
         assert 80 < fonts.text_width(cut, 12) <= 100
+        text = "a name that is far too long"
+        for width in (1, 20, 60):
+            fitting = [n for n in range(len(text)) if fonts.text_width(text[:n] + "…", 12) <= width]
+            assert fonts.cut_to_width(text, 12, width) == text[: max(fitting, default=0)] + "…"
         lines = fonts.join_into_lines(["one", "two", "a part that is wider than the line", "three"], 12, 100)
         assert lines == ["one     two", "a part that is wider than the line", "three"]
 

@@ -232,7 +232,6 @@ def test_a_folder_of_unequal_classes_takes_what_its_pictures_take(tmp_path):
     augment.select_backend().gather(torch.zeros(1, 4, dtype=torch.uint8), np.zeros(1, np.int64), (1, 2, 2))  # compiled
     taken = peak_memory.measure_increase(lambda: (task.batch("train", 0, 4), task.data_digest()), CPU)
     assert task.image_set.images.shape == (417, 3, 64, 64)
-    assert task._table.data_ptr() == task.image_set.images.data_ptr()
     assert (taken or 0) < 60e6
 
 

@@ -151,7 +151,7 @@ def test_through_the_command_line(cli, tiny_file, tmp_path):
     assert limited.returncode == 0, limited.stderr
     result = json.loads(limited.stdout)
     assert result["stopped"] == "the time limit of 2s"
-    assert "go on with: metacli train --resume r" in limited.stderr
+    assert "resume with: metacli train --resume r" in limited.stderr
     done = result["step"]
     quiet = cli("train", "--resume", "r", f"train.steps={done + 2}", "--quiet")
     assert (quiet.returncode, quiet.stderr) == (0, "")

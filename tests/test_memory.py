@@ -219,6 +219,7 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
         ("mann", "plain"),
         ("mann", "fast"),
         ("dnc", "plain"),
+        ("dnc", "fast"),
         ("lstm", "auto"),
         ("transformer", "auto"),
         ("snail", "auto"),
@@ -228,7 +229,7 @@ def measured(name: str, scan: str, task: str) -> list[tuple[int, int | None]]:
 def test_the_forecast_is_less_than_what_a_step_takes(apart, name, scan, task):
     """Never refused what would have worked: measured beside what was foretold."""
     if scan == "fast" and (task == "copy" or not jit.available()):
-        pytest.skip("it has no fast scan, or one is enough")
+        pytest.skip("numba is missing, or one task is enough")
     (training, taken), (answering, answered) = apart.submit(measured, name, scan, task).result()
     assert training > 32 * 64
     assert taken is None or training <= taken + 2**20

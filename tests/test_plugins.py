@@ -292,7 +292,7 @@ def test_the_whole_way_through_the_command_line(cli, tmp_path, monkeypatch, caps
         Image.new("L", (8, 8), 9).save(Path("classes", name, "1.png"))
     done = cli("train", "r.yaml", "--run-dir", "r", "--plugin", "own.py")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.endswith("next: metacli eval --checkpoint r --plugin own.py\n")
+    assert done.stderr.endswith("next: metacli eval r --plugin own.py\n")
     Path("was_imported").unlink()
 
     for args in REFUSED:

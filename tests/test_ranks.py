@@ -26,7 +26,7 @@ from metacli.evaluation.evaluate import build_eval_tasks, evaluate
 from metacli.registry import TASKS, build
 from metacli.runs.directory import RunDirectory
 from metacli.training import data_parallel
-from metacli.training.loop import train
+from metacli.training.loop import train, train_step
 from metacli.training.progress import Progress
 from metacli.training.run import RunPlan
 from metacli.training.state import TrainState
@@ -150,7 +150,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
         DIES=f"0:1:3:{signal.SIGTERM:d}:parent",
     )  # fmt: skip
     assert done.returncode != 0
-    assert "by a signal, saved\ngo on with: metacli train --resume asked" in done.stderr
+    assert "by a signal, saved\nresume with: metacli train --resume asked" in done.stderr
     step = step_of(folder / "asked")
     assert 3 <= step < 100_000
     assert records(folder / "asked")[-1]["step"] == step
@@ -162,7 +162,7 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
         folder, 2, "train", "r.yaml", *keys, "--run-dir", "timed", "--time-limit", "1s", "--init", "one"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("by the time limit of 1s, saved\ngo on with: metacli train --resume timed") == 1
+    assert done.stderr.count("by the time limit of 1s, saved\nresume with: metacli train --resume timed") == 1
     assert done.stderr.count("init    one/best.safetensors") == 1
     step = step_of(folder / "timed")
     longer = run_torchrun(folder, 2, "train", "--resume", "timed", f"train.steps={step + 2}", "--quiet")
@@ -215,6 +215,17 @@ def test_one_process_by_itself_needs_no_other():
     assert list(SINGLE_PROCESS.sum(torch.ones(2))) == [1, 1]
     with pytest.raises(MetacliError, match="so"), SINGLE_PROCESS.report_once():
         raise MetacliError("so")
+
+
+def test_local_batch_norm_in_one_process_is_that_of_the_whole_batch():
+    updates, weights = [], []
+    for batch_norm in ("synced", "local"):
+        tree = RECIPE | {"name": "r", "train": RECIPE["train"] | {"batch_norm": batch_norm}}
+        state = TrainState.build(recipe_from_dict(tree, "r"), CPU, threads=1)
+        updates.append(train_step(state, data_parallel.align_batch(state, state.tasks.batch("train", 0, 7)), 0))
+        weights.append(state.model.state_dict())
+    assert updates[0] == updates[1]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_shares_are_all_and_nearly_equal():

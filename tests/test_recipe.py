@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -56,6 +57,18 @@ def test_overrides_follow_the_rules_of_the_file(tiny_file):
     recipe = load_recipe(str(tiny_file), ["train.lr=3e-4", "model.encoder.kind=flat", "seed=9"])
     assert recipe.train.lr == 3e-4
     assert recipe.seed == 9
+
+
+@pytest.mark.parametrize("text", ["007", "1e5", "true", "[x]", "x #y", "null", "a: b", "'", '"'])
+def test_an_override_of_text_is_text(text):
+    recipe = load_recipe("omniglot_ntm", [f"task.root={text}", "task.name=folder", f"train.encoder_from={text}"])
+    assert os.path.basename(recipe.task.root) == recipe.train.encoder_from == text
+
+
+def test_quotes_around_an_override_of_text_are_removed(tiny_file):
+    recipe = load_recipe(str(tiny_file), ['train.encoder_from="x #y"', "train.schedule='cosine'", 'name="07"'])
+    assert (recipe.train.encoder_from, recipe.train.schedule, recipe.name) == ("x #y", "cosine", "07")
+    assert load_recipe(str(tiny_file), ["train.encoder_from="]).train.encoder_from == ""
 
 
 def test_round_trip(tiny):

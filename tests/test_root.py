@@ -47,7 +47,7 @@ def test_a_run_is_evaluated_from_any_directory_and_goes_on_from_its_own(home, mo
     assert "task.root=NEW" in caught.value.hint
     assert metacli.evaluate("../run", "task.root=../moved", n_tasks=3).mean == here.mean
     lost = cli("eval", "-c", "run", "--tasks", "3", METACLI_CACHE=home / "cache")
-    assert lost.returncode == 1
+    assert lost.returncode == 2
     assert "task.root=NEW" in lost.stderr
     assert "Traceback" not in lost.stderr
 

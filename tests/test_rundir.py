@@ -234,4 +234,4 @@ def test_eval_prints_its_result_where_it_cannot_be_kept(run, monkeypatch, capsys
     streams = capsys.readouterr()
     assert not e.value.code
     assert json.loads(streams.out)["n_tasks"] == 5
-    assert "note: not kept: cannot write run/eval.json: it is a folder, not a file" in streams.err
+    assert "note: eval.json is not written: cannot write run/eval.json: it is a folder, not a file" in streams.err

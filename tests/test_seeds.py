@@ -75,6 +75,6 @@ def test_a_signal_reaches_all(tiny_file, tmp_path):
     run.send_signal(signal.SIGTERM)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 143, err
-    assert b"go on with: metacli train" in err
+    assert b"resume with: metacli train" in err
     for s in (0, 1):
         assert checkpoint.load(tmp_path / "all" / f"seed{s}" / "last.safetensors").step > 0

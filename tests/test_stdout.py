@@ -45,4 +45,15 @@ def test_no_stdout_at_all(tmp_path):
     done = subprocess.run(
         ["bash", "-c", script, sys.executable], cwd=tmp_path, env=env, capture_output=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: cannot write the result to stdout: it is closed")
+
+
+@pytest.mark.parametrize("args", [["recipes"], ["sample-tasks", "copy_ntm", "-n", "1"], ["eval", "--help"]])
+def test_zero_columns_count_as_80(tmp_path, args):
+    def run(columns: str) -> str:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": columns}
+        command = [sys.executable, "-m", "metacli", *args]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+
+    assert run("0") == run("80") != ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from metacli.config.recipe import load_recipe
 from metacli.errors import UsageError
 from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize
 from metacli.tasks.images.synthetic.script import generate_characters
+from tests.own import pack
 
 NAMES = bundled.bundled_names()
 FEW_MB = 4e6
@@ -44,7 +46,7 @@ def test_it_was_trained_by_the_recipe_of_its_name(name):
     assert not set(saved.provenance.classes["train"]) & set(saved.provenance.classes["test"])
 
 
-@pytest.mark.parametrize("name", bundled.bundled_classifiers())
+@pytest.mark.parametrize("name", [model.name for model in bundled.bundled_classifiers()])
 def test_it_tells_new_characters_apart(name):
     task = bundled.load_task(name)
     ways = min(max(5, task.fewest_ways), task.ways)
@@ -85,9 +87,15 @@ def test_the_command_line_takes_the_name(cli, tmp_path):
 
 def test_only_those_trained_on_few_shot_tasks_of_pictures_are_taught():
     tasks = {name: bundled.load_task(name) for name in NAMES}
-    assert set(bundled.bundled_classifiers()) == {
+    assert {model.name for model in bundled.bundled_classifiers()} == {
         name for name, task in tasks.items() if task.name in ("omniglot", "strokes") and task.protocol == "k-shot"
     }
+
+
+def test_the_list_of_classifiers_says_what_their_recipes_say():
+    listed = json.loads((bundled.FOLDER / bundled.CLASSIFIERS_NAME).read_text())
+    assert listed == pack.classifiers()
+    assert list(listed) == sorted(listed)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,6 +115,9 @@ def test_models_are_listed(cli):
     wanted = {"name", "recipe", "metric", "mean", "ci95", "n_tasks", "first", "bytes", "overrides", "data"}
     assert all(model.keys() == wanted and 0 < model["ci95"] < model["mean"] for model in listed)
     assert all(model["mean"] < 1 for model in listed if model["metric"] == "accuracy")
-    told = cli("models").stdout
-    assert all(f"metacli eval -c {name} " in told for name in NAMES)
-    assert all(len(line) <= 100 for line in told.splitlines())
+    table = cli("models").stdout
+    assert all(re.search(rf"^  {name} +(accuracy|bits) ", table, re.M) for name in NAMES)
+    assert all(len(line) <= 80 for line in table.splitlines())
+    for command in re.findall(r": metacli \w[\w-]* (\w+)( |$)", table, re.M):
+        assert command[0] in NAMES
+    assert "Start with: metacli eval strokes_transformer" in table

@@ -9,14 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from metacli.checkpoints.file_names import SUFFIX
+from metacli.checkpoints.file_names import BEST, LAST, SUFFIX
 from metacli.config import recipe as recipes
 from metacli.errors import UsageError
 from metacli.registry import did_you_mean
 from metacli.system import operating_system
 
+RECIPE_SUFFIXES = (".yaml", ".yml")
 FOLDER = Path(__file__).parent.parent / "weights"
 FIGURES_NAME = "figures.json"  # the reference scores
+CLASSIFIERS_NAME = "classifiers.json"  # what `predict` chooses a model by; made by tests/own/pack.py
 FIRST_TASKS = 150  # of the thousand tasks of a reference score, quick to evaluate again
 
 
@@ -48,14 +50,26 @@ class BundledModel:
     bytes: int
     data: str
 
-    @property
-    def command(self) -> str:
-        """The command that prints the reference score."""
-        return " ".join(["metacli eval -c", self.name, *self.overrides, f"--tasks {self.n_tasks}"])
-
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class BundledClassifier:
+    """A bundled model that a user's own classes can be fitted to.
+
+    Attributes:
+        name: its name.
+        ways: the largest number of classes.
+        fewest_ways: the smallest number of classes of a training task; 0 if every task had `ways`.
+        prepare: whether it was trained on prepared images.
+    """
+
+    name: str
+    ways: int
+    fewest_ways: int
+    prepare: bool
 
 
 def bundled_names() -> list[str]:
@@ -75,28 +89,50 @@ def bundled_file(name: str) -> Path:
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """A checkpoint file or run directory as it is, or the file of the bundled model of that name.
+    """Returns a checkpoint file or run directory as it is, or the file of the bundled model of that name.
 
     Raises:
-        UsageError: neither exists.
+        UsageError: there is none: no such path, a folder without checkpoints, or the name of a recipe.
     """
-    path = operating_system.expand_home(name_or_path)
-    exists = os.path.exists(path)
-    names = bundled_names()
-    if not exists and str(name_or_path) in names:
-        return bundled_file(str(name_or_path))
-    if not exists and not path.suffix and len(path.parts) == 1:
-        hint = f"bundled models: {', '.join(names) or 'none'}; or give a {SUFFIX} file or a run directory"
-        raise UsageError(f"no checkpoint {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)}", hint)
+    name, path = str(name_or_path), operating_system.expand_home(name_or_path)
+    if os.path.isdir(path):
+        if not is_run_directory(path):
+            runs = [str(file.parent) for file in sorted(path.glob(f"*/{LAST}"))]
+            hint = (
+                f"run directories in it: {', '.join(runs[-3:])}" if runs else "name a run directory of `metacli train`"
+            )
+            raise UsageError(f"{path} is not a run directory: it holds no {BEST} and no {LAST}", hint)
+        return path
+    exists, names = os.path.exists(path), bundled_names()
+    if not exists and name in names:
+        return bundled_file(name)
+    if path.suffix in RECIPE_SUFFIXES or (not exists and recipes.is_bundled(name)):
+        raise UsageError(f"{name} is a recipe, not a checkpoint", f"train it first: metacli train {name}")
+    if not exists:
+        hint = f"name a run directory, a {SUFFIX} file or a bundled model, which `metacli models` lists"
+        raise UsageError(f"no checkpoint {name!r}: no such file or folder{did_you_mean(name, names)}", hint)
     return path
 
 
-def bundled_classifiers() -> list[str]:
-    """The names of the bundled models that a user's own classes can be fitted to.
+def is_run_directory(path: Path) -> bool:
+    """Whether a folder holds a checkpoint of a run."""
+    return any(os.path.isfile(path / name) for name in (BEST, LAST))
 
-    They were trained on N-way K-shot tasks of images.
+
+def names_checkpoint(word: str) -> bool:
+    """Whether a word on the command line names a checkpoint: a bundled model, a checkpoint file, a run directory."""
+    path = operating_system.expand_home(word)
+    return word in bundled_names() or path.suffix == SUFFIX or is_run_directory(path)
+
+
+@lru_cache
+def bundled_classifiers() -> list[BundledClassifier]:
+    """The bundled models that a user's own classes can be fitted to, by name.
+
+    They were trained on N-way K-shot tasks of images. The file that lists them spares reading every recipe.
     """
-    return [name for name in bundled_names() if getattr(load_task(name), "protocol", None) == "k-shot"]
+    entries = json.loads((FOLDER / CLASSIFIERS_NAME).read_text(encoding="utf-8"))
+    return [BundledClassifier(name=name, **entry) for name, entry in entries.items()]
 
 
 def bundled_model_for(n_classes: int) -> str:
@@ -109,18 +145,17 @@ def bundled_model_for(n_classes: int) -> str:
     Raises:
         UsageError: there is none.
     """
-    prepared = [name for name in bundled_classifiers() if load_task(name).prepare]
-    able = [name for name in prepared if load_task(name).ways >= n_classes]
+    prepared = [model for model in bundled_classifiers() if model.prepare]
+    able = [model for model in prepared if model.ways >= n_classes]
     if not able:
-        most = max((load_task(name).ways for name in prepared), default=0)
+        most = max((model.ways for model in prepared), default=0)
         raise UsageError(
             f"{n_classes} classes are more than any bundled model for images of any kind tells apart, which is {most}",
             "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
         )
-    return min(able, key=lambda name: (not load_task(name).fewest_ways, -load_task(name).ways))
+    return min(able, key=lambda model: (not model.fewest_ways, -model.ways)).name
 
 
-@lru_cache
 def load_task(name: str) -> Any:
     """The task section of a bundled model's recipe, read without opening its checkpoint."""
     return recipes.load_recipe(name).task

@@ -132,7 +132,7 @@ class Learner:
     def ways(self) -> int:
         """The largest number of classes that the model can tell apart."""
         if self.checkpoint is None:
-            return max(bundled.load_task(name).ways for name in bundled.bundled_classifiers())
+            return max(model.ways for model in bundled.bundled_classifiers())
         return self.select_model(0).ways
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -181,8 +181,7 @@ class Learner:
         few_shot = self.context_.few_shot if extends else self.select_model(len(classes))
         model_name = few_shot.path.stem if self.checkpoint is None else str(self.checkpoint)
         if len(classes) > few_shot.ways:
-            bundled_names = bundled.bundled_classifiers()
-            able = [name for name in bundled_names if bundled.load_task(name).ways >= len(classes)]
+            able = [model.name for model in bundled.bundled_classifiers() if model.ways >= len(classes)]
             raise UnteachableError(
                 f"{len(classes)} classes are more than {model_name} can tell apart, which is {few_shot.ways}",
                 f"of the shipped models {', '.join(able) or 'none'} can",

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Plugins, print_result
+from metacli.cli.options import AsJson, Plugins, examples, print_result
 
-EXAMPLES = "Examples: metacli curves runs/demo | metacli curves runs/mann/* runs/snail/* --png curves.png"
+EXAMPLES = examples("metacli curves runs/first", "metacli curves runs/mann/* runs/snail/* --png curves.png")
 
 
 def curves(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Run directories.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_DIR", help="Run directories."),
+    ],
     png: Annotated[Path | None, typer.Option(help="Save a plot of the curves to this file.")] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,

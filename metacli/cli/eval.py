@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metacli.cli.checkpoint_words import split_words
 from metacli.cli.options import (
+    CHECKPOINT,
     AsJson,
-    CheckpointPaths,
+    CheckpointOptions,
     Device,
-    Overrides,
     Plugins,
     SplitName,
     ThreadCount,
+    examples,
     print_result,
     task_bar,
 )
@@ -25,28 +27,36 @@ from metacli.system import terminal
 if TYPE_CHECKING:
     from metacli.evaluation.session import Session
 
-EXAMPLES = (
-    "Examples: metacli eval -c runs/demo | metacli eval -c best.safetensors task.shots=5 --tasks 200 --json | "
-    "metacli eval -c runs/mann -c runs/snail --png compared.png"
+EXAMPLES = examples(
+    "metacli eval runs/first",
+    "metacli eval strokes_transformer task.shots=5 --tasks 200 --json",
+    "metacli eval runs/mann runs/snail --png compared.png",
 )
 
 
 def evaluate(
-    checkpoint: CheckpointPaths,
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT|KEY=VALUE",
+            help=f"{CHECKPOINT} Several are compared. Then recipe keys to change, as in task.shots=5.",
+        ),
+    ] = None,
+    checkpoint: CheckpointOptions = None,
     tasks: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 1000,
     split: SplitName = "test",
     png: Annotated[Path | None, typer.Option(help="Save a plot of the comparison to this file.")] = None,
-    show: Annotated[int, typer.Option(min=0, help="Number of tasks to list.")] = 10,
+    show: Annotated[int, typer.Option(min=0, help="Number of tasks to list one by one.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a checkpoint on held-out tasks: its scores on D_test, task by task. Or compare several checkpoints."""
-    several = len(checkpoint) > 1
+    """Evaluate a checkpoint on the query sets of held-out tasks, or compare several checkpoints on the same tasks."""
+    checkpoints, overrides = split_words(words, checkpoint)
+    several = len(checkpoints) > 1
     if png and not several:
-        raise UsageError("--png draws several checkpoints side by side", "give --checkpoint more than once")
+        raise UsageError("--png plots a comparison of several checkpoints", "as in: metacli eval A B --png a.png")
     if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
@@ -54,9 +64,9 @@ def evaluate(
 
     if png:
         require_matplotlib()
-    session = open_session(checkpoint, overrides or [], split, tasks, device, threads, distributed=not several)
+    session = open_session(checkpoints, overrides, split, tasks, device, threads, distributed=not several)
     if several:
-        return _compare(session, checkpoint, tasks, png, as_json)
+        return _compare(session, checkpoints, tasks, png, as_json)
     _evaluate(session, tasks, keep=not overrides, show=show, as_json=as_json)
 
 
@@ -78,7 +88,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, as_json: bo
     saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
     result = summarize_evaluation(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
     if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
-        terminal.print_to_stderr(f"note: not kept: {problem}")
+        terminal.print_to_stderr(f"note: eval.json is not written: {problem}")
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
 
 

@@ -5,12 +5,14 @@ torch is imported inside the verbs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
-from metacli.cli import curves, draw, inspect_memory, models, predict, recipes, sample_tasks, train
+from metacli.cli import completion_index, curves, draw, inspect_memory, models, predict, recipes, sample_tasks, train
 from metacli.cli import eval as eval_verb
+from metacli.cli.options import examples
 from metacli.compute import torchrun
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
 from metacli.registry import MODELS
@@ -24,11 +26,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help=f"Train, evaluate and look inside model-based meta-learners: {', '.join(MODELS)}.",
-    epilog="Start with: metacli train strokes_ntm, then: metacli eval --checkpoint RUN_DIR",
+    epilog=examples("metacli train strokes_ntm --run-dir runs/first", "metacli eval runs/first").replace(
+        "Examples", "Start with"
+    ),
 )
 
 
 TyperError: Any = typer.BadParameter.__base__  # raised by typer for an unknown verb, option or value
+_COMPLETION_HELP = {
+    "install_completion": "Set up tab completion for this shell (bash, zsh, fish or PowerShell).",
+    "show_completion": "Print the completion script of this shell.",
+}
 
 
 @app.callback(invoke_without_command=True)
@@ -53,6 +61,15 @@ app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("curves", epilog=curves.EXAMPLES)(curves.curves)
 
 
+def build_command() -> Any:
+    """Returns the command of the app, with plain help texts for the options that typer adds."""
+    command: Any = typer.main.get_command(app)
+    for parameter in command.params:
+        if parameter.name in _COMPLETION_HELP:
+            parameter.help = _COMPLETION_HELP[parameter.name]
+    return command
+
+
 def main() -> None:
     """Run a verb. Expected errors become the lines `error:` and `hint:` on stderr and an exit status."""
     terminal.set_up_streams()
@@ -60,12 +77,12 @@ def main() -> None:
     try:
         rank = torchrun.current_rank()
         with torchrun.silence_other_ranks(rank), stdout.report_write_failures(), memory.explain_out_of_memory():
-            code = app(prog_name="metacli", standalone_mode=False)
+            code = build_command()(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except TyperError as e:
-        message = e.format_message().replace("Value error, ", "")  # empty where the help is shown instead
-        if message and not rank.local_rank:
-            terminal.print_to_stderr(*UsageError(message, f"{e.ctx.command_path} --help" if e.ctx else "").lines)
+        error = _explain(e)
+        if error.message and not rank.local_rank:  # there is none where the help is shown instead
+            terminal.print_to_stderr(*error.lines)
         raise SystemExit(e.exit_code) from None
     except MetacliError as e:
         printed_elsewhere = isinstance(e, ReportedElsewhereError) or (isinstance(e, UsageError) and rank.local_rank)
@@ -79,6 +96,17 @@ def main() -> None:
         if not operating_system.is_closed_pipe(e):
             raise
         raise SystemExit(1) from None
+
+
+def _explain(error: Any) -> UsageError:
+    """Returns an error of typer with a hint: KEY=VALUE for an unknown option that is named like a recipe key."""
+    option = getattr(error, "option_name", None) or ""
+    if keys := completion_index.suggest_keys(option.lstrip("-").replace("-", "_")):
+        words = [word for arg in sys.argv for word in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+        value = ([*words[words.index(option) + 1 :], "VALUE"] if option in words else ["VALUE"])[0]
+        return UsageError(error.message, f"recipe keys have no dashes: {' or '.join(f'{key}={value}' for key in keys)}")
+    help_command = f"{error.ctx.command_path} --help" if error.ctx else ""
+    return UsageError(error.format_message().replace("Value error, ", ""), help_command)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from metacli.cli.options import AsJson, print_result
+from metacli.cli.options import AsJson, examples, print_result
 
-EXAMPLES = "Examples: metacli models | metacli models --json"
+EXAMPLES = examples("metacli models", "metacli models --json")
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the bundled models and their reference scores."""
+    """List the bundled models with their reference scores, and which to start with."""
     from metacli.checkpoints.bundled import bundled_models
     from metacli.show.models import print_models
 

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-CHECKPOINT = "A .safetensors file, a run directory, or the name of a bundled model."
+CHECKPOINT = "Checkpoint: a run directory, a .safetensors file or the name of a bundled model."
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20.")
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Recipe keys to change, as in task.ways=20."),
 ]
-CheckpointPath = Annotated[str, typer.Option("--checkpoint", "-c", help=CHECKPOINT)]
-CheckpointPaths = Annotated[list[str], typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Repeat to compare.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option("--checkpoint", "-c", help="Same as the argument CHECKPOINT."),
+]
+CheckpointOptions = Annotated[
+    list[str] | None,
+    typer.Option("--checkpoint", "-c", help="Same as the argument CHECKPOINT; repeatable."),
+]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")]
 ThreadCount = Annotated[
-    str, typer.Option("--threads", help="Number of CPU threads, or auto to measure and pick the fastest.")
+    str,
+    typer.Option("--threads", help="Number of CPU threads, or auto to measure and pick the fastest."),
 ]
-SplitName = Annotated[Literal["train", "val", "test"], typer.Option(help="The split that the tasks come from.")]
+SplitName = Annotated[Literal["train", "val", "test"], typer.Option(help="Split that the tasks come from.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
@@ -42,8 +50,13 @@ def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] 
 
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", callback=_import_plugins, help="A Python file or module to import first; repeatable."),
+    typer.Option("--plugin", callback=_import_plugins, help="Python file or module to import first; repeatable."),
 ]
+
+
+def examples(*commands: str) -> str:
+    """Returns example commands as the last lines of a help text."""
+    return "\n".join(["Examples:", *(f"  {command}" for command in commands)])
 
 
 @contextmanager

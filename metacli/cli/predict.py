@@ -7,30 +7,37 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import CHECKPOINT, AsJson, Plugins, ThreadCount, print_result
+from metacli.cli.checkpoint_words import take_out_checkpoint
+from metacli.cli.options import CHECKPOINT, AsJson, CheckpointOption, Plugins, ThreadCount, examples, print_result
 
-EXAMPLES = (
-    "Examples: metacli predict --support my-classes --query a.png b.png | "
-    "metacli predict --support my-classes --query folder --png sheet.png | "
-    "metacli predict -c runs/demo --support my-classes --query folder --orders 50 --json"
+EXAMPLES = examples(
+    "metacli predict --support my-classes --query a.png b.png",
+    "metacli predict --support my-classes --query folder --png sheet.png",
+    "metacli predict runs/first --support my-classes --query folder --orders 50 --json",
 )
 
 
 def predict(
-    support: Annotated[Path, typer.Option(help="A folder with one directory per class, each with one or more images.")],
-    query: Annotated[list[Path], typer.Option(help="An image, or a folder of images. More may follow.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[QUERY]...", help="More images or folders.")] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", "-c", help=f"{CHECKPOINT} Default: a bundled model for this number of classes."),
+    support: Annotated[Path, typer.Option(help="Support set: a folder with one directory of images per class.")],
+    query: Annotated[list[Path], typer.Option(help="Query: an image or a folder of images. More may follow.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CHECKPOINT|QUERY",
+            help=f"{CHECKPOINT} Default: a bundled model that fits the classes. Other words are queries.",
+        ),
     ] = None,
-    orders: Annotated[int | None, typer.Option(min=1, max=1000, help="Support set orders to average over.")] = None,
+    checkpoint: CheckpointOption = None,
+    orders: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Number of support set orders to average predictions over. Default: 10."),
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Save a contact sheet to this file.")] = None,
     threads: ThreadCount = "1",
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recognise new classes from a few images of each, without training."""
+    """Classify images into new classes, given a few images of each class. No training is needed."""
     from metacli.classifier import prediction
     from metacli.classifier.contact_sheet import save_sheet
     from metacli.classifier.learner import ORDERS, load
@@ -39,11 +46,12 @@ def predict(
     from metacli.show.figures import require_matplotlib
     from metacli.system.package_data import resolve_example
 
+    name, more = take_out_checkpoint(words, checkpoint)
     if png:
         require_matplotlib()
     choose_threads(parse_thread_count(threads))
-    queries = [resolve_example(path) for path in [*query, *(more or [])]]
-    result = prediction.predict(load(checkpoint, orders=orders or ORDERS), resolve_example(support), queries)
+    queries = [resolve_example(path) for path in [*query, *map(Path, more)]]
+    result = prediction.predict(load(name, orders=orders or ORDERS), resolve_example(support), queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:

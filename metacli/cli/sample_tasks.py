@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Overrides, Plugins, SplitName, print_result
+from metacli.cli.options import AsJson, Overrides, Plugins, SplitName, examples, print_result
 
-EXAMPLES = "Examples: metacli sample-tasks strokes_ntm | metacli sample-tasks copy_ntm -n 1"
+EXAMPLES = examples(
+    "metacli sample-tasks strokes_ntm", "metacli sample-tasks copy_ntm -n 1", "metacli sample-tasks runs/first"
+)
 
 
 def sample_tasks(
-    recipe: Annotated[str, typer.Argument(help="The path of a recipe, or the name of a bundled one.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A bundled recipe by its name, a recipe file, or a run directory."),
+    ],
     overrides: Overrides = None,
     count: Annotated[int, typer.Option("-n", min=1, max=100, help="Number of tasks.")] = 3,
     split: SplitName = "train",
@@ -22,8 +27,8 @@ def sample_tasks(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a few tasks: the support set D_train, which the model reads, and the query set D_test."""
-    from metacli.config.recipe import load_recipe
+    """Show a few tasks of a recipe: the support set D_train and the query set D_test of each."""
+    from metacli.config.recipe import load_recipe, recipe_of_run
     from metacli.registry import TASKS, build
     from metacli.show import picture
     from metacli.show.figures import require_matplotlib
@@ -32,7 +37,7 @@ def sample_tasks(
 
     if png:
         require_matplotlib()
-    plan = load_recipe(recipe, overrides)
+    plan = load_recipe(recipe_of_run(recipe) or recipe, overrides)
     samples = sample.collect_samples(build(TASKS, plan.task, plan.seed), split, count)
     print_result(as_json, sample.as_json(samples), lambda console: print_samples(console, samples))
     if png:

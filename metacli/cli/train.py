@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Device, Overrides, Plugins, ThreadCount, print_result, silence_stderr
+from metacli.cli.options import (
+    AsJson,
+    Device,
+    Overrides,
+    Plugins,
+    ThreadCount,
+    examples,
+    print_result,
+    silence_stderr,
+)
 from metacli.compute import torchrun
 from metacli.errors import UsageError
 from metacli.system import terminal
@@ -17,23 +26,40 @@ if TYPE_CHECKING:
     from metacli.training.outcome import Outcome
     from metacli.training.progress import Progress
 
-EXAMPLES = (
-    "Examples: metacli train strokes_ntm | metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1 | "
-    "metacli train strokes_mann --seeds 0,1,2 | metacli train omniglot_ntm --dry-run | "
-    "metacli train --resume runs/omniglot_ntm/20260101-120000-seed0"
+EXAMPLES = examples(
+    "metacli train strokes_ntm --run-dir runs/first",
+    "metacli train recipes/omniglot_ntm.yaml train.lr=3e-4 seed=1",
+    "metacli train strokes_mann --seeds 0,1,2",
+    "metacli train omniglot_ntm --dry-run",
+    "metacli train --resume runs/first train.steps=2000",
 )
 
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str | None, typer.Argument(help="The path of a recipe, or the name of a bundled one.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A bundled recipe by its name, or a recipe file."),
+    ] = None,
     overrides: Overrides = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Run directory; default runs/<recipe>/<time>-seed<n>.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Resume this run. Set train.steps=N to train longer.")] = None,
-    init: Annotated[str | None, typer.Option(help="Start from the weights of this checkpoint.")] = None,
-    time_limit: Annotated[str | None, typer.Option(help="Stop and save after 2h, 90m, 45s or 1h30m.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Train and evaluate one run for each seed, as in 0,1,2.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of --seeds that run side by side.")] = 1,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="New run directory. Default: runs/<recipe>/<time>-seed<n>.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Resume this run. Set train.steps=N to train longer."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start from the weights of this checkpoint."),
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Save and stop after this time, as in 2h, 90m, 45s or 1h30m.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Train and evaluate one run for each of these seeds, as in 0,1,2.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of --seeds to run in parallel.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate memory and time without training.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     device: Device = "auto",
@@ -41,23 +67,26 @@ def train(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a meta-learner on the tasks of a recipe."""
+    """Train the model of a recipe on the tasks of the recipe."""
     if quiet:
         context.with_resource(silence_stderr())
     from metacli.training.stopping import Deadline
 
-    deadline = None if time_limit is None else Deadline(time_limit)  # first, so that all that follows counts
+    deadline = None if time_limit is None else Deadline(time_limit)  # first, so that set-up counts too
     if resume and (run_dir or dry_run or init):
-        raise UsageError("--resume goes on in its own run directory; leave out --run-dir, --dry-run and --init")
+        raise UsageError("--resume continues an existing run", "leave out --run-dir, --dry-run and --init")
     if resume and recipe and "=" in recipe:
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
-        raise UsageError("no recipe", "`metacli recipes` lists those that ship")
+        raise UsageError("no recipe is given", "`metacli recipes` lists the bundled recipes")
+    if recipe and "=" in recipe and not resume and not Path(recipe).exists():
+        raise UsageError(f"no recipe is given before {recipe!r}", f"as in: metacli train strokes_ntm {recipe}")
     rank = torchrun.current_rank()
     if seeds is not None:
         if resume or dry_run or init or time_limit or recipe is None or rank.size > 1:
-            wrong = "--resume, --dry-run, --init and --time-limit, nor torchrun"
-            raise UsageError(f"--seeds takes a recipe, and none of {wrong}", "the same command with --run-dir goes on")
+            excluded = "--resume, --dry-run, --init, --time-limit or torchrun"
+            hint = "to resume, repeat the command with --run-dir and the folder of the runs"
+            raise UsageError(f"--seeds needs a recipe and cannot be combined with {excluded}", hint)
         count = "1" if threads == "auto" and jobs > 1 else threads
         arguments, options = [recipe, *(overrides or [])], ["--device", device, "--threads", count]
         return _train_seeds(seeds, jobs, arguments, run_dir, options, plugin or [], as_json)
@@ -115,12 +144,12 @@ def _print_next_command(outcome: Outcome, progress: Progress, plugins: list[str]
     needed = "".join(f" --plugin {source}" for source in plugins)
     if not outcome.finished or outcome.code:
         progress.print_lines(f"stopped at step {outcome.step} by {outcome.stopped}, saved")
-        progress.print_lines(f"go on with: metacli train --resume {outcome.run}{needed}")
+        progress.print_lines(f"resume with: metacli train --resume {outcome.run}{needed}")
         return
     if outcome.stopped:
         progress.print_lines(f"stopped at step {outcome.step} for {outcome.stopped}, saved")
-        progress.print_lines(f"go on all the same with: metacli train --resume {outcome.run}{needed} train.patience=0")
-    progress.print_lines(f"next: metacli eval --checkpoint {outcome.run}{needed}")
+        progress.print_lines(f"resume anyway with: metacli train --resume {outcome.run}{needed} train.patience=0")
+    progress.print_lines(f"next: metacli eval {outcome.run}{needed}")
 
 
 def _train_seeds(
@@ -145,7 +174,7 @@ def _train_seeds(
     runs = SeedRuns(arguments, parse_seeds(seeds), folder, [*options, *needed], jobs)
     if code := runs.execute():
         command = " ".join(["metacli train", *arguments, f"--seeds {seeds} --run-dir {folder}", *needed])
-        terminal.print_to_stderr(f"not finished; go on with: {command}")
+        terminal.print_to_stderr(f"not finished; resume with: {command}")
         raise typer.Exit(code)
     result = runs.summary(name)
     print_result(as_json, result, lambda console: print_seeds(console, result))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+from metacli.system import terminal
 
 
 def available() -> bool:
@@ -24,6 +27,8 @@ def reason() -> str:
 def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
     """Compile a function at its first call, without Python's lock. numba's cache keeps it for other processes.
 
+    The first compilation of a process is announced on stderr. What the cache holds is loaded in silence.
+
     Args:
         function: the function, in numba's subset of Python.
         reorder: whether sums may be reordered and fused with products, and divisions by 0 follow NumPy. The last bits
@@ -31,6 +36,7 @@ def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
     """
     from numba import njit
 
+    _announce_compilation()
     options: dict[str, Any] = {"nogil": True}
     if reorder:
         options |= {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
@@ -38,6 +44,29 @@ def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no writable folder for the cache
         return njit(**options)(function)
+
+
+@cache
+def _announce_compilation() -> None:
+    """Print a line on stderr when numba first compiles a function of this package."""
+    from numba.core import event
+
+    class Announcement(event.Listener):
+        printed = False
+
+        def on_start(self, event: Any) -> None:
+            if self.printed or not event.data["dispatcher"].py_func.__module__.startswith("metacli."):
+                return
+            self.printed = True
+            from tqdm import tqdm
+
+            with tqdm.external_write_mode(file=sys.stderr):
+                terminal.print_to_stderr("numba   compiles the fast loops: up to 15 s, once on this machine")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Announcement())
 
 
 @cache

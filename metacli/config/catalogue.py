@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from metacli.config import yaml_file
 from metacli.config.recipe import recipes_folder
 from metacli.errors import UsageError
 from metacli.registry import TASKS, did_you_mean
-from metacli.system import files
+from metacli.system import files, terminal
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,18 @@ def extract_purpose(text: str) -> str:
 
 
 def copy_recipe(source: Path, target: Path) -> None:
-    """Copies a recipe to a new file.
+    """Copies a recipe to a new file. Its header, which describes the original and its results, becomes a neutral one.
 
     Raises:
         UsageError: the target exists.
         MetacliError: the target cannot be written.
     """
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    body = "".join(lines[len(extract_header("".join(lines))) :])
+    name, command = source.stem, f"metacli train {shlex.quote(str(target))}"
+    header = [f"A copy of {name}. Describe your changes here.", "", f"  {command}"]
+    commented = "".join(f"# {terminal.escape_text(line)}".rstrip() + "\n" for line in header)
     try:
-        files.write(target, source.read_bytes(), new=True)
+        files.write(target, (commented + body).encode(), new=True)
     except FileExistsError:
         raise UsageError(f"{target} exists already", "name a new file, as in --copy mine.yaml") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from metacli.config.display import shorten_key, shorten_value
 from metacli.config.migrations import FORMAT, migrate
 from metacli.config.overrides import apply_overrides
 from metacli.config.required_plugins import check_required_plugins
+from metacli.config.sections import SECTIONS, find_config
 from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, Registry, did_you_mean, find_origins, is_known, resolve
@@ -23,6 +25,7 @@ from metacli.system.package_data import find_data_folder
 
 SEED_LIMIT = 2**31  # a seed is a whole number below this
 NOT_A_MAPPING = "a recipe is a mapping with the keys seed, task, model and train"
+_LIST_RECIPES = "`metacli recipes` lists the bundled recipes"
 _KEYS = ("name", "seed", "plugins", "task", "model", "train")
 
 
@@ -69,7 +72,7 @@ def load_recipe(source: str | dict[str, Any], overrides: list[str] | None = None
     Args:
         source: a path such as `recipes/omniglot_ntm.yaml`, a name such as `omniglot_ntm`, or the content of a recipe
             file as plain values.
-        overrides: KEY=VALUE with dotted keys. Values follow the same YAML rules as the file.
+        overrides: KEY=VALUE with dotted keys, see `apply_overrides`.
 
     Raises:
         UsageError: there is no such recipe, it is not YAML, or keys or values are wrong. One message has all errors.
@@ -102,9 +105,26 @@ def find_recipe(source: str) -> Path:
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if name in bundled and (path.parent == Path() or path.parent.name == "recipes"):
         return bundled[name]
+    if file := recipe_of_run(source):
+        hint = f"resume the run: metacli train --resume {source}; or use its recipe: {file}"
+        raise UsageError(f"{source} is a run directory, not a recipe", hint)
     if os.path.isdir(path):
-        raise UsageError(f"{source} is a folder, not a recipe")
-    raise UsageError(f"no recipe {source!r}{did_you_mean(name, bundled)}", "`metacli recipes` lists those that ship")
+        raise UsageError(f"{source} is a folder, not a recipe", _LIST_RECIPES)
+    containing = [known for known in bundled if name and name in known]
+    if len(containing) > 1 and path.name == source:
+        raise UsageError(f"no recipe {source!r}", f"recipes whose name contains it: {', '.join(containing)}")
+    raise UsageError(f"no recipe {source!r}{did_you_mean(name, bundled)}", _LIST_RECIPES)
+
+
+def recipe_of_run(source: str) -> str | None:
+    """Returns the recipe file of a run directory, None if `source` is not one."""
+    file = os.path.join(source, "recipe.yaml")
+    return file if os.path.isfile(file) else None
+
+
+def is_bundled(name: str) -> bool:
+    """Returns whether a bundled recipe has this name."""
+    return name.isidentifier() and os.path.isfile(recipes_folder() / f"{name}.yaml")
 
 
 def recipes_folder() -> Path:
@@ -127,7 +147,7 @@ def recipe_from_dict(tree: Any, source: str) -> Recipe:
         raise UsageError(f"{source}: {NOT_A_MAPPING}, not {shorten_value(tree)}")
     tree = migrate(tree, source)
     check_required_plugins(tree, source)
-    errors += [f"{shorten_key(key)}: unknown key{did_you_mean(key, _KEYS)}" for key in tree if key not in _KEYS]
+    errors += [f"{shorten_key(key)}: unknown key{_suggest_key(key, tree)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
     if not isinstance(name, str) or not operating_system.is_portable_folder_name(name):
         limits = f"no path, no device of Windows, at most {operating_system.MAX_NAME_LENGTH} characters"
@@ -147,6 +167,16 @@ def recipe_from_dict(tree: Any, source: str) -> Recipe:
     if errors:
         raise UsageError([f"{source}: {e}" for e in errors])
     return Recipe(name, seed, task, model, train)
+
+
+def _suggest_key(key: Any, tree: dict[str, Any]) -> str:
+    """Returns ', did you mean X?' for an unknown key without a section, such as `ways` for `task.ways`."""
+    for section in SECTIONS:
+        config = find_config(section, tree.get(section))
+        if config is not None and key in config.model_fields:
+            value = tree[key] if isinstance(tree[key], str) else json.dumps(tree[key])
+            return f", did you mean {section}.{key}={shorten_key(value)}?"
+    return did_you_mean(key, _KEYS)
 
 
 def _validate_named_section(

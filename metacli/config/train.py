@@ -82,6 +82,14 @@ class TrainConfig(BaseConfig):
             "it is available."
         ),
     )
+    batch_norm: Literal["synced", "local"] = Field(
+        "synced",
+        description=(
+            "Statistics of batch norm in training with several processes. `synced` computes them over the whole batch, "
+            "as one process does. `local` computes them over each process's share, which is faster. The result then "
+            "depends on the number of processes."
+        ),
+    )
     tensorboard: bool = Field(False, description="Also write TensorBoard event files (extra `tensorboard`).")
 
     @field_validator("encoder_from", mode="before")

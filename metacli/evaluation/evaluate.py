@@ -128,7 +128,10 @@ def build_eval_tasks(checkpoint: Checkpoint, overrides: list[str], split: Split 
     """
     wrong = [o for o in overrides if not o.startswith(("task.", "seed="))]
     if wrong:
-        raise UsageError(f"{wrong[0]!r}: only task.KEY=VALUE and seed=VALUE can change at evaluation")
+        belongs_to_task = wrong[0].partition("=")[0] in type(checkpoint.recipe.task).model_fields
+        suggestion = f", did you mean task.{wrong[0]}?" if belongs_to_task else ""
+        hint = "only task.KEY=VALUE and seed=VALUE can change at evaluation"
+        raise UsageError(f"{wrong[0]!r} is no key of the tasks{suggestion}", hint)
     tree = checkpoint.recipe.as_dict()
     renamed = [o.partition("=")[2] for o in overrides if o.startswith("task.name=")]
     if renamed:

@@ -18,6 +18,7 @@ from metacli.system import files
 from metacli.system.lock import DirectoryLock
 
 _FREE_SPACE = "free some space, then resume the run: --resume"
+_LIST_RUNS = "list the run directories: ls -d runs/*/*"
 _OTHER_PLACE = "choose another folder: --run-dir"
 _UNFINISHED = (".lock", "env.json")  # left by a process that is killed before recipe.yaml makes the folder a run
 
@@ -92,7 +93,9 @@ class RunDirectory:
         hint = f"restore it: {path / LAST} holds the same recipe"
         content = run_files.read(file, hint)
         if content is None:
-            raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", "ls runs/*/")
+            if not os.path.exists(path):
+                raise UsageError(f"no such folder: {path}", _LIST_RUNS)
+            raise UsageError(f"{path} is not a run directory: it holds no recipe.yaml", _LIST_RUNS)
         try:
             text = content.decode()
         except UnicodeDecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -90,9 +91,8 @@ def cut_to_width(text: str, size: float, width: float) -> str:
     """Returns as much of a `make_drawable` text as fits into `width` pixels, with an ellipsis where it is cut."""
     if text_width(text, size) <= width:
         return text
-    while text and text_width(f"{text}…", size) > width:
-        text = text[:-1]
-    return f"{text}…"
+    fitting = bisect_right(range(len(text)), width, key=lambda length: text_width(f"{text[:length]}…", size))
+    return f"{text[: max(fitting - 1, 0)]}…"
 
 
 def join_into_lines(parts: list[str], size: float, width: float) -> list[str]:

@@ -21,7 +21,7 @@ from metacli.errors import UsageError
 from metacli.show.console import printable
 from metacli.system import terminal
 
-_VALUE = 16  # columns of a value at most; longer ones go on below
+_VALUE = 16  # columns of a value at most; longer ones continue below
 
 
 class Report(NamedTuple):
@@ -64,7 +64,7 @@ def report_recipes(words: list[str], part: str | None, copy: Path | None) -> Rep
     """
     path = find_named_recipe(words)
     if part and (words or copy):
-        raise UsageError("--keys explains a part of recipes by itself", "leave out the recipe and --copy")
+        raise UsageError("--keys cannot be combined with a recipe or --copy", "as in: metacli recipes --keys ntm")
     if copy and not path:
         raise UsageError("--copy needs the name of one recipe", f"as in: metacli recipes copy_ntm --copy {copy}")
     if path and copy:
@@ -89,7 +89,7 @@ def find_named_recipe(words: list[str]) -> Path | None:
         return None
     word = Path(words[0])
     named = word.suffix in (".yaml", ".yml") or word.name != words[0]
-    return recipe.find_recipe(words[0]) if named or (recipe.recipes_folder() / f"{word}.yaml").is_file() else None
+    return recipe.find_recipe(words[0]) if named or recipe.is_bundled(words[0]) else None
 
 
 def _explain_recipe(path: Path) -> Report:

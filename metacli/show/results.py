@@ -78,7 +78,8 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
 
 
 def shorten(text: str, width: int = 24) -> str:
-    """Returns a text of at most `width` columns, its middle left out. Some letters, as of Chinese, take two columns."""
+    """Returns a text of at most `width` columns (at least 13), its middle left out. Some letters take two columns."""
+    width = max(width, 13)
     if cell_len(text) <= width:
         return text
     first = next(i for i in range(len(text)) if cell_len(text[: i + 1]) > width - 12)

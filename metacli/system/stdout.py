@@ -22,16 +22,19 @@ def report_write_failures() -> Iterator[None]:
         BrokenPipeError: the reader has closed the pipe.
     """
     previous = sys.stdout
-    if not isinstance(previous, io.TextIOWrapper) or previous is not sys.__stdout__ or previous.isatty():
-        yield  # there is no stdout, a test captures it, or it is a terminal, which cannot be full
+    if previous is None:  # closed, as by >&-
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_ClosedFile(os.devnull, "wb")), encoding="utf-8")
+    elif not isinstance(previous, io.TextIOWrapper) or previous is not sys.__stdout__ or previous.isatty():
+        yield  # a test captures it, or it is a terminal, which cannot be full
         return
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_ReportingFile(previous.fileno(), "wb", closefd=False)),
-        encoding=previous.encoding,
-        errors=previous.errors,
-        line_buffering=previous.line_buffering,
-        write_through=previous.write_through,
-    )
+    else:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_ReportingFile(previous.fileno(), "wb", closefd=False)),
+            encoding=previous.encoding,
+            errors=previous.errors,
+            line_buffering=previous.line_buffering,
+            write_through=previous.write_through,
+        )
     try:
         yield
     except SystemExit:  # which a success raises too
@@ -45,6 +48,19 @@ def report_write_failures() -> Iterator[None]:
         sys.stdout.flush()
     finally:
         sys.stdout = previous
+
+
+class _ClosedFile(io.FileIO):
+    """A stand-in for a stdout that is closed. Raises a MetacliError at the first write, and discards the rest."""
+
+    reported = False
+
+    def write(self, content: Any) -> int:
+        """Write nothing."""
+        if not self.reported:
+            self.reported = True
+            raise MetacliError("cannot write the result to stdout: it is closed", "redirect stdout to a file")
+        return super().write(content)
 
 
 class _ReportingFile(io.FileIO):

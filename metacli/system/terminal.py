@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 import traceback
@@ -116,7 +117,12 @@ def encoding_of(stream: TextIO) -> str:
 
 
 def set_up_streams() -> None:
-    """Let no character raise an error in stdout or stderr, and escape tracebacks. Call it once, before any output."""
+    """Let no character raise an error in stdout or stderr, and escape tracebacks. Call it once, before any output.
+
+    A terminal 0 columns wide, as some programs that start others leave in COLUMNS, counts as 80.
+    """
+    if (columns := os.environ.get("COLUMNS")) and not columns.strip("0"):
+        os.environ["COLUMNS"] = "80"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -109,6 +109,13 @@ class Tasks(ABC):
         loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
         return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
 
+    def headline_score(self, logits: Tensor, episode: Episode) -> Tensor:
+        """Returns the first of `metrics` for each task, (B,): what `score` returns, without the other scores."""
+        headline = self.metrics[0]
+        if headline != self.answer.metrics[0]:  # it is the task's own, and not that of the kind of answer
+            return self.score(logits, episode)[headline.name]
+        return self.answer.headline(logits, episode.y_test, *self._masked_cost(logits, episode))
+
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
         """Decodes the logits (Q, O) of one task and compares them with the correct answers (Q, C)."""
         return self.answer.decode(logits, answer)

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from metacli.checkpoints.restore import get_random_states, set_random_states
 from metacli.compute.processes import Processes, ProcessLostError
 from metacli.episode import Episode
+from metacli.models.distributed import list_local_statistics
 from metacli.training.state import TrainState
 
 
@@ -71,15 +72,22 @@ def pad_episode(episode: Episode, train_length: int, test_length: int) -> Episod
     return replace(episode, **changes) if changes else episode
 
 
-def sum_gradients(model: nn.Module, processes: Processes, numbers: Tensor) -> Tensor:
-    """Sum each weight's gradient over all processes, in place, and `numbers` (n,), returned, in the same message."""
+def sum_gradients(model: nn.Module, processes: Processes, numbers: Tensor, of_tasks: float) -> Tensor:
+    """Sum each weight's gradient over all processes, in place, and `numbers` (n,), returned, in the same message.
+
+    With `train.batch_norm: local` the message also averages the running statistics, so that they stay equal.
+
+    Args:
+        of_tasks: see `Share`; the weight of this process's running statistics.
+    """
     if processes.size == 1:
         return numbers
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    message = processes.sum(torch.cat([numbers, *(g.flatten() for g in gradients)]))
-    numbers, *sums = message.split([len(numbers), *(g.numel() for g in gradients)])
-    for gradient, total in zip(gradients, sums, strict=True):
-        gradient.copy_(total.view_as(gradient))
+    summed = [p.grad for p in model.parameters() if p.grad is not None]
+    summed += [statistic.mul_(of_tasks) for statistic in list_local_statistics(model)]
+    message = processes.sum(torch.cat([numbers, *(tensor.flatten() for tensor in summed)]))
+    numbers, *sums = message.split([len(numbers), *(tensor.numel() for tensor in summed)])
+    for tensor, total in zip(summed, sums, strict=True):
+        tensor.copy_(total.view_as(tensor))
     return numbers
 
 

@@ -73,8 +73,8 @@ def train_step(state: TrainState, share: Share, step: int) -> Update:
         optimizer.zero_grad(set_to_none=True)
         scale_loss(loss, share.weight, share.batch, cfg).backward()
         with torch.no_grad():
-            score = tasks.score(logits, episode)[tasks.metrics[0].name].mean() * share.of_tasks
-        loss, score = sum_gradients(model, state.processes, torch.stack([loss.detach(), score]))
+            score = tasks.headline_score(logits, episode).mean() * share.of_tasks
+        loss, score = sum_gradients(model, state.processes, torch.stack([loss.detach(), score]), share.of_tasks)
     norm = clip_gradients(model, cfg)
     optimizer.step()  # 4: theta
     return Update(loss, score, norm)

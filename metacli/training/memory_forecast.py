@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -23,6 +24,11 @@ def check_training(recipe: Recipe, tasks: Tasks, device: torch.device, batch: in
     """
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):  # a model of a plugin may need real data
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = build(MODELS, recipe.model, tasks.spec).eval()
+            model = build(MODELS, _with_random_weights(recipe.model), tasks.spec).eval()
         sizes = least_bytes(model, tasks, "train", batch, recipe)
         check_available(sizes, f"a training step with train.batch={recipe.train.batch}", device)
+
+
+def _with_random_weights(config: Any) -> Any:
+    """The config of a model of the same size. The operations of other values of `init` import torch._dynamo on meta."""
+    return config.model_copy(update={"init": "random"}) if hasattr(config, "init") else config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,43 @@ from torch import Tensor, nn
 from metacli.config.train import TrainConfig
 
 
-class GravesRMSprop(torch.optim.Optimizer):
+def _eager(kind: type[torch.optim.Optimizer]) -> Any:
+    """The method `step` of a kind of optimizer without its decorators, which differ between versions of torch."""
+    return torch.no_grad()(inspect.unwrap(kind.step))
+
+
+class EagerOptimizer(torch.optim.Optimizer):
+    """An optimizer whose methods are not decorated for torch.compile.
+
+    The decorators import torch._dynamo at the first call, which takes about a second. An undecorated method, as in a
+    version of torch that decorates others, stays as it is.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+
+
+class Adam(EagerOptimizer, torch.optim.Adam):
+    """torch.optim.Adam without torch._dynamo."""
+
+    step = _eager(torch.optim.Adam)
+
+
+class AdamW(EagerOptimizer, torch.optim.AdamW):
+    """torch.optim.AdamW without torch._dynamo."""
+
+    step = _eager(torch.optim.AdamW)
+
+
+class RMSprop(EagerOptimizer, torch.optim.RMSprop):
+    """torch.optim.RMSprop without torch._dynamo."""
+
+    step = _eager(torch.optim.RMSprop)
+
+
+class GravesRMSprop(EagerOptimizer):
     """RMSProp as the NTM paper uses it (Graves 2013, arXiv 1308.0850, equations 38 to 41).
 
     Element by element:
@@ -74,8 +111,8 @@ def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
     if cfg.optimizer == "rmsprop-graves":
         return GravesRMSprop(groups, cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
     if cfg.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
-    kind = torch.optim.Adam if cfg.optimizer == "adam" else torch.optim.AdamW
+        return RMSprop(groups, cfg.lr, alpha=0.95, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+    kind = Adam if cfg.optimizer == "adam" else AdamW
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
     return kind(groups, cfg.lr, weight_decay=cfg.weight_decay, fused=fused)
 

@@ -97,7 +97,7 @@ class TrainState:
             tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
             memory_forecast.check_training(recipe, tasks, device, own_tasks)
             model = build(MODELS, recipe.model, tasks.spec).to(device)
-            make_distributed(model, processes, recipe.train.batch)
+            make_distributed(model, processes, recipe.train.batch, recipe.train.batch_norm)
             if not recipe.train.encoder_rate:
                 model.encoder.freeze()
             scan = model.use_scan(recipe.train.scan, device)

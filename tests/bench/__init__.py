@@ -1,13 +1,17 @@
-"""What a training step and an episode cost, beside honest references: `python -m tests.bench`, or `make bench`.
+"""Measures training steps, episodes and commands beside references: `python -m tests.bench`, or `make bench`.
 
-cases      what is measured, each a shipped recipe with a few keys changed
-build      from a recipe to a training step: the one place where our models are made
-plain/     the papers' equations, written down in eager PyTorch as they stand; equal to ours by test
-packages   what others publish, where it is installed
-limit      how long the step's arithmetic would take as one matrix product
-timing     medians; references and ours take turns, so that noise hits all alike
-peak       memory, each side in a process of its own
-growth     how the cost grows with L, T, ways, shots and batch
-report     the table and the JSON
-figure     the plot
+cases       what is measured, each a bundled recipe with a few keys changed
+build       builds training steps from recipes
+references  the papers' equations in eager PyTorch; equal to our models by test
+packages    published packages: `dnc`, `easyfsl`
+floor       the time of the step's matrix products at the machine's highest rate
+timing      medians; implementations take turns, so that noise affects all alike
+peak        memory, each implementation in its own process
+measure     all of these for all cases
+growth      how the cost grows with L, T, ways, shots and batch
+commands    wall time from `metacli train` to its first step, or to a stated result
+report      the tables for the terminal
+markdown    the tables for docs/benchmark.md
+figure      the plot
+ranks       the training speed of two processes beside one
 """

@@ -1,4 +1,4 @@
-"""From a recipe to a training step, by the same path as `metacli train`. The one place where our models are made."""
+"""Builds training steps from recipes, by the same path as `metacli train`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from metacli.episode import Episode
 from metacli.registry import MODELS, TASKS, build
 from metacli.tasks.base import Tasks
 from metacli.training.optimizer import clip_gradients, make_optimizer
-from tests.bench.case import OURS, Side
+from tests.bench.case import OURS, Implementation
 
-# The rows of a model that can be run in more than one way: name -> further KEY=VALUE.
-SCANS: dict[str, list[str]] = {OURS: [], "ours, plain scan": ["train.scan=plain"]}
+CPU = torch.device("cpu")
+SCANS: dict[str, list[str]] = {OURS: [], "metacli, plain scan": ["train.scan=plain"]}
 
 
 @dataclass(frozen=True)
@@ -36,35 +36,39 @@ class Learner:
     model: Any
     episode: Episode
 
-    def step(self) -> TrainingStep:
-        """The training step of this model on its episode."""
-        return TrainingStep(self.model, self.recipe.train, lambda: self.loss(self.model, self.episode))
+    def training_step(self) -> TrainingStep:
+        """Returns the training step of this model on its episode."""
+        return self.reference_step(self.model)
 
-    def sampled_step(self) -> Callable[[], Any]:
-        """The same, but each on new episodes, sampling included."""
-        batch, drawn = self.recipe.train.batch, iter(range(10**9))
+    def sampling_step(self) -> TrainingStep:
+        """Returns the same on a new episode in each step, sampling included."""
+        batch, numbers = self.recipe.train.batch, iter(range(10**9))
 
-        def fresh() -> Tensor:
-            return self.loss(self.model, self.tasks.batch("train", next(drawn) * batch, batch))
+        def sample_and_compute_loss() -> Tensor:
+            return self.loss(self.model, self.tasks.batch("train", next(numbers) * batch, batch))
 
-        return TrainingStep(self.model, self.recipe.train, fresh)
+        return TrainingStep(self.model, self.recipe.train, sample_and_compute_loss)
 
-    def beside(self, model: Any, episode: Episode | None = None) -> TrainingStep:
-        """The training step of a reference on this episode (or on part of it), its optimiser and clipping as ours."""
-        asked = self.episode if episode is None else episode
-        return TrainingStep(model, self.recipe.train, lambda: self.loss(model, asked))
+    def reference_step(self, reference: Any, episode: Episode | None = None) -> TrainingStep:
+        """Returns the training step of another model, with the same optimizer and clipping.
+
+        Args:
+            reference: maps an episode to logits (B, Q, O).
+            episode: its episode; None for this learner's.
+        """
+        return TrainingStep(reference, self.recipe.train, lambda: self.loss(reference, episode or self.episode))
 
     def loss(self, model: Any, episode: Episode) -> Tensor:
-        """The training loss of what maps an episode to logits (B, Q, O)."""
+        """Returns the training loss of a model that maps an episode to logits (B, Q, O)."""
         return self.tasks.loss(model(episode), episode)
 
 
 class TrainingStep:
-    """What the training loop does with an episode: forward, loss, backward, clipping, update. One call is one step.
+    """Forward, loss, backward, clipping and update, as in the training loop. One call is one step.
 
     Args:
-        model: whose parameters are trained.
-        config: optimiser, rate and clipping.
+        model: the model to train.
+        config: optimizer, rate and clipping.
         loss: computes the scalar to minimise, forward pass included.
     """
 
@@ -72,45 +76,53 @@ class TrainingStep:
         self.model, self.config, self.loss = model.train(), config, loss
         self.optimizer = make_optimizer(model, config)
 
-    def gradient(self) -> None:
-        """Forward and backward alone."""
+    def compute_gradient(self) -> None:
+        """Runs forward and backward only."""
         self.optimizer.zero_grad(set_to_none=True)
         self.loss().backward()
 
     def __call__(self) -> None:
-        """One update of theta."""
-        self.gradient()
+        """Updates theta once."""
+        self.compute_gradient()
         clip_gradients(self.model, self.config)
         self.optimizer.step()
 
 
 @lru_cache
-def tasks_of(config: Any, seed: int) -> Tasks:
-    """p(T) of a recipe's `task`; the same for all cases that share it, so that images are read once."""
+def build_tasks(config: Any, seed: int) -> Tasks:
+    """Returns p(T) of a recipe's section `task`. Cases with equal sections share it, so that images are read once."""
     return build(TASKS, config, seed)
 
 
-def learner(name: str, *overrides: str) -> Learner:
-    """A shipped recipe with KEY=VALUE overrides, built; the same weights and episode whenever it is called."""
+def load_tasks(name: str, *overrides: str) -> Tasks:
+    """Returns p(T) of a bundled recipe with KEY=VALUE overrides."""
+    recipe = load_recipe(name, list(overrides))
+    return build_tasks(recipe.task, recipe.seed)
+
+
+def build_learner(name: str, *overrides: str) -> Learner:
+    """Returns a bundled recipe with KEY=VALUE overrides, built. Equal arguments give equal weights and episodes."""
     recipe = load_recipe(name, list(overrides))
     set_up_torch(recipe.seed)
-    tasks = tasks_of(recipe.task, recipe.seed)
+    tasks = build_tasks(recipe.task, recipe.seed)
     model = build(MODELS, recipe.model, tasks.spec)
-    model.use_scan(recipe.train.scan, torch.device("cpu"))
+    model.use_scan(recipe.train.scan, CPU)
     return Learner(recipe, tasks, model, tasks.batch("train", 0, recipe.train.batch))
 
 
-def ours(name: str, *overrides: str) -> dict[str, Learner]:
-    """Our model by its row's name, `ours` first; in each way that it can be run."""
-    first = learner(name, *overrides)
-    others = SCANS if first.model.use_scan("auto", torch.device("cpu")) else {OURS: []}
-    return {row: learner(name, *overrides, *more) if more else first for row, more in others.items()}
+def build_learners(name: str, *overrides: str) -> dict[str, Learner]:
+    """Returns the learner by its row's name, `metacli` first, and one with the plain scan if the first is fast."""
+    learner = build_learner(name, *overrides)
+    learners = {OURS: learner}
+    if (learner.model.use_scan("auto", CPU) or "").startswith("fast"):
+        learners |= {row: build_learner(name, *overrides, *keys) for row, keys in SCANS.items() if keys}
+    return learners
 
 
-def steps(learners: dict[str, Learner], amount: float = 1) -> dict[str, Side]:
-    """Our rows of a case.
+def training_steps(learners: dict[str, Learner], amount: float = 1) -> dict[str, Implementation]:
+    """Returns the rows of metacli in a case.
 
     Args:
-        amount: see `Side.amount`.
+        amount: see `Implementation.amount`.
     """
-    return {row: Side(each.step(), amount) for row, each in learners.items()}
+    return {row: Implementation(learner.training_step(), amount) for row, learner in learners.items()}

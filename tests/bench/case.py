@@ -1,4 +1,4 @@
-"""Case and Side: one line of the benchmark, and all who are timed on it."""
+"""Case, Workload and Implementation: a line of the benchmark, and the implementations that are timed for it."""
 
 from __future__ import annotations
 
@@ -7,47 +7,45 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Unit = Literal["ms", "queries/s", "episodes/s"]
-OURS = "ours"
+OURS = "metacli"
 
 
 @dataclass(frozen=True)
-class Side:
-    """One who does the work of a case.
+class Implementation:
+    """One way to do the work of a case.
 
     Attributes:
         run: does it once: a training step, or a batch of episodes.
-        amount: the questions or episodes that one `run` deals with.
-        missing: why it cannot run here; empty if it can.
+        amount: number of queries or episodes in one `run`.
     """
 
-    run: Callable[[], Any] = lambda: None
+    run: Callable[[], Any]
     amount: float = 1
-    missing: str = ""
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A case, built.
 
     Attributes:
-        sides: by name, `ours` first.
-        counted: runs forward and backward once; its arithmetic is the limit's. None: no limit.
+        implementations: by name, `metacli` first.
+        counted: runs forward and backward once; the floor counts its products. None: no floor.
     """
 
-    sides: dict[str, Side]
+    implementations: dict[str, Implementation]
     counted: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """How fast ours ought to be.
+    """The speed that metacli should reach.
 
     Attributes:
-        over: the side that it is measured by.
-        quotient: how many times as fast as that side.
+        reference: the implementation that it is compared with.
+        quotient: how many times as fast as the reference.
     """
 
-    over: str
+    reference: str
     quotient: float
 
 
@@ -56,19 +54,19 @@ class Case:
     """What is measured.
 
     Attributes:
-        name: as `--only` sees it.
-        title: one line for the reader, unit not included.
-        unit: `ms` a step (less is better), or what gets done in a second.
-        make: builds models and episode.
-        target: None where no line of the same run can state it.
+        name: the name that `--only` matches.
+        title: the row's title, without the unit.
+        unit: `ms` per step (less is better), or the amount per second.
+        build: builds models and episode.
+        target: None without a target.
     """
 
     name: str
     title: str
     unit: Unit
-    make: Callable[[], Work]
+    build: Callable[[], Workload]
     target: Target | None = None
 
     def value(self, seconds: float, amount: float) -> float:
-        """Seconds of one `run` in the case's unit."""
+        """Returns the seconds of one `run` in the case's unit."""
         return seconds * 1e3 if self.unit == "ms" else amount / seconds

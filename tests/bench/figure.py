@@ -10,7 +10,7 @@ from tests.bench.case import OURS
 
 
 def draw(sweeps: list[dict[str, Any]], path: Path) -> None:
-    """One panel for each size that was varied; a full line is ours, a dashed one the plain reference.
+    """Draws one panel for each size. A full line is metacli, a dashed one a reference.
 
     Raises:
         MetacliError: the extra `plot` is not installed.
@@ -25,10 +25,10 @@ def draw(sweeps: list[dict[str, Any]], path: Path) -> None:
     models = list(dict.fromkeys(sweep["title"] for sweep in sweeps))
     for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
         for sweep in (s for s in sweeps if s["size"] == size):
-            for name, side in sweep["sides"].items():
-                label = f"{sweep['title']}, {name}: {side['exponent']:.2f}"
+            for name, row in sweep["implementations"].items():
+                label = f"{sweep['title']}, {name}: {row['exponent']:.2f}"
                 style = "-o" if name == OURS else "--."
-                milliseconds = [1e3 * s for s in side["seconds"]]
+                milliseconds = [1e3 * s for s in row["seconds"]]
                 axes.loglog(sweep["sizes"], milliseconds, style, label=label, color=f"C{models.index(sweep['title'])}")
         ticks = next(s["sizes"] for s in sweeps if s["size"] == size)  # those of one sweep: all would overlap
         axes.set_xticks(ticks, [str(x) for x in ticks])

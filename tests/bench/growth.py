@@ -1,4 +1,4 @@
-"""How the cost of a training step grows with one size, all others fixed: measured, and the exponent fitted to it."""
+"""Measures how the cost of a training step grows with one size, all others fixed, and fits the exponent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tests.bench.build import ours, steps
-from tests.bench.case import OURS, Side
-from tests.bench.cases import FLAT_STREAM, NTM_COPY, PLAIN, SNAIL
-from tests.bench.plain import like
+from tests.bench.build import build_learners, training_steps
+from tests.bench.case import OURS, Implementation
+from tests.bench.cases import DNC_COPY, FLAT_STREAM, NTM_COPY, PLAIN, SNAIL
+from tests.bench.references import build_reference
 from tests.bench.timing import measure
 
 
@@ -22,13 +22,13 @@ class Sweep:
     """One size, varied.
 
     Attributes:
-        name: as `--only` sees it.
-        size: what grows: L, T, batch, ways or shots.
-        title: the model, and what stays fixed.
-        recipe: a shipped recipe and its overrides.
+        name: the name that `--only` matches.
+        size: the size that grows: L, T, batch, ways or shots.
+        title: the model.
+        recipe: a bundled recipe and its overrides.
         key: the recipe's key that sets the size.
-        values: of the key.
-        measure: from the key's value to the size.
+        values: the key's values.
+        measure: maps the key's value to the size.
     """
 
     name: str
@@ -40,11 +40,16 @@ class Sweep:
     measure: Callable[[int], int] = int
 
 
-# What stays fixed. NTM: copy 10, batch 16. MANN: its paper's stream, 16 x 20. SNAIL: 5w1s, a question of each class, 4
-# tasks; L = 128 unless it grows.
+# Fixed sizes. NTM: copy 10, batch 16. DNC: copy 10, batch 4. MANN: its paper's stream, 16 x 20. SNAIL: 5w1s, one query
+# of each class, 4 tasks. L is 128 unless it grows.
 def _ntm(size: str, key: str, values: tuple[int, ...], *fixed: str, measure: Callable[[int], int] = int) -> Sweep:
     recipe = [*NTM_COPY, "train.batch=16", "task.length=10", *fixed]
     return Sweep(f"growth-ntm-{size}", size, "NTM", recipe, key, values, measure)
+
+
+def _dnc(size: str, key: str, values: tuple[int, ...]) -> Sweep:
+    recipe = [*DNC_COPY, "train.batch=4", "task.length=10"]
+    return Sweep(f"growth-dnc-{size}", size, "DNC", recipe, key, values)
 
 
 def _mann(size: str, key: str, values: tuple[int, ...]) -> Sweep:
@@ -59,6 +64,7 @@ def _snail(size: str, key: str, values: tuple[int, ...]) -> Sweep:
 
 SWEEPS = [
     _ntm("L", "model.locations", (64, 128, 256, 512, 1024)),
+    _dnc("L", "model.locations", (64, 128, 256, 512)),
     _mann("L", "model.locations", (64, 128, 256, 512, 1024)),
     _ntm("T", "task.length", (5, 10, 20, 40), measure=lambda length: 2 * length + 1),
     _mann("T", "task.length", (12, 25, 50, 100)),
@@ -71,35 +77,34 @@ SWEEPS = [
 
 
 def run_sweep(sweep: Sweep, rounds: int, seconds: float) -> dict[str, Any]:
-    """Ours and, where it does the same work, the plain reference at every size, on one thread.
+    """Times metacli and, where it does the same work, the plain reference at every size, on one thread.
 
     Returns:
-        `sizes`, and for each side its `seconds` a step, the `exponent` of the power law fitted to all of them, and
-        `last`, the exponent between the two largest, where fixed costs weigh least.
+        `sizes`, and for each implementation its `seconds` per step, the `exponent` of the power law fitted to all of
+        them, and `last`, the exponent between the two largest sizes, where fixed costs weigh least.
     """
     torch.set_num_threads(1)
-    sides = {}
+    rows = {}
     for value in sweep.values:
-        mine = ours(*sweep.recipe, f"{sweep.key}={value}")
-        here = steps(mine)
-        if mine[OURS].tasks.spec.mode != "independent":  # the plain SNAIL is not asked all the questions that ours is
-            here[PLAIN] = Side(mine[OURS].beside(like(mine[OURS].model)))
-        sides |= {(str(value), name): side for name, side in here.items()}
-    turns = rounds * len(sides)
-    with tqdm(total=turns, desc=sweep.name, disable=None) as bar:
-        timings = measure(sides, rounds, seconds, bar.update)
+        learners = build_learners(*sweep.recipe, f"{sweep.key}={value}")
+        ours = learners[OURS]
+        here = training_steps(learners)
+        if ours.tasks.spec.mode != "independent":  # the plain SNAIL answers one query in each task
+            here[PLAIN] = Implementation(ours.reference_step(build_reference(ours.model)))
+        rows |= {(str(value), name): row for name, row in here.items()}
+    with tqdm(total=rounds * len(rows), desc=sweep.name, disable=None) as bar:
+        timings = measure(rows, rounds, seconds, bar.update)
     sizes = [sweep.measure(value) for value in sweep.values]
-    result: dict[str, Any] = {"name": sweep.name, "title": sweep.title, "size": sweep.size, "sizes": sizes, "sides": {}}
-    for name in dict.fromkeys(side for _, side in sides):
-        taken = [timings[str(value), name].median for value in sweep.values]
-        result["sides"][name] = {
-            "seconds": taken,
-            "exponent": exponent(sizes, taken),
-            "last": exponent(sizes[-2:], taken[-2:]),
-        }
-    return result
+    names = list(dict.fromkeys(name for _, name in rows))
+    medians = {name: [timings[str(value), name].median for value in sweep.values] for name in names}
+    implementations = {
+        name: {"seconds": s, "exponent": exponent(sizes, s), "last": exponent(sizes[-2:], s[-2:])}
+        for name, s in medians.items()
+    }
+    facts = {"name": sweep.name, "title": sweep.title, "size": sweep.size, "sizes": sizes}
+    return {**facts, "implementations": implementations}
 
 
 def exponent(sizes: list[int], costs: list[float]) -> float:
-    """p of the power law cost = c size^p, by least squares on logarithms."""
+    """Returns p of the power law cost = c size^p, by least squares on logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])

@@ -1,8 +1,10 @@
-"""What others publish, where it is installed: the packages `dnc` and `easyfsl`. None is needed for the benchmark."""
+"""The packages `dnc` and `easyfsl`, which the extra `bench` installs."""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,32 +12,32 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from metacli.episode import Episode
+from metacli.errors import MetacliError
 from tests.bench.build import Learner
-from tests.bench.case import Side
+from tests.bench.case import Implementation
+
+DNC, EASYFSL = "dnc", "easyfsl"  # the names of the packages and of their rows
 
 
-def fetch(module: str) -> tuple[Any, str]:
-    """The module, or None and why it cannot be had."""
-    try:
-        return importlib.import_module(module), ""
-    except ModuleNotFoundError as e:
-        name = module.partition(".")[0]
-        return None, "not installed" if e.name == name else f"{name} needs {e.name}, not installed"
-    except Exception as e:  # a package that breaks on import is no fault of the benchmark
-        return None, f"does not load: {e}"
+def load(package: str, module: str = "") -> Any:
+    """Imports a package, or a module of it.
 
-
-def dnc_step(learner: Learner) -> Side:
-    """A step of the package's differentiable neural computer, of our NTM's sizes, on our episode.
-
-    Another model: besides content it addresses by usage and by links between locations, which costs more per step.
-    It stands here as what one gets who takes a memory network from the package index, not as the same work.
+    Raises:
+        MetacliError: the package is not installed.
     """
-    package, missing = fetch("dnc")
-    if package is None:
-        return Side(missing=missing)
+    try:
+        return importlib.import_module(module or package)
+    except ModuleNotFoundError as error:
+        raise MetacliError(
+            f"the package {error.name} is not installed", "pip install -c constraints.txt -e '.[bench]'"
+        ) from None
 
-    class Answers(nn.Module):
+
+def dnc_step(learner: Learner) -> dict[str, Implementation]:
+    """Returns a training step of the package's DNC, with the sizes of our DNC, on our episode."""
+    package = load(DNC)
+
+    class PackageDNC(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             c, spec = learner.recipe.model, learner.tasks.spec
@@ -47,11 +49,11 @@ def dnc_step(learner: Learner) -> Side:
             outputs, _ = self.dnc(inputs, (None, None, None), reset_experience=True)
             return outputs[:, episode.x_train.shape[1] :, : learner.tasks.spec.out_size]
 
-    return Side(learner.beside(Answers()))
+    return {DNC: Implementation(learner.reference_step(PackageDNC()))}
 
 
-class Labelled(torch.utils.data.Dataset):
-    """The training images as float tensors in memory, which spares the package the conversion that ours pays."""
+class LabelledImages(torch.utils.data.Dataset):
+    """The training images as float tensors in memory, which saves the package the conversion that metacli does."""
 
     def __init__(self, tasks: Any):
         images = torch.stack([tasks.image_set.of(c) for c in tasks.pools["train"].tolist()]).float() / 255
@@ -65,26 +67,33 @@ class Labelled(torch.utils.data.Dataset):
         return self.images[i], self.labels[i]
 
     def get_labels(self) -> list[int]:
-        """The class of every image."""
+        """Returns the class of every image."""
         return self.labels
 
 
-def easyfsl_sampler(tasks: Any, batch: int) -> Side:
-    """Episodes from the package's TaskSampler through a DataLoader in this process, without rotation or shift."""
-    package, missing = fetch("easyfsl.samplers")
-    if package is None:
-        return Side(missing=missing)
-    c, data = tasks.config, Labelled(tasks)
-    sampler = _with_old_base(package.TaskSampler)(data, n_way=c.ways, n_shot=c.shots, n_query=c.queries, n_tasks=10**9)
+def easyfsl_sampler(tasks: Any, batch: int) -> dict[str, Implementation]:
+    """Returns episodes from the package's TaskSampler through a DataLoader, without rotation and shift."""
+    c, data = tasks.config, LabelledImages(tasks)
+    sampler = _task_sampler()(data, n_way=c.ways, n_shot=c.shots, n_query=c.queries, n_tasks=10**9)
     episodes = iter(DataLoader(data, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn))
-    return Side(lambda: [next(episodes) for _ in range(batch)], batch)
+    return {EASYFSL: Implementation(lambda: [next(episodes) for _ in range(batch)], batch)}
 
 
-def _with_old_base(sampler: Any) -> Any:
-    """The same sampler over a base that still takes `data_source`, as torch's own did when the package was written."""
+def _task_sampler() -> Any:
+    """Returns the package's TaskSampler, adapted to the installed torch.
 
-    class OldBase(torch.utils.data.Sampler):
+    Its module imports the package's data sets, of which it needs one name for an annotation; they need a torchvision
+    that fits the build of torch, so an empty module replaces them. Its base class takes `data_source`, as torch's
+    once did.
+    """
+    load(EASYFSL)
+    data_sets = ModuleType("easyfsl.datasets")
+    data_sets.FewShotDataset = torch.utils.data.Dataset  # type: ignore[attr-defined]
+    sys.modules.setdefault(data_sets.__name__, data_sets)
+    sampler = load(EASYFSL, "easyfsl.samplers").TaskSampler
+
+    class OldSampler(torch.utils.data.Sampler):
         def __init__(self, data_source: Any = None):
             super().__init__()
 
-    return type(sampler.__name__, (sampler, OldBase), {})
+    return type(sampler.__name__, (sampler, OldSampler), {})

@@ -1,4 +1,4 @@
-"""Medians in one process: in every round each side of each case has its turn, so that noise hits all alike."""
+"""Medians in one process. In every round each implementation of each case has its turn, so noise affects all alike."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from itertools import groupby
 from typing import NamedTuple
 
 from metacli.system.operating_system import release_freed_memory
-from tests.bench.case import Side
+from tests.bench.case import Implementation
 
 
 class Timing(NamedTuple):
-    """How long one `run` of a side takes, in seconds.
+    """The seconds of one `run` of an implementation.
 
     Attributes:
         median: over all runs of all rounds.
+        fastest: the shortest run.
         low: the lower quartile.
         high: the upper quartile.
-        runs: how many there were.
+        runs: number of runs.
         rounds: the median of each round.
     """
 
     median: float
+    fastest: float
     low: float
     high: float
     runs: int
@@ -31,45 +33,49 @@ class Timing(NamedTuple):
 
 
 def measure(
-    sides: dict[tuple[str, str], Side], rounds: int, seconds: float, tick: Callable[[], object] = lambda: None
+    rows: dict[tuple[str, str], Implementation],
+    rounds: int,
+    seconds: float,
+    tick: Callable[[], object] = lambda: None,
 ) -> dict[tuple[str, str], Timing]:
-    """Time every side that is not missing.
+    """Times every implementation.
 
     Args:
-        sides: by (case, side), the sides of a case next to each other.
-        rounds: how often each has its turn.
-        seconds: of timed runs in one turn; an untimed one goes before.
+        rows: by (case, name), those of a case next to each other.
+        rounds: number of turns of each.
+        seconds: duration of the timed runs in a turn; an untimed run comes before.
         tick: called after each turn.
     """
-    times: dict[tuple[str, str], list[list[float]]] = {key: [] for key, side in sides.items() if not side.missing}
+    times: dict[tuple[str, str], list[list[float]]] = {key: [] for key in rows}
     for nth in range(rounds + 1):
         for _, group in groupby(times, key=lambda key: key[0]):
             for key in group:
                 if nth:
-                    times[key].append(_turn(sides[key], seconds))
+                    times[key].append(_take_turn(rows[key], seconds))
                     tick()
                 else:
-                    sides[key].run()  # what is made at first use: kernels, buffers, compiled code
-            release_freed_memory()  # or the memory that each case keeps for itself would add up
-    return {key: _summary(turns) for key, turns in times.items()}
+                    rows[key].run()  # kernels, buffers and compiled code are made at the first run
+            release_freed_memory()  # otherwise the memory that each case retains adds up
+    return {key: _summarise(turns) for key, turns in times.items()}
 
 
-def _turn(side: Side, seconds: float) -> list[float]:
-    """The times of one turn, one at least; the untimed run before it brings memory and caches back."""
-    side.run()
-    taken = [_once(side)]
-    while sum(taken) < seconds:
-        taken.append(_once(side))
-    return taken
+def _take_turn(row: Implementation, seconds: float) -> list[float]:
+    """Returns the times of one turn, at least one. The untimed run before fills the caches."""
+    row.run()
+    times = [_time(row)]
+    while sum(times) < seconds:
+        times.append(_time(row))
+    return times
 
 
-def _once(side: Side) -> float:
-    began = time.perf_counter()
-    side.run()
-    return time.perf_counter() - began
+def _time(row: Implementation) -> float:
+    start = time.perf_counter()
+    row.run()
+    return time.perf_counter() - start
 
 
-def _summary(turns: list[list[float]]) -> Timing:
-    every = sorted(t for turn in turns for t in turn)
-    low, _, high = statistics.quantiles(every, n=4) if len(every) > 1 else every * 3
-    return Timing(statistics.median(every), low, high, len(every), [statistics.median(turn) for turn in turns])
+def _summarise(turns: list[list[float]]) -> Timing:
+    times = sorted(t for turn in turns for t in turn)
+    low, _, high = statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
+    medians = [statistics.median(turn) for turn in turns]
+    return Timing(statistics.median(times), times[0], low, high, len(times), medians)

@@ -3,7 +3,7 @@
 It is named as its recipe. Train it by that first (`metacli train glyphs_transformer`). What is for resuming is left
 out, numbers are kept in half precision (a model computes in single precision all the same), and what it is held to
 from then on is measured with these on 1,000 test tasks and written beside it. The name of a model that ships, in place
-of a run, measures that one again.
+of a run, measures that one again. Then the list of models that `metacli predict` chooses from is written anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from metacli import api
 from metacli.checkpoints import bundled, checkpoint
@@ -35,6 +36,18 @@ def main() -> None:
     for run in o.run:
         name = run if bundled.bundled_file(run).is_file() else pack(Path(run), o.name)
         figure(name, o.figure)
+    path = bundled.FOLDER / bundled.CLASSIFIERS_NAME
+    files.write(path, json.dumps(classifiers(), indent=2) + "\n")
+
+
+def classifiers() -> dict[str, dict[str, Any]]:
+    """What the recipes of the bundled models that `metacli predict` can use say of their tasks, by name."""
+    tasks = {name: bundled.load_task(name) for name in bundled.bundled_names()}
+    return {
+        name: {"ways": task.ways, "fewest_ways": task.fewest_ways, "prepare": task.prepare}
+        for name, task in tasks.items()
+        if getattr(task, "protocol", None) == "k-shot"
+    }
 
 
 def pack(run: Path, name: str | None) -> str:

@@ -92,7 +92,7 @@ class Nursery:
             fault: what happens at call number `at` (from 1); see `faults.FAULTS`; empty for nothing.
             after: seconds until it is killed; 0 for never.
             cwd: its working directory; None for the nursery's folder.
-            environment: its variables METACLI_*; None for those of the nursery.
+            environment: variables to set; its others METACLI_* are removed. None for those of the nursery.
         """
         place = str(cwd or self.folder)
         asked = {"args": [str(a) for a in args], "cwd": place, "fault": fault, "at": at, "after": after}

@@ -1,7 +1,9 @@
-"""Fast convolution blocks for training on a CPU: the plain block's values and gradients, with less memory traffic.
+"""Fast convolution blocks on a CPU: the plain block's values and gradients, with less memory traffic.
 
-A block is relu(max_pool2d(norm(conv(x)), 2)). Memory traffic dominates its time. The plain block writes the large
-output of the convolution, reads it for its statistics, writes a normalised tensor of the same size, and pools it.
+`conv_block` is for training. `fixed_conv_block` is for an encoder in eval mode, without gradients.
+
+A block is relu(max_pool2d(norm(conv(x)), 2)). Memory traffic dominates its time in training. The plain block writes the
+large output of the convolution, reads it for its statistics, writes a normalised tensor of the same size, and pools it.
 Backward does the same twice. Three observations save most of that:
 
 - Batch norm is linear per channel, increasing where its weight is positive, so pooling may come first. Only the
@@ -40,11 +42,46 @@ def conv_block(x: Tensor, conv: nn.Conv2d, norm: Norm) -> Tensor:
     """
     if x.shape[1] > 1 or x.requires_grad:  # folding pays off for one channel only, and gives x no gradient
         return NormPool.apply(conv(x), norm.weight, norm.bias, norm)
-    device_type = x.device.type
-    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else x.dtype
-    with torch.autocast(device_type, enabled=False):
+    dtype = computing_dtype(x)
+    with torch.autocast(x.device.type, enabled=False):
         weight, bias = fold_batch_norm(x, conv.weight, norm)
         return ConvPool.apply(x.to(dtype), weight.to(dtype), bias.to(dtype))
+
+
+def fixed_conv_block(x: Tensor, conv: nn.Conv2d, norm: Norm, pools: bool) -> Tensor:
+    """Returns relu(max_pool2d(norm(conv(x)), 2)) by the running statistics; without the pooling unless `pools`.
+
+    Batch norm is folded into the convolution at each call, so that it follows every change of the weights.
+
+    Args:
+        x: (n, C, H, W) in channels_last; gets no gradient.
+        conv: 3x3, padding 1, no bias.
+        norm: with weight, bias and running statistics.
+        pools: H and W are at least 2.
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    x = x.to(computing_dtype(x))
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight = (conv.weight * scale.view(-1, 1, 1, 1)).to(x.dtype)
+        bias = (norm.bias - scale * norm.running_mean).to(x.dtype)
+        if not pools:
+            return F.conv2d(x, weight, bias, padding=1).relu_()
+        chunks = split_into_chunks(len(weight) * x[0, 0].numel(), x)
+        return torch.cat([pool_maxima(F.conv2d(chunk, weight, bias, padding=1)).relu_() for (chunk,) in chunks])
+
+
+def pool_maxima(x: Tensor) -> Tensor:
+    """Returns max_pool2d(x, 2) without indices, which `max_pool2d` computes in any case.
+
+    Args:
+        x: (n, C, H, W) in channels_last.
+    """
+    height, width = (side // 2 * 2 for side in x.shape[2:])
+    rows = x.permute(0, 2, 3, 1)[:, :height, :width]
+    halved = torch.maximum(rows[:, ::2], rows[:, 1::2])
+    return torch.maximum(halved[:, :, ::2], halved[:, :, 1::2]).permute(0, 3, 1, 2)
 
 
 def fold_batch_norm(x: Tensor, weight: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
@@ -186,6 +223,12 @@ def conv_backward(grad: Tensor, x: Tensor, weight: Tensor, output_mask: list[boo
     """Returns the gradients of x, weight and bias of conv2d(x, weight, bias, padding=1) where `output_mask` is True."""
     ones = [1, 1]
     return convolution_backward(grad, x, weight, [len(weight)], ones, ones, ones, False, [0, 0], 1, output_mask)
+
+
+def computing_dtype(x: Tensor) -> torch.dtype:
+    """Returns the dtype in which a convolution of x computes: that of autocast if it is enabled."""
+    device_type = x.device.type
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else x.dtype
 
 
 def split_into_chunks(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

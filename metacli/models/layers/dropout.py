@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+LEVELS = 2**16  # of the 16 random bits that decide on one number
 
 
 class Dropout(nn.Dropout):
@@ -18,11 +22,18 @@ class Dropout(nn.Dropout):
     batch_size: int = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeroes a share `p` of x in training and scales the rest by 1 / (1 - p)."""
+        """Zeroes a share `p` of x in training and scales the rest by 1 / (1 - p), with p rounded to 1 / LEVELS."""
         if not self.training or self.p == 0:
             return x
         items_per_task = len(x) // len(self.batch_range)
-        mask = torch.empty(self.batch_size * items_per_task, *x.shape[1:], dtype=x.dtype, device=x.device)
-        mask.bernoulli_(1 - self.p)
+        shape = self.batch_size * items_per_task, *x.shape[1:]
+        dropped_levels = min(round(self.p * LEVELS), LEVELS - 1)
+        kept = random_int16(math.prod(shape), x.device).view(shape) >= dropped_levels - LEVELS // 2
         process_items = slice(self.batch_range.start * items_per_task, self.batch_range.stop * items_per_task)
-        return x * mask[process_items].div_(1 - self.p)
+        return x * kept[process_items].to(x.dtype).mul_(LEVELS / (LEVELS - dropped_levels))
+
+
+def random_int16(count: int, device: torch.device) -> Tensor:
+    """Returns `count` random numbers, uniform over all int16: four from each draw of torch's generator."""
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device)
+    return draws.random_(torch.iinfo(torch.int64).min, None).view(torch.int16)[:count]

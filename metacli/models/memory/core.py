@@ -150,7 +150,7 @@ class MemoryNetwork(Recurrent):
             obstacle = jit.reason()
         if obstacle is None:
             self.uses_fast_scan = True
-            return "fast: compiled by numba, some 15 s at its first use on a machine"
+            return "fast: compiled by numba"
         if requested == "fast":
             raise UsageError(f"train.scan: {obstacle}", "train.scan=auto takes what there is")
         return f"plain: {obstacle}"

@@ -104,6 +104,7 @@ class DNCAccess(Access):
     }
 
     state = State
+    scan = "metacli.models.memory.fast.dnc:DNCScan"
 
     def __init__(self, config: DNC.Config):
         c = self.config = config

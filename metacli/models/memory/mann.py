@@ -102,7 +102,7 @@ class LRUA(Access):
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Returns the state before the first item: memory 1e-6, usage 0, head r at location r."""
         c = self.config
-        one_hot = torch.eye(c.read_heads, c.locations, device=like.device, dtype=like.dtype).expand(batch, -1, -1)
+        one_hot = like.new_zeros(c.read_heads, c.locations).fill_diagonal_(1).expand(batch, -1, -1)
         return State(
             memory=like.new_full((batch, c.locations, c.width), INITIAL_MEMORY),
             reads=like.new_zeros(batch, c.read_heads, c.width),

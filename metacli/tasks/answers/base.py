@@ -57,6 +57,10 @@ class Answer(ABC):
             scored: (B, Q) bool; None: all.
         """
 
+    def headline(self, logits: Tensor, answer: Tensor, cost: Tensor, scored: Tensor | None) -> Tensor:
+        """Returns the first metric of `scores` alone, (B,), equal bit for bit."""
+        return self.scores(logits, answer, cost, scored)[self.metrics[0].name]
+
     @property
     @abstractmethod
     def chance_level(self) -> dict[str, float]:

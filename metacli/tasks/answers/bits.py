@@ -42,10 +42,14 @@ class Bits(Answer):
             wrong, scored_steps = wrong & scored[..., None], scored.sum(1)
         errors = wrong.sum((1, 2)).float()
         return {
-            "bits": cost.sum((1, 2)) / math.log(2),
+            "bits": self.headline(logits, answer, cost, scored),
             "accuracy": 1 - errors / (scored_steps * self.components),
             "errors": errors,
         }
+
+    def headline(self, logits: Tensor, answer: Tensor, cost: Tensor, scored: Tensor | None) -> Tensor:
+        """Returns `bits`, the cost per sequence."""
+        return cost.sum((1, 2)) / math.log(2)
 
     @property
     def chance_level(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from metacli.tasks.answers import Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import augment, checks, labels, sampling
 from metacli.tasks.images.config import ImageSet
-from metacli.tasks.images.poses import Pose, list_poses
+from metacli.tasks.images.poses import Pose, list_poses, select_rows
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
@@ -116,14 +116,11 @@ class Images(Tasks):
         return split == "train" or self.config.augment == "all"
 
     @cached_property
-    def _table(self) -> Tensor:
-        """(poses * images, channels * height * width) uint8: all images in the first pose, then in the second, ..."""
-        images = self.image_set.images
-        return torch.cat([pose.of(images).flatten(1) for pose in self._poses]) if self._poses[1:] else images.flatten(1)
-
-    @cached_property
     def _class_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first table row of each class id, and its number of images; (class ids,) int64 each."""
+        """The first table row of each class id, and its number of images; (class ids,) int64 each.
+
+        The table holds all images in the first pose, then in the second, ...; see `poses.select_rows`.
+        """
         image_set = self.image_set
         first = np.arange(len(self._poses))[:, None] * len(image_set.images)
         return (first + image_set.starts).ravel(), np.tile(image_set.counts, len(self._poses))
@@ -193,6 +190,9 @@ class Images(Tasks):
         """
         c, shape = self.config, self.spec.x_shape
         table_row, backend = np.concatenate([part.ravel() for part in table_rows]), augment.select_backend()
+        images = self.image_set.images
+        if self._poses[1:]:
+            images, table_row = select_rows(images, self._poses, table_row), np.arange(len(table_row))
         if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
             amounts = augment.sample_amounts(rng, table_rows)
             origin, shift = augment.rotation_matrices(np.radians(c.rotation) * amounts[:, 0]), c.shift * amounts[:, 1:]
@@ -200,9 +200,9 @@ class Images(Tasks):
                 amounts = augment.sample_amounts(rng, table_rows)
                 shear = augment.shear_matrices(c.stretch ** amounts[:, 1:], np.radians(c.slant) * amounts[:, 0])
                 origin = shear @ origin
-            x = backend.gather_transformed(self._table, table_row, shape, origin, shift)
+            x = backend.gather_transformed(images.flatten(1), table_row, shape, origin, shift)
         else:
-            x = backend.gather(self._table, table_row, shape)
+            x = backend.gather(images.flatten(1), table_row, shape)
         parts = x.split([part.size for part in table_rows])
         return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, table_rows, strict=True)]
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from metacli.system import memory
 from metacli.tasks.images.config import ImageConfig, ImageSet
-from metacli.tasks.images.poses import list_poses
 
 MAX_LISTED = 10  # classes that a message lists
 
@@ -48,11 +47,7 @@ def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: 
     return problems
 
 
-def check_memory(count: int, shape: tuple[int, ...], config: ImageConfig) -> None:
-    """Raises a MetacliError if `count` images of a shape, with all their poses, do not fit into memory."""
-    pose_count = len(list_poses(config))
-    copies = pose_count if pose_count > 1 else 0
-    sizes = f"{count:,} images of {' x '.join(map(str, shape))} bytes"
-    description = f"{sizes}{f', {copies} turned or mirrored copies included,' if copies else ''}"
-    hint = "lower task.size" + ", or leave task.rotated_classes and task.mirrored_classes out" * (copies > 0)
-    memory.check_fits((1 + copies) * count * math.prod(shape), description, hint, memory.available_bytes())
+def check_memory(count: int, shape: tuple[int, ...]) -> None:
+    """Raises a MetacliError if `count` images of a shape do not fit into memory."""
+    description = f"{count:,} images of {' x '.join(map(str, shape))} bytes"
+    memory.check_fits(count * math.prod(shape), description, "lower task.size", memory.available_bytes())

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
 from metacli.config.base import PathText
-from metacli.errors import MetacliError
+from metacli.errors import MetacliError, UsageError
 from metacli.system import cache, operating_system, terminal
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
@@ -111,7 +111,7 @@ class Folder(Images):
         classes = list_images_by_class(operating_system.expand_home(self.config.root))
         c = self.config
         counts = np.array([len(paths) for paths in classes.values()])
-        checks.check_memory(int(counts.sum()), self.spec.x_shape, self.config)
+        checks.check_memory(int(counts.sum()), self.spec.x_shape)
         files = [(path, file_digest(path)) for paths in classes.values() for path in paths]
         settings = f"{VERSION} {PIL.__version__} {c.channels} {c.size}{f' {prepare.VERSION}' if c.prepare else ''}\n"
         key = hashlib.sha256(settings.encode())
@@ -155,12 +155,13 @@ def list_images_by_class(root: Path) -> dict[str, list[Path]]:
     """Returns the image files of each class, both sorted by name. Links to folders are not followed.
 
     Raises:
+        UsageError: `root` is not a folder.
         MetacliError: there are no images, or more than MAX_IMAGES.
     """
     if not os.path.isdir(root):
-        raise MetacliError(
-            f"root: {root} is not a folder",
-            "name a folder with one directory per class; if it has moved, say where it is: task.root=NEW",
+        raise UsageError(
+            f"task.root: {root} is not a folder",
+            "name a folder with one directory per class. If it has moved, give its new place: task.root=NEW",
         )
     paths: list[Path] = []
 

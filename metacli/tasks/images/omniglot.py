@@ -66,7 +66,7 @@ class Omniglot(Images):
     def load(self) -> ImageSet:
         """See `Images.load`; `metacli.tasks.images.omniglot_archive.omniglot` finds or downloads the data."""
         drawings = omniglot_archive.DRAWINGS * sum(part.characters for part in omniglot_archive.ARCHIVES)
-        checks.check_memory(drawings, self.spec.x_shape, self.config)
+        checks.check_memory(drawings, self.spec.x_shape)
         arrays = omniglot_archive.omniglot(self.config.size, self.config.prepare)
         classes, each, *_ = arrays["images"].shape
         images = torch.from_numpy(arrays["images"]).view(-1, 1, self.config.size, self.config.size)

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from metacli.errors import MetacliError
+from metacli.errors import MetacliError, UsageError
 from metacli.system import cache, download, regular_files, terminal
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
@@ -80,7 +80,7 @@ def data_dir() -> Path | None:
     if not (value := os.environ.get("METACLI_DATA")):
         return None
     if not os.path.isdir(value):
-        raise MetacliError(f"METACLI_DATA names {value}, which is not a folder", _HINT)
+        raise UsageError(f"METACLI_DATA names {value}, which is not a folder", _HINT)
     return Path(value)
 
 
@@ -161,7 +161,7 @@ def _find_source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
             return path
-    raise MetacliError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _HINT)
+    raise UsageError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _HINT)
 
 
 def _iterate_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:

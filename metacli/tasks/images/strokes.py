@@ -58,7 +58,7 @@ class Strokes(Images):
         c = self.config
         sizes = enumerate(self._split_sizes.values())
         numbers = np.concatenate([i * CLASSES_PER_SPLIT + np.arange(n) for i, n in sizes])
-        checks.check_memory(len(numbers) * c.instances, self.spec.x_shape, self.config)
+        checks.check_memory(len(numbers) * c.instances, self.spec.x_shape)
         kind = f"prepared{prepare.VERSION}" if c.prepare else "strokes"
         name = "-".join(map(str, (kind, VERSION, c.data_seed, *self._split_sizes.values(), c.instances, c.size)))
         arrays = cache.load_or_make(name, lambda: draw(c.data_seed, numbers, c.instances, c.size, c.prepare))

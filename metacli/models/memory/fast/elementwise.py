@@ -85,6 +85,13 @@ def sigmoid(x: Array, out: Array, bits: Array) -> None:
 
 
 @compiled
+def sigmoid_backward(out: Array, d_out: Array) -> None:
+    """Replaces `d_out`, the gradient of a row of sigmoids `out`, by that of their inputs."""
+    for i in range(len(out)):
+        d_out[i] *= out[i] * (1 - out[i])
+
+
+@compiled
 def tanh(x: Array, out: Array, bits: Array) -> None:
     """Writes the hyperbolic tangent of a row into `out`, which may be x; `bits` as in `exp`."""
     if bits.itemsize == 8:

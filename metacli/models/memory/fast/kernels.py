@@ -2,7 +2,8 @@
 
 Memory access consists mainly of cosine similarity, write and read. Here the memory M is (W, L), so that every inner
 loop runs along the locations, and the compiler can use vector instructions. Each number is loaded once, where PyTorch's
-operations load it many times. Results are written into arrays of the caller. `lrua` and `ntm` build on these kernels.
+operations load it many times. Results are written into arrays of the caller. `lrua`, `ntm` and `dnc` build on these
+kernels.
 """
 
 from __future__ import annotations

@@ -5,18 +5,18 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from metacli.episode import Episode
-from tests.bench.plain.inputs import PlainEncoder, find, in_order
+from tests.bench.references.encoder import PlainEncoder, encode_sequence, find_modules
 
 
 class PlainLSTM(nn.Module):
-    """What PyTorch offers, one linear layer on top."""
+    """PyTorch's LSTM and a linear layer."""
 
     @classmethod
-    def like(cls, model: nn.Module) -> PlainLSTM:
-        """With the weights of our LSTM."""
+    def from_model(cls, model: nn.Module) -> PlainLSTM:
+        """Builds it with the weights of our LSTM."""
         plain = cls()
-        plain.encoder = PlainEncoder.like(model)
-        (source,), (output,) = find(model, nn.LSTM), find(model, nn.Linear)
+        plain.encoder = PlainEncoder.from_model(model)
+        (source,), (output,) = find_modules(model, nn.LSTM), find_modules(model, nn.Linear)
         plain.lstm = nn.LSTM(source.input_size, source.hidden_size, source.num_layers, batch_first=True)
         plain.output = nn.Linear(output.in_features, output.out_features)
         plain.lstm.load_state_dict(source.state_dict())
@@ -24,6 +24,6 @@ class PlainLSTM(nn.Module):
         return plain
 
     def forward(self, episode: Episode) -> Tensor:
-        """Logits (B, Q, O)."""
-        steps, _ = self.lstm(in_order(self.encoder, episode))
+        """Returns logits (B, Q, O)."""
+        steps, _ = self.lstm(encode_sequence(self.encoder, episode))
         return self.output(steps[:, episode.x_train.shape[1] :])

@@ -1,4 +1,4 @@
-"""How the plain references see an episode: four convolution blocks in the order of the paper, labels beside."""
+"""The inputs of the plain references: four convolution blocks in the paper's order, then the labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from metacli.episode import Episode
 
-_OF_A_LAYER = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.BatchNorm1d)
+_LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.BatchNorm1d)
 
 
 class PlainEncoder(nn.Module):
@@ -41,28 +41,34 @@ class PlainEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     @classmethod
-    def like(cls, model: nn.Module) -> PlainEncoder:
-        """The plain form of a model's encoder, with the same weights."""
+    def from_model(cls, model: nn.Module) -> PlainEncoder:
+        """Builds the plain form of a model's encoder, with the same weights."""
         encoder = cls(model.config.encoder, model.spec.x_shape)
-        mine, theirs = (find(m, _OF_A_LAYER) for m in (encoder, model.encoder))
-        for layer, source in zip(mine, theirs, strict=True):
+        layers, sources = (find_modules(m, _LAYERS) for m in (encoder, model.encoder))
+        for layer, source in zip(layers, sources, strict=True):
             layer.load_state_dict(source.state_dict())
         return encoder
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, *x_shape) to (B, T, features)."""
+        """Maps (B, T, *x_shape) to (B, T, features)."""
         return self.layers(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def find(model: nn.Module, kind) -> list[nn.Module]:
-    """The modules of some kind, in order, those of the encoder of a model left out."""
+def find_modules(model: nn.Module, kind) -> list[nn.Module]:
+    """Returns the modules of a class in order, without those of a model's encoder."""
     return [m for name, m in model.named_modules() if isinstance(m, kind) and not name.startswith("encoder.")]
 
 
-def in_order(encoder: PlainEncoder, episode: Episode) -> Tensor:
-    """(B, S + Q, I) D_train, then D_test: every item encoded, beside it the label that arrives with it, or zeros."""
+def encode_sequence(encoder: PlainEncoder, episode: Episode) -> Tensor:
+    """Returns D_train, then D_test (B, S + Q, I): each encoded item with the label that arrives with it, or zeros.
+
+    Raises:
+        ValueError: the episode's tasks have several lengths.
+    """
     if episode.mask_train is not None and not episode.mask_train.all():
         raise ValueError("a plain reference takes episodes of one length: fix it, as in task.length=20")
     x, y = torch.cat([episode.x_train, episode.x_test], 1), episode.y_train
-    late = y.new_zeros(*episode.x_test.shape[:2], y.shape[2]) if episode.y_previous is None else episode.y_previous
-    return torch.cat([encoder(x), torch.cat([y, late], 1).to(x.dtype)], -1)
+    late_labels = episode.y_previous
+    if late_labels is None:
+        late_labels = y.new_zeros(*episode.x_test.shape[:2], y.shape[2])
+    return torch.cat([encoder(x), torch.cat([y, late_labels], 1).to(x.dtype)], -1)

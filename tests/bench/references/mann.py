@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metacli.episode import Episode
-from tests.bench.plain.inputs import PlainEncoder, find, in_order
-from tests.bench.plain.similarity import by_torch
+from tests.bench.references.encoder import PlainEncoder, encode_sequence, find_modules
+from tests.bench.references.similarity import torch_cosine
 
 
 class PlainMANN(nn.Module):
@@ -18,24 +18,24 @@ class PlainMANN(nn.Module):
         cosine: one of `similarity`.
     """
 
-    cosine = staticmethod(by_torch)
+    cosine = staticmethod(torch_cosine)
 
     @classmethod
-    def like(cls, model: nn.Module) -> PlainMANN:
-        """With the weights of our MANN (LSTM controller of one layer, write before read)."""
+    def from_model(cls, model: nn.Module) -> PlainMANN:
+        """Builds it with the weights of our MANN (LSTM controller of one layer, write before read)."""
         c, plain = model.config, cls()
-        plain.config, plain.encoder = c, PlainEncoder.like(model)
-        (cell,), (heads, output) = find(model, nn.LSTMCell), find(model, nn.Linear)
+        plain.config, plain.encoder = c, PlainEncoder.from_model(model)
+        (cell,), (heads, output) = find_modules(model, nn.LSTMCell), find_modules(model, nn.Linear)
         plain.cell = nn.LSTMCell(cell.input_size, cell.hidden_size)
         plain.heads = nn.Linear(heads.in_features, heads.out_features)
         plain.output = nn.Linear(output.in_features, output.out_features)
-        for mine, source in ((plain.cell, cell), (plain.heads, heads), (plain.output, output)):
-            mine.load_state_dict(source.state_dict())
+        for layer, source in ((plain.cell, cell), (plain.heads, heads), (plain.output, output)):
+            layer.load_state_dict(source.state_dict())
         return plain
 
     def forward(self, episode: Episode) -> Tensor:
-        """Logits (B, Q, O)."""
-        c, inputs = self.config, in_order(self.encoder, episode)
+        """Returns logits (B, Q, O)."""
+        c, inputs = self.config, encode_sequence(self.encoder, episode)
         batch = inputs.shape[0]
         separate = c.write_vector == "separate"
         sizes = [c.width, 1, c.width * separate, int(c.learn_strength)]
@@ -49,8 +49,8 @@ class PlainMANN(nn.Module):
             h, s = self.cell(torch.cat([inputs[:, t], reads.flatten(1)], -1), (h, s))
             key, alpha, vector, raw = self.heads(h).unflatten(1, (c.read_heads, -1)).split(sizes, -1)
             strength = F.softplus(raw) if c.learn_strength else c.strength
-            slots = usage.argsort(dim=-1, stable=True)[:, : c.read_heads]
-            ranked = F.one_hot(slots, c.locations).to(inputs.dtype)
+            least = usage.argsort(dim=-1, stable=True)[:, : c.read_heads]
+            ranked = F.one_hot(least, c.locations).to(inputs.dtype)
             least_used = ranked if c.least_used == "own" else ranked.sum(1, keepdim=True)  # eq. 6
             erased = ranked.sum(1) if c.erase == "all" else ranked[:, 0]
             gate = torch.sigmoid(alpha)

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metacli.episode import Episode
-from tests.bench.plain.inputs import PlainEncoder, find, in_order
-from tests.bench.plain.similarity import by_torch
+from tests.bench.references.encoder import PlainEncoder, encode_sequence, find_modules
+from tests.bench.references.similarity import torch_cosine
 
 
 class Head(nn.Module):
-    """One layer that steers one head; a write head also says what to erase and to add."""
+    """One layer that emits the parameters of one head; those of a write head include what to erase and to add."""
 
     def __init__(self, hidden: int, width: int, offsets: int, writes: bool):
         super().__init__()
@@ -20,7 +20,7 @@ class Head(nn.Module):
         self.steer = nn.Linear(hidden, sum(self.sizes))
 
     def forward(self, hidden: Tensor, memory: Tensor, previous: Tensor, cosine) -> tuple[Tensor, list[Tensor]]:
-        """The weighting (B, L), and what remains for writing."""
+        """Returns the weighting (B, L), and the parameters of writing."""
         numbers = self.steer(hidden).clamp(-20, 20).split(self.sizes, -1)
         key, strength, sharpness, gate, shift, *change = numbers
         strength, sharpness = F.softplus(strength), 1 + F.softplus(sharpness)
@@ -42,14 +42,14 @@ class PlainNTM(nn.Module):
         cosine: one of `similarity`.
     """
 
-    cosine = staticmethod(by_torch)
+    cosine = staticmethod(torch_cosine)
 
     @classmethod
-    def like(cls, model: nn.Module) -> PlainNTM:
-        """With the weights of our NTM (LSTM controller of one layer)."""
+    def from_model(cls, model: nn.Module) -> PlainNTM:
+        """Builds it with the weights of our NTM (LSTM controller of one layer)."""
         c, plain = model.config, cls()
-        plain.config, plain.encoder = c, PlainEncoder.like(model)
-        (cell,), (heads, output) = find(model, nn.LSTMCell), find(model, nn.Linear)
+        plain.config, plain.encoder = c, PlainEncoder.from_model(model)
+        (cell,), (heads, output) = find_modules(model, nn.LSTMCell), find_modules(model, nn.Linear)
         plain.cell = nn.LSTMCell(cell.input_size, cell.hidden_size)
         plain.output = nn.Linear(output.in_features, output.out_features)
         plain.cell.load_state_dict(cell.state_dict())
@@ -57,12 +57,12 @@ class PlainNTM(nn.Module):
         offsets = 2 * c.shift_range + 1
         plain.readers = nn.ModuleList(Head(c.hidden, c.width, offsets, False) for _ in range(c.read_heads))
         plain.writers = nn.ModuleList(Head(c.hidden, c.width, offsets, True) for _ in range(c.write_heads))
-        plain.take(heads)
+        plain.copy_heads(heads)
         return plain
 
     @torch.no_grad()
-    def take(self, heads: nn.Linear) -> None:
-        """Our one layer for all heads, kind by kind, to one layer for each head."""
+    def copy_heads(self, heads: nn.Linear) -> None:
+        """Copies the weights of our layer for all heads, which is ordered by parameter, to one layer for each head."""
         c = self.config
         count = c.read_heads + c.write_heads
         shares = [c.width, 2, 1, 2 * c.shift_range + 1]  # of each head: key; beta and gamma; g; s
@@ -76,8 +76,8 @@ class PlainNTM(nn.Module):
                 head.steer.get_parameter(name).copy_(torch.cat(own))
 
     def forward(self, episode: Episode) -> Tensor:
-        """Logits (B, Q, O)."""
-        c, inputs = self.config, in_order(self.encoder, episode)
+        """Returns logits (B, Q, O)."""
+        c, inputs = self.config, encode_sequence(self.encoder, episode)
         batch = inputs.shape[0]
         memory = inputs.new_full((batch, c.locations, c.width), 1e-6)
         first = F.one_hot(torch.zeros(batch, dtype=torch.long), c.locations).to(inputs.dtype)

@@ -1,4 +1,4 @@
-"""SNAIL in the paper's own order (Mishra et al. 2018): all of [D_train, question], once for each question."""
+"""SNAIL in the paper's own order (Mishra et al. 2018): all of [D_train, query], once for each query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metacli.episode import Episode
-from tests.bench.plain.inputs import PlainEncoder
+from tests.bench.references.encoder import PlainEncoder
 
 
 class DenseBlock(nn.Module):
@@ -26,7 +26,7 @@ class DenseBlock(nn.Module):
                 conv.bias.copy_(source.now.bias[own])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D + filters)."""
+        """Maps (B, T, D) to (B, T, D + filters)."""
         padded = F.pad(x.mT, (self.signal.dilation[0], 0))
         return torch.cat([x, (torch.tanh(self.signal(padded)) * torch.sigmoid(self.gate(padded))).mT], -1)
 
@@ -42,7 +42,7 @@ class AttentionBlock(nn.Module):
         self.load_state_dict(source.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D + values)."""
+        """Maps (B, T, D) to (B, T, D + values)."""
         query, key, value = self.query(x), self.key(x), self.value(x)
         scores = query @ key.mT / math.sqrt(key.shape[-1])
         future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
@@ -50,13 +50,13 @@ class AttentionBlock(nn.Module):
 
 
 class PlainSNAIL(nn.Module):
-    """Attention blocks with a TC block between each two, the answer read at the last position."""
+    """Attention blocks with a TC block between each two, the answer is read at the last position."""
 
     @classmethod
-    def like(cls, model: nn.Module) -> PlainSNAIL:
-        """With the weights of our SNAIL."""
+    def from_model(cls, model: nn.Module) -> PlainSNAIL:
+        """Builds it with the weights of our SNAIL."""
         plain = cls()
-        plain.encoder = PlainEncoder.like(model)
+        plain.encoder = PlainEncoder.from_model(model)
         blocks: list[nn.Module] = [AttentionBlock(model.attentions[0])]
         for convolutions, attention in zip(model.convolutions, model.attentions[1:], strict=True):
             blocks += [DenseBlock(block) for block in convolutions.blocks]
@@ -67,10 +67,10 @@ class PlainSNAIL(nn.Module):
         return plain
 
     def forward(self, episode: Episode) -> Tensor:
-        """Logits (B, Q, O) of independent questions."""
+        """Returns logits (B, Q, O) of independent queries."""
         batch, count = episode.x_test.shape[:2]
         seen = episode.x_train.repeat_interleave(count, 0)  # (B Q, S, ...)
-        labels = F.pad(episode.y_train.repeat_interleave(count, 0), (0, 0, 0, 1))  # (B Q, S + 1, Y), 0 for the question
+        labels = F.pad(episode.y_train.repeat_interleave(count, 0), (0, 0, 0, 1))  # (B Q, S + 1, Y), 0 for the query
         items = self.encoder(torch.cat([seen, episode.x_test.flatten(0, 1).unsqueeze(1)], 1))
         answers = self.blocks(torch.cat([items, labels.to(items.dtype)], -1))
         return self.output(answers[:, -1]).unflatten(0, (batch, count))
