@@ -1,5 +1,6 @@
 # make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
-# make test   set up with the development tools, then lint, type check and all tests
+# make test   set up with the development tools, then lint, type check and test
+# make test-all  the same, then the slow tests: the commands of README and the guides, and the notebook
 # make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
 # make bench  time steps, episodes and commands beside references and packages; BENCH='--quick --only ntm' for less
 # make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
@@ -11,7 +12,7 @@ BENCH := --json runs/bench/bench.json --markdown runs/bench/tables.md --plot run
 
 TRUST :=
 
-.PHONY: demo test acceptance bench trust lint format clean
+.PHONY: demo test test-all acceptance bench trust lint format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +45,9 @@ lint: $(VENV)/dev
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+test-all: test
+	$(BIN)/python -m pytest -n 2 -m slow
 
 acceptance: $(VENV)/dev
 	$(BIN)/python -m tests.acceptance

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from metacli.models.recurrent import Recurrent as Recurrent
     from metacli.plugins import load_plugin as load_plugin
     from metacli.registration import register as register
+    from metacli.system.package_data import examples_folder as examples_folder
     from metacli.tasks.answers import Bits as Bits
     from metacli.tasks.answers import Reals as Reals
     from metacli.tasks.answers import Symbols as Symbols
@@ -61,6 +62,7 @@ _HOME = {
     "build_model": "metacli.api:build_model",
     "build_tasks": "metacli.api:build_tasks",
     "evaluate": "metacli.api:evaluate",
+    "examples_folder": "metacli.system.package_data:examples_folder",
     "list_recipes": "metacli.api:list_recipes",
     "load": "metacli.classifier.learner:load",
     "load_model": "metacli.api:load_model",

@@ -44,7 +44,7 @@ def test_a_name_is_explained_key_by_key(cli):
     assert found.returncode == 0, found.stderr
     assert all(cell_len(line) <= 80 for line in found.stdout.splitlines())
     assert "…" not in found.stdout
-    assert "Measured" in found.stdout
+    assert "Training: 3,000 steps" in found.stdout
     plain = json.loads(cli("recipes", "copy_snail", "--json").stdout)
     assert plain["recipe"] == load_recipe("copy_snail").as_dict()
     for row in plain["keys"]:

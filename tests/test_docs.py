@@ -1,4 +1,4 @@
-"""docs/python.md is true: its examples are run, in order, in an empty folder, and give what they say."""
+"""The guides are true: their examples run in order, in an empty folder, and print what the pages say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from metacli.checkpoints.provenance import NO_CLASSES
 from metacli.config.recipe import recipe_from_dict
 from metacli.registry import MODELS, TASKS, build, resolve
 
-PAGE = Path(__file__).parent.parent / "docs" / "python.md"
+DOCS = Path(__file__).parent.parent / "docs"
+GUIDES = ["python.md", "write-a-model.md", "write-a-task.md"]
 _FENCE = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SAID = re.compile(r"# -> (.*)$", re.MULTILINE)
 
@@ -55,7 +56,7 @@ def stand_in(folder: Path) -> Path:
 
 def run_python(block: Block, namespace: dict) -> None:
     """Run a block; what it prints on the lines that say what they print is that."""
-    code = compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec")
+    code = compile("\n" * (block.line - 1) + block.text, "guide", "exec", dont_inherit=True)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(code, namespace)
     printed, said = iter(out.getvalue().splitlines()), _SAID.findall(block.text)
@@ -76,15 +77,15 @@ def run_console(block: Block, cli) -> None:
         assert told.strip() in done.stderr
 
 
-@pytest.mark.filterwarnings("ignore:.*.*accuracy may be lower:UserWarning")
-def test_every_example_runs_and_says_what_it_does(tmp_path, monkeypatch, cli, registries):
+@pytest.mark.filterwarnings("ignore:.*accuracy is unproven:UserWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_example_runs_and_prints_what_the_page_says(guide, tmp_path, monkeypatch, cli, registries):
     pytest.importorskip("sklearn")
-    found = blocks(PAGE.read_text(encoding="utf-8"))
-    assert {"python", "console", "yaml", "toml"} == {block.language for block in found}
     monkeypatch.setattr(bundled, "FOLDER", stand_in(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "notebook"}
-    for block in found:
+    for block in blocks((DOCS / guide).read_text(encoding="utf-8")):
         if block.file:
             with open(block.file, "a", encoding="utf-8") as file:
                 file.write(block.text + "\n\n")

@@ -46,12 +46,14 @@ def predict(
     from metacli.compute.threads import choose_threads, parse_thread_count
     from metacli.show.csv_file import save_table
     from metacli.show.figures import require_matplotlib
+    from metacli.system.package_data import resolve_example
 
     name, more = take_out_checkpoint(words, checkpoint)
     if png:
         require_matplotlib()
     choose_threads(parse_thread_count(threads))
-    result = prediction.predict(load(name, orders=orders or ORDERS), support, [*query, *map(Path, more)])
+    queries = [resolve_example(path) for path in [*query, *map(Path, more)]]
+    result = prediction.predict(load(name, orders=orders or ORDERS), resolve_example(support), queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:

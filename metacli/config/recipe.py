@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from metacli.config.train import TrainConfig
 from metacli.errors import UsageError
 from metacli.registry import MODELS, TASKS, Registry, did_you_mean, find_origins, is_known, resolve
 from metacli.system import operating_system
+from metacli.system.package_data import find_data_folder
 
 SEED_LIMIT = 2**31  # a seed is a whole number below this
 NOT_A_MAPPING = "a recipe is a mapping with the keys seed, task, model and train"
@@ -129,8 +129,7 @@ def is_bundled(name: str) -> bool:
 
 def recipes_folder() -> Path:
     """Returns the folder of the bundled recipes: inside the installed package, or at the top of a clone."""
-    packaged = Path(str(resources.files("metacli"))) / "recipes"
-    return packaged if packaged.is_dir() else packaged.parent.parent / "recipes"
+    return find_data_folder("recipes")
 
 
 def recipe_from_dict(tree: Any, source: str) -> Recipe:
