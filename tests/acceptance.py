@@ -97,7 +97,7 @@ def check_commands(session: Session, plot: bool) -> None:
 
     table = session.run("eval", "--checkpoint", "run", "--tasks", "5").stdout
     assert "D_test accuracy" in table
-    assert re.search(r"^│ +4 │.*\d+\.\d%", table, re.M), table  # the row of the fifth task
+    assert re.search(r"^│ +4 │.*\d+\.\d %", table, re.M), table  # the row of the fifth task
     assert all(len(line) <= 80 for line in table.splitlines()), table
     result = json.loads(session.run("eval", "--checkpoint", "run", "--tasks", "5", "--json").stdout)
     assert len(result["tasks"]) == 5

@@ -84,8 +84,7 @@ def test_formats_of_the_shells(tmp_path):
     split = {"COMP_WORDS": "metacli\ntrain\ncopy_ntm\ntrain.schedule\n=", "COMP_CWORD": "4"}
     assert ask("bash", **split).split() == ["constant", "cosine"]
     assert ask("zsh", _TYPER_COMPLETE_ARGS="metacli train smo") == (
-        '_arguments \'*: :(("smoke":"A few seconds from one end to the other LSTM on copies of up to three bits, '
-        "to see that all is installed.\"))'\n"
+        '_arguments \'*: :(("smoke":"A few seconds, to check the installation LSTM, copies of up to three bits."))\'\n'
     )
     assert ask("zsh", _TYPER_COMPLETE_ARGS="metacli predict --support ") == "_files\n"
     fish = ask("fish", _TYPER_COMPLETE_ARGS="metacli eval --split v", _TYPER_COMPLETE_FISH_ACTION="get-args")

@@ -119,7 +119,7 @@ def test_nothing_is_written_and_what_is_printed_is_a_recipe(cli, tiny_file, tmp_
     recipe = load_recipe(str(tiny_file), ["train.lr=1e-2"])
     assert yaml_file.parse(found.stdout, "stdout") == recipe.as_dict()
     assert max(map(len, [*found.stdout.splitlines(), *found.stderr.splitlines()])) <= 80
-    for words in ("parameters", "x_test", "activations", "per second", "an estimate", "measured", "counted"):
+    for words in ("parameters", "x_test", "activations", "per second", "estimated", "measured", "counted"):
         assert words in found.stdout
     (tmp_path / "again.yaml").write_text(found.stdout)
     assert load_recipe(str(tmp_path / "again.yaml")).as_dict() == recipe.as_dict()

@@ -255,7 +255,7 @@ def test_wrong_checkpoints(tmp_path):
 def test_doubtful_numbers_of_classes_and_pictures_warn(matching):
     with pytest.warns(UserWarning, match=r"trained on 4 classes. You gave 2 classes, so accuracy may be lower"):
         metacli.load(matching).fit(pictures(2), "ab")
-    with pytest.warns(UserWarning, match="8 examples, up to 2 of a class"):
+    with pytest.warns(UserWarning, match="at most 4 support examples. You gave 8"):
         metacli.load(matching).fit(pictures(8), "abcdabcd")
 
 

@@ -214,7 +214,7 @@ def test_scores_do_not_depend_on_the_chunk(tmp_path, tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["train.lr=1"], "only task.KEY=VALUE"),
+        (["train.lr=1"], "is no key of the tasks"),
         (["task.width=5"], "reads inputs of shape"),
         (["task.name=priority-sort"], "shape"),
         (["task.wdith=5"], "did you mean 'width'"),

@@ -136,7 +136,7 @@ def test_an_allocation_that_fails_is_an_error_that_says_how_much(apart, work, sa
 
 
 def test_the_command_line_tells_it(monkeypatch, capsys):
-    monkeypatch.setattr(main, "app", lambda **_: cuda_fails())
+    monkeypatch.setattr(main, "build_command", lambda: lambda **_: cuda_fails())
     with pytest.raises(SystemExit) as stopped:
         main.main()
     assert stopped.value.code == 1
@@ -146,7 +146,7 @@ def test_the_command_line_tells_it(monkeypatch, capsys):
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):
-    monkeypatch.setattr(main, "app", lambda **_: torch.zeros(2) @ torch.zeros(3))
+    monkeypatch.setattr(main, "build_command", lambda: lambda **_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
         main.main()
 

@@ -112,9 +112,9 @@ def test_bits_can_be_read_back() -> None:
     rows = {line[:5].strip(): line[6:] for line in text.splitlines() if line[:5].strip()[:-1].strip() in ("in", "out")}
     x = np.concatenate([sample.x_train, sample.x_test]).T
     for channel, values in enumerate(x):
-        assert [rows[f"in {channel}"][2 * t] == "█" for t in range(11)] == [bool(v) for v in values]
+        assert [rows[f"in {channel + 1}"][2 * t] == "█" for t in range(11)] == [bool(v) for v in values]
     for channel, values in enumerate(sample.y_test.T):
-        row = rows[f"out {channel}"].ljust(22)
+        row = rows[f"out {channel + 1}"].ljust(22)
         assert row[: 2 * 6 + 2].strip() == ""  # D_train has no answers, nor has the unscored first step
         assert [row[2 * t] == "█" for t in range(7, 11)] == [bool(v) for v in values[1:]]
 
@@ -125,7 +125,7 @@ def test_real_numbers_are_scaled_and_said_to_be() -> None:
     rows = channel_rows(sample)
     assert rows.values[1, 0] == 0
     assert rows.values[1, 6:][sample.x_test[:, 1] == 0] == pytest.approx(0.5)
-    assert rows.notes == ["in 1 holds real numbers, drawn from -2.00 (blank) to 2.00 (full)"]
+    assert rows.notes == ["in 2: real numbers, from -2.00 (blank) to 2.00 (full)"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
@@ -149,7 +149,7 @@ def test_a_long_heat_map_continues_below_with_its_steps() -> None:
     blocks = text.splitlines()
     assert len(blocks) == 3 * 5
     assert "".join(b[5:] for b in blocks[3::5]) == marks
-    assert [b.split()[1] for b in blocks[4::5]] == ["0", "70", "140"]
+    assert [b.split()[1] for b in blocks[4::5]] == ["1", "71", "141"]
     assert blocks[1] == "  yy  █"
 
 
