@@ -1,4 +1,4 @@
-"""The commands of the README and the tutorial run in order, as a new user types them, the long ones with fewer steps."""
+"""The commands of the README and the tutorial run in order, as typed, the long ones with fewer steps."""
 
 from __future__ import annotations
 
