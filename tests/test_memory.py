@@ -232,6 +232,7 @@ def test_the_forecast_is_less_than_what_a_step_takes(apart, name, scan, task):
         pytest.skip("numba is missing, or one task is enough")
     (training, taken), (answering, answered) = apart.submit(measured, name, scan, task).result()
     assert training > 32 * 64
+    assert answering > 0
     assert taken is None or training <= taken + 2**20
     assert answered is None or answering <= answered + 2**20
 

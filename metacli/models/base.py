@@ -114,7 +114,7 @@ class MetaLearner(nn.Module, ABC):
         n_states = max(n_support, n_queries)
         if training:
             n_states = n_support + n_queries
-        elif self.continues:
+        elif self.can_extend:
             n_states = n_queries if self.spec.mode == "independent" else 1
         return n_states * _size(self.adapt(x, y))
 
