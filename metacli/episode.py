@@ -1,11 +1,13 @@
-"""Episode and Spec: what tasks make and models read. Nothing else passes between the two.
+"""Episode and Spec: the only data that task distributions and models exchange.
 
 Shape legend, used in every file:
 
-    B  tasks in a batch        N  ways (classes of a task)    T  time steps
-    S  items of D_train        K  shots (instances of each)    R  read heads
-    Q  items of D_test         Y  width of a label            L  memory locations
-    H  hidden units            O  logits of an answer         W  width of a memory row
+    B  tasks in a batch              N  ways (classes per task)               T  time steps
+    S  support examples (D_train)    K  shots (support examples per class)    R  read heads
+    Q  queries (D_test)              Y  width of a label                      L  memory locations
+    H  hidden units                  O  logits of an answer                   W  width of a memory location
+
+An item is one support example, one query, or one step of a sequence.
 """
 
 from __future__ import annotations
@@ -20,16 +22,16 @@ Mode = Literal["independent", "sequence", "stream"]
 
 @dataclass(frozen=True)
 class Spec:
-    """The only thing that a model learns about its tasks.
+    """The properties of a task distribution that determine how a model is built.
 
     Attributes:
-        mode: how D_test is asked. `independent`: every item from its own copy of phi (N-way K-shot).
-            `sequence`: the items in order, each step continuing the last (algorithmic tasks).
-            `stream`: in order, with the label of item t arriving beside item t + 1 (MANN's protocol).
+        mode: how queries are answered. `independent`: each query from its own copy of phi (N-way K-shot).
+            `sequence`: in order, each step from the state after the previous step (algorithmic tasks).
+            `stream`: in order, and the label of item t arrives together with item t + 1 (MANN's protocol).
         x_shape: shape of one input item, (channels, height, width) for an image or (width,) for a vector.
-        y_size: Y, the width of a label as the model reads it; 0 where inputs carry no label.
+        y_size: Y, the width of a label as the model reads it; 0 if items have no labels.
         out_size: O, the number of logits of one answer.
-        length: the longest run of steps that one answer can depend on, itself included.
+        length: the largest number of steps that an answer can depend on, its own step included.
     """
 
     mode: Mode
@@ -47,12 +49,12 @@ class Episode:
         x_train: (B, S, *x_shape) float, the inputs of D_train; S may be 0.
         y_train: (B, S, Y) float, their labels as the model reads them, see `Answer.label_size`.
         x_test: (B, Q, *x_shape) float, the inputs of D_test.
-        y_test: the answers, never given to a model: (B, Q, C), int64 for C label characters, float for
+        y_test: the correct answers, which no model reads: (B, Q, C), int64 for C label characters, float for
             C bits (0 or 1) or real numbers; see `metacli.tasks.answers`.
         index: (B,) int64, the number of each episode in its split.
         y_previous: (B, Q, Y) float, `stream` only: the label of item t - 1, which arrives with item t; zero at t = 0.
-        mask_train: (B, S) bool, True where an item is real; padding stands at the end. None: all are.
-        mask_test: (B, Q) bool, likewise: True where an answer is asked for and scored. None: all are.
+        mask_train: (B, S) bool, False at padding, which is at the end. None: no padding.
+        mask_test: (B, Q) bool, True where an answer is scored, False at padding too. None: every answer is scored.
         classes: (B, N) int64, the classes of each task in the order of their labels; None without classes.
     """
 
@@ -67,10 +69,10 @@ class Episode:
     classes: Tensor | None = None
 
     def to(self, device: object) -> Episode:
-        """The same episode with every tensor on `device`."""
+        """Returns the episode with every tensor on `device`."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.to(device, non_blocking=True) for k, v in moved.items() if v is not None})
 
     def __len__(self) -> int:
-        """B, the number of tasks."""
+        """Returns B, the number of tasks."""
         return self.x_test.shape[0]

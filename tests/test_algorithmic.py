@@ -356,7 +356,7 @@ def test_curriculum_lengthens_training_episodes_only(name):
         ("repeat-copy", {"min_length": 5, "max_length": 3}, "min_length 5 is above max_length 3"),
         ("repeat-copy", {"min_repeats": 6}, "min_repeats 6 is above max_repeats 5"),
         ("associative-recall", {"min_items": 6}, "min_items 6 is above max_items 5"),
-        ("associative-recall", {"items": 1}, "items 1 leaves no item to follow the query"),
+        ("associative-recall", {"items": 1}, "items is 1, but the answer is the item after the query"),
         ("associative-recall", {"min_items": 1}, "greater than or equal to 2"),
         ("priority-sort", {"answers": 8}, "answers 8 is above items 7"),
         ("copy", {"min_length": 0}, "greater than or equal to 1"),

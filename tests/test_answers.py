@@ -118,7 +118,7 @@ def test_guessing_is_what_even_logits_cost(name: str) -> None:
 
 def test_which_model_serves_which_answers() -> None:
     assert Symbols(3).check_compatible(Symbols(5)) is None
-    assert "one of 3, these tasks ask for one of 5" in (Symbols(5).check_compatible(Symbols(3)) or "")
+    assert "one of 3, but these tasks need one of 5" in (Symbols(5).check_compatible(Symbols(3)) or "")
     assert Symbols(5).check_compatible(Reals(5))
     assert Symbols(5, 5).check_compatible(Symbols(4, 5))
     assert Bits(3).check_compatible(Symbols(3))

@@ -248,5 +248,5 @@ def test_an_init_by_content_writes_each_step_to_a_free_location_and_looks_for_on
 
 @pytest.mark.parametrize("keys", [{"controller": "feedforward"}, {"layers": 2}])
 def test_an_init_for_previous_labels_needs_one_layer_of_lstm(keys):
-    with pytest.raises(ValidationError, match="init previous-label holds an item"):
+    with pytest.raises(ValidationError, match="init: previous-label needs a controller of one LSTM layer"):
         DNC.Config(init="previous-label", **keys)

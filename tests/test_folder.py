@@ -236,7 +236,7 @@ def test_ragged_classes_show_no_padding(tmp_path):
     ("classes", "message"),
     [
         (None, "is not a folder"),
-        ([], "holds no directory with images"),
+        ([], "contains no directory with images"),
         (["a", "b", "c", "d"], "val: 2 ways, but the split has 1 class\ntest: 2 ways, but the split has 1 class"),
     ],
 )

@@ -440,5 +440,5 @@ def test_images_of_no_file_have_digests_of_their_own():
     digests = ImageSet(colour, ["a"], np.array([2])).pixel_digests(0)
     assert digests == sorted(picture_digest(Image.fromarray(image)) for image in colour.permute(0, 2, 3, 1).numpy())
     assert len(ImageSet(colour.view(3, 2, 4, 4), ["a"], np.array([3])).pixel_digests(0)) == 3
-    with pytest.raises(ValueError, match="digests of 2 images"):
+    with pytest.raises(ValueError, match="but there are 2 images"):
         ImageSet(colour, ["a"], np.array([2]), np.array([b"x"]))

@@ -234,7 +234,7 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
     _, tasks = build_eval_tasks(saved, ["task.ways=2", "task.shots=3"])
     episode = tasks.batch("test", 0, 4)
     assert compute_logits(saved.build_model(), episode).shape == (4, 4, 2)
-    with pytest.raises(UsageError, match="answers with one of 3, these tasks ask for one of 4"):
+    with pytest.raises(UsageError, match="predicts one of 3, but these tasks need one of 4"):
         build_eval_tasks(saved, ["task.ways=4"])
     assert build_eval_tasks(saved, ["task.name=omniglot"])[0].task.ways == 3
     with pytest.raises(UsageError, match="'independent', not 'stream'"):

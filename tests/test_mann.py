@@ -228,7 +228,7 @@ def test_memory_carries_the_gradient_where_the_controller_cannot():
 
 
 def test_fewer_locations_than_heads_is_an_error():
-    with pytest.raises(ValidationError, match="locations is 3, fewer than the 4 read_heads"):
+    with pytest.raises(ValidationError, match="locations 3 is below read_heads 4"):
         MANN.Config(locations=3, read_heads=4)
     MANN.Config(locations=4, read_heads=4)
 

@@ -125,13 +125,13 @@ def test_faults_of_the_lists_are_told(blank, lists):
 
     with (lists / "val.txt").open("a") as file:
         file.write("A00/character00/rot000\n")
-    assert "A00/character00 stands in train.txt and in val.txt" in failure()
+    assert "A00/character00 is listed in train.txt and in val.txt" in failure()
     (lists / "train.txt").write_text("A00/character00/rot000\nNowhere/character01/rot000\n")
-    assert "train.txt, line 2: 'Nowhere/character01/rot000' is no class" in failure()
+    assert "train.txt, line 2: 'Nowhere/character01/rot000' is not a class" in failure()
     (lists / "train.txt").write_bytes(b"\xff\xfe")
     assert "train.txt" in failure()
     (lists / "train.txt").unlink()
-    assert "lacks train.txt" in failure()
+    assert "does not contain train.txt" in failure()
     with pytest.raises(MetacliError, match="split_dir is empty"):
         splits(split="vinyals")
 

@@ -183,7 +183,7 @@ def test_an_encoder_without_keys_and_one_that_makes_no_features():
         type("Odd", (nn.Module,), {"__init__": lambda s, c, x: nn.Module.__init__(s), "forward": lambda s, x: x.sum()}),
     )
     tree = {**TREE, "task": {"name": "clusters"}, "model": {**TREE["model"], "encoder": {"kind": "odd"}}}
-    with pytest.raises(MetacliError, match="encoder 'odd': made "):
+    with pytest.raises(MetacliError, match="encoder 'odd': its output for items"):
         metacli.build_model(tree)
 
 

@@ -104,7 +104,7 @@ def test_prepared_models_refuse_a_blank_question_alone(cli, tmp_path, shown):
     Image.new("L", (30, 30), 255).save(tmp_path / "support" / "z z" / "0.png")
     again = cli("predict", "-c", path, "--support", "support", "--query", "query", "--json")
     assert again.returncode == 0, again.stderr
-    assert "left out" in again.stderr
+    assert "skipped" in again.stderr
     assert "no ink" in again.stderr
 
 
@@ -121,11 +121,11 @@ def test_wrong_support(cli, model, tmp_path):
     assert "nowhere is not a folder" in failed("--support", "nowhere")
     nothing = cli("predict", "-c", model, "--support", "support", "--query", "support")  # holds folders alone
     assert nothing.returncode == 2
-    assert "hold no images" in nothing.stderr
+    assert "contain no images" in nothing.stderr
     (tmp_path / "empty").mkdir()
-    assert "holds 0 directories" in failed("--support", "empty")
+    assert "contains 0 directories" in failed("--support", "empty")
     (tmp_path / "empty" / "a").mkdir()
-    assert "holds 1 directory" in failed("--support", "empty")
+    assert "contains 1 directory" in failed("--support", "empty")
     Image.fromarray(pictures(1)[0]).save(tmp_path / "empty" / "a" / "1.png")
     (tmp_path / "empty" / "b").mkdir()
     (tmp_path / "empty" / "b" / "1.png").write_bytes(b"x")
@@ -134,7 +134,7 @@ def test_wrong_support(cli, model, tmp_path):
     for i in range(5):
         (tmp_path / "many" / f"c{i}").mkdir(parents=True)
         Image.fromarray(pictures(5)[i]).save(tmp_path / "many" / f"c{i}" / "1.png")
-    assert "matching.safetensors can tell apart, which is 4" in failed("--support", "many")
+    assert "matching.safetensors supports at most 4 classes" in failed("--support", "many")
     assert "no checkpoint 'nonesuch'" in cli("predict", "-c", "nonesuch", "--support", "many", "--query", "q").stderr
 
 

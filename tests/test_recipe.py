@@ -100,7 +100,7 @@ def test_all_errors_at_once_each_with_its_key(tiny_tree):
         ({"train": []}, "train: a mapping"),
         ({"seed": -1}, "seed: a whole number"),
         ({"seed": True}, "seed: a whole number"),
-        ({"model": {"name": "snail"}}, "conv is for images"),
+        ({"model": {"name": "snail"}}, "conv needs images"),
         ({"model": {"name": "ntm", "locations": 2, "shift_range": 5}}, "shift_range 5"),
         ({"model": {"name": ["ntm"]}}, "model.name"),
     ],

@@ -99,7 +99,7 @@ def test_a_model_of_real_numbers_answers_no_labels(cli, tmp_path) -> None:
     assert cli("train", "r.yaml", "--run-dir", "run").returncode == 0
     refused = cli("eval", "-c", "run", "task.name=clusters", "task.ways=2", "task.width=1")
     assert refused.returncode == 2
-    assert "1 real number, these tasks ask for one of 2" in refused.stderr
+    assert "1 real number, but these tasks need one of 2" in refused.stderr
 
 
 def test_convolutions_of_vectors_are_refused(cli, tmp_path) -> None:
@@ -108,7 +108,7 @@ def test_convolutions_of_vectors_are_refused(cli, tmp_path) -> None:
     )
     refused = cli("train", "r.yaml")
     assert refused.returncode == 2
-    assert "conv is for images" in refused.stderr
+    assert "conv needs images" in refused.stderr
 
 
 def test_every_model_has_a_recipe_of_each_kind_of_answer() -> None:

@@ -206,13 +206,13 @@ def test_no_nan_is_hidden_and_none_made(cls):
 def test_which_scan_and_why():
     model = make(NTM)
     assert model.use_scan("auto", CPU).startswith("fast")
-    assert model.use_scan("plain", CPU) == "plain: as asked"
+    assert model.use_scan("plain", CPU) == "plain: as requested"
     assert "not for cuda" in model.use_scan("auto", torch.device("cuda"))
     with pytest.raises(UsageError, match="not for cuda"):
         model.use_scan("fast", torch.device("cuda"))
     lstm = LSTM(LSTM.Config(hidden=4), Spec("sequence", (4,), 0, 3, 40))
     assert lstm.use_scan("auto", CPU) is None
-    with pytest.raises(UsageError, match="lstm runs in one way only"):
+    with pytest.raises(UsageError, match="lstm has only one implementation"):
         lstm.use_scan("fast", CPU)
 
 

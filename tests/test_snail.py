@@ -272,26 +272,26 @@ class TestTrace:
 class TestLimits:
     def test_convolutions_are_for_images(self):
         vectors, flat = Spec("sequence", (6,), 0, 4, 9), SNAIL.Config.model_validate({"encoder": {"kind": "flat"}})
-        assert "conv is for images" in (SNAIL.check_compatible(SNAIL.Config(), vectors) or "")
+        assert "conv needs images" in (SNAIL.check_compatible(SNAIL.Config(), vectors) or "")
         assert SNAIL.check_compatible(flat, vectors) is None
         assert SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9)) is None
 
     def test_a_model_refuses_what_it_does_not_serve(self, monkeypatch):
         monkeypatch.setattr(SNAIL, "modes", frozenset({"independent"}))
         words = SNAIL.check_compatible(SNAIL.Config(), Spec("stream", SHAPE, N, N, 9))
-        assert words == "snail serves independent tasks, not stream ones"
+        assert words == "snail supports tasks in mode independent, not stream"
 
     def test_reach(self):
         """Built for 7 steps, the net reaches 8: 7 items and a question; more is an error that names the limit."""
         model, (queries, late) = snail(length=7), items(2, 20)
         phi = model.adapt(*items(2, 7))
         assert model.predict(phi, queries).shape == (2, 20, N)
-        with pytest.raises(UsageError, match=r"9 items.* reach 8"):
+        with pytest.raises(UsageError, match=r"9 items.* the 8 items"):
             model.predict(model.adapt(*items(2, 8)), queries)
-        with pytest.raises(UsageError, match="reach 8"):
+        with pytest.raises(UsageError, match="longer than the 8 items"):
             model.adapt(*items(2, 9))
         stream = snail("stream", 7)
-        with pytest.raises(UsageError, match=r"20 items.* reach 8"):
+        with pytest.raises(UsageError, match=r"20 items.* the 8 items"):
             stream.predict(stream.adapt(queries[:, :0], late[:, :0]), queries, late)
 
     def test_the_defaults_are_the_papers_network(self):
@@ -301,5 +301,5 @@ class TestLimits:
         assert model.attentions[2].query.out_features == 512
 
     def test_keys_and_values_come_in_pairs(self):
-        with pytest.raises(ValidationError, match="keys has 1 numbers, values 3"):
+        with pytest.raises(ValidationError, match="keys has 1 numbers, values has 3"):
             SNAIL.Config(keys=[8])

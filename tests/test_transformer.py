@@ -135,5 +135,5 @@ def test_dropout_is_for_training() -> None:
 
 @pytest.mark.parametrize("keys", [{"width": 12, "heads": 4}, {"width": 8, "heads": 8}])
 def test_heads_that_do_not_fit_are_refused(keys: dict) -> None:
-    with pytest.raises(ValidationError, match="no even number for each of"):
+    with pytest.raises(ValidationError, match="must be a multiple of 2"):
         Transformer.Config(**keys)

@@ -84,7 +84,7 @@ def test_within_takes_classes_of_one_alphabet_turned_alike():
 
 
 def test_within_needs_a_group_that_is_large_enough():
-    with pytest.raises(UsageError, match=r"within: no group of classes of .* has 26, the largest has 25"):
+    with pytest.raises(UsageError, match=r"within: no group of the .* split has 26 classes; the largest has 25"):
         tasks(ways=26, within=1, queries=1, val_classes=50).batch("train", 0, 1)
 
 

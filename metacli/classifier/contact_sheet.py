@@ -20,15 +20,15 @@ _TILE, _GAP, _MARGIN = 64, 8, 28
 _PAIR = 2 * _TILE  # width of an image beside the model's input
 _COLUMN_GAP = 24
 _CLASSES_ACROSS = 6  # at most
-_BARS = 3  # classes of a query that have a bar
+_BARS = 3  # classes per query that have a bar
 _WIDTH = 960 - 2 * _MARGIN
 
 
 def save_sheet(path: Path, prediction: Prediction) -> None:
-    """Draws the contact sheet into a PNG.
+    """Saves the contact sheet as a PNG.
 
     Raises:
-        MetacliError: no matplotlib, or the file cannot be written.
+        MetacliError: matplotlib is not installed, or the file cannot be written.
     """
     most = max(Counter(name for name, _ in prediction.support).values())
     across = max(1, min(_CLASSES_ACROSS, (_WIDTH + _COLUMN_GAP) // (most * (_PAIR + _GAP) + _COLUMN_GAP)))
@@ -54,7 +54,7 @@ def _title(text: str, color: str) -> Block:
 
 
 def _class_block(prediction: Prediction, name: str, across: int) -> Block:
-    """Returns the name of a class above those of its examples that fit."""
+    """Draws the name of a class above as many of its support examples as fit."""
     examples = [example for label, example in prediction.support if label == name]
     block = Block((_WIDTH - (across - 1) * _COLUMN_GAP) // across, _TILE + 22)
     room = min(len(examples), max(1, block.width // (_PAIR + _GAP)))
@@ -67,7 +67,7 @@ def _class_block(prediction: Prediction, name: str, across: int) -> Block:
 
 
 def _query_block(prediction: Prediction, q: int) -> Block:
-    """A query, its most probable classes, and the most attended example."""
+    """Draws a query, its most probable classes, and the most attended support example."""
     query, probabilities = prediction.queries[q], prediction.probabilities[q]
     block = Block((_WIDTH - _COLUMN_GAP) // 2, _TILE + 26)
     _place_pair(block, 0, 0, query)
@@ -88,7 +88,7 @@ def _query_block(prediction: Prediction, q: int) -> Block:
 
 
 def _place_pair(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
-    """An image as it is, beside the model's input."""
+    """Draws an image as it is, beside the model's input."""
     picture = loaded.image.convert("RGBA" if loaded.image.has_transparency_data else "RGB")
     picture.thumbnail((_TILE - 2, _TILE - 2), Image.Resampling.BOX)
     middle = (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2)
@@ -98,7 +98,7 @@ def _place_pair(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
 
 
 def _place_input(block: Block, left: int, top: int, loaded: LoadedImage) -> None:
-    """The model's input (C, H, W) in [0, 1], which is light ink on dark, as dark ink on light."""
+    """Draws the model's input (C, H, W) in [0, 1]. Its light ink on dark paper becomes dark ink on light paper."""
     pixels = np.rint(255 * (1 - loaded.pixels.numpy())).astype(np.uint8).transpose(1, 2, 0)
     block.image(left, top, np.broadcast_to(pixels, (*pixels.shape[:2], 3)), _TILE, _TILE)
     block.rectangle(left, top, _TILE, _TILE, edge=FRAME)

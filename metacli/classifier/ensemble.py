@@ -1,4 +1,4 @@
-"""phi of a support set that a few-shot model read in several random orders; answers are averaged over them."""
+"""A support set that a few-shot model reads in several random orders, and predictions averaged over the orders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from metacli.tasks.rng import CounterRNG
 
 MAX_BATCH = 512  # queries times orders in one forward pass
 MAX_SUPPORT = 1000  # support examples; the memory that attention needs grows with their square
-JITTER_SCALE = 1.0  # how far images are moved from order to order, as a share of the augmentation in training
+JITTER_SCALE = 1.0  # strength of the jitter relative to the augmentation in training
 
 
 class QueryResult(NamedTuple):
@@ -38,7 +38,7 @@ class QueryResult(NamedTuple):
 
 
 class Jitter(NamedTuple):
-    """Small random motions of the images, one for each of M orders, of the same kinds as in training.
+    """Small random transforms of the images, one for each of M orders, of the kinds that augmented the training data.
 
     Attributes:
         origin: (M, 2, 2), see `metacli.tasks.images.augment.rotation_matrices`.
@@ -50,7 +50,7 @@ class Jitter(NamedTuple):
 
     @classmethod
     def sample(cls, rng: CounterRNG, few_shot: FewShotModel) -> Jitter | None:
-        """Draws a motion for each order, none for the first. None if the model was trained without augmentation."""
+        """Samples a transform for each order, the identity for the first. None if training used no augmentation."""
         task = few_shot.task
         if not isinstance(task, ImageConfig) or not (task.rotation or task.shift or task.stretch > 1 or task.slant):
             return None
@@ -61,7 +61,7 @@ class Jitter(NamedTuple):
         return cls(shear @ rotation, task.shift * amounts[:, 4:])
 
     def apply(self, x: Tensor) -> Tensor:
-        """Moves the images x (M, n, C, H, W)."""
+        """Returns the transformed images x (M, n, C, H, W)."""
         count = x.shape[1]
         flat = x.reshape(-1, *x.shape[2:])
         return augment.transform(flat, self.origin.repeat(count, 0), self.shift.repeat(count, 0)).view(x.shape)
@@ -69,17 +69,17 @@ class Jitter(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedContext:
-    """phi of a support set, read in M random orders. In each order, the labels stand for other classes.
+    """phi of a support set that was read in M random orders, each with its own assignment of labels to classes.
 
     Attributes:
         few_shot: the model.
-        rng: draws the orders, as M episodes.
-        jitters: how images are moved in each order: those of the support set, and the queries.
-        label_of_class: (M, N) int64, the label that stands for each class.
+        rng: the random numbers of the M orders.
+        jitters: the transforms of the support images and of the query images; None without augmentation.
+        label_of_class: (M, N) int64, the label of each class.
         order: (M, S) int64, the support examples in reading order.
         x: (M, S, *x_shape), the support examples in reading order, jittered.
         y: (S,) int64, the class of each support example.
-        phi: first dimension M.
+        phi: the task state, with first dimension M; None without support examples.
     """
 
     few_shot: FewShotModel
@@ -111,7 +111,7 @@ class FittedContext:
             x: (n, *x_shape).
             y: (n,) int64, class numbers below N.
         """
-        rng = deepcopy(self.rng)  # drawing advances it, and `self` must not change
+        rng = deepcopy(self.rng)  # a copy, because drawing numbers changes it and `self` is immutable
         order = rng.permutation(len(y))  # (M, n)
         x_new, model = apply_jitter(self.jitters[0], x[torch.from_numpy(order)]), self.few_shot.model
         extended = replace(
@@ -151,7 +151,7 @@ class FittedContext:
         x_test = apply_jitter(self.jitters[1], x.expand(orders, *x.shape))
         trace = None
         if with_attention:
-            y_test = torch.zeros(orders, len(x), 1, dtype=torch.int64)  # unknown, and never read
+            y_test = torch.zeros(orders, len(x), 1, dtype=torch.int64)  # a placeholder, which no model reads
             trace = model.trace(Episode(self.x, self.labels, x_test, y_test, torch.arange(orders)))
         logits = model.predict(self.phi, x_test) if trace is None else trace.logits
         label = torch.from_numpy(self.label_of_class[:, None, classes]).expand(-1, len(x), -1)
@@ -160,7 +160,7 @@ class FittedContext:
         return QueryResult(probabilities, None if trace is None else self._average_attention(trace))
 
     def _average_attention(self, trace: Trace) -> np.ndarray | None:
-        """(Q, S) the share of all read heads on each support example, averaged over the orders."""
+        """Returns (Q, S), each query's attention on each support example, averaged over read heads and orders."""
         support_size = self.x.shape[1]
         values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
         total = np.zeros((trace.logits.shape[1], support_size))
@@ -180,5 +180,5 @@ class FittedContext:
 
 
 def apply_jitter(jitter: Jitter | None, x: Tensor) -> Tensor:
-    """Moves the inputs x (M, n, *x_shape); returns them unchanged without a jitter."""
+    """Transforms the inputs x (M, n, *x_shape); returns them unchanged without a jitter."""
     return x if jitter is None or not x.shape[1] else jitter.apply(x)

@@ -36,7 +36,7 @@ class FewShotModel:
 
     @property
     def ways(self) -> int:
-        """The largest number of classes that it can tell apart."""
+        """N, the largest number of classes that the model supports."""
         return self.model.spec.out_size
 
     @property
@@ -54,7 +54,7 @@ class FewShotModel:
         return torch.from_numpy(pixels).to(torch.float32).div_(255)
 
     def untested_support_warning(self, counts: np.ndarray) -> str:
-        """Returns how a support set exceeds the training range, or '' if it lies within.
+        """Returns a warning if a support set is unlike those of training, otherwise ''.
 
         Args:
             counts: (classes,) the number of support examples of each class.
@@ -98,12 +98,12 @@ def _load_cached(path: Path, version: object) -> FewShotModel:
     answer = task_class.answer_of(saved.recipe.task)
     if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.label_size != spec.out_size:
         raise UsageError(
-            f"{path}: trained on {saved.recipe.task.name} asked as {spec.mode!r}, which teaches no classes",
-            "take a model of N-way K-shot tasks with labels: one-hot",
+            f"{path} is not a few-shot classifier: it was trained on {saved.recipe.task.name} in mode {spec.mode}",
+            "use a model trained on N-way K-shot tasks with `labels: one-hot`; list bundled ones: metacli models",
         )
     if len(spec.x_shape) == 3 and not hasattr(task_class, "preprocess"):
         raise UsageError(
-            f"{path}: {saved.recipe.task.name} does not say how to preprocess user images",
-            "give the class a method as Images.preprocess in metacli/tasks/images/base.py",
+            f"{path}: the task distribution {saved.recipe.task.name} has no method preprocess for user images",
+            "add a method like Images.preprocess in metacli/tasks/images/base.py",
         )
     return FewShotModel(path, model, saved.recipe.task)

@@ -1,4 +1,4 @@
-"""Checks and converts what a caller passes to a Learner: images or vectors, and their labels."""
+"""Checks and converts the arguments of a Learner: images or vectors, and their labels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SCALAR_TYPES = {str, int, float, bool, np.str_, np.int64, np.int32, np.float64, 
 
 
 class UnteachableError(ValueError):
-    """The model cannot learn these classes or examples.
+    """The model does not support these classes or support examples.
 
     Args:
         message: what is wrong.
-        hint: what to try instead.
+        hint: how to solve it.
     """
 
     def __init__(self, message: str, hint: str):
@@ -34,11 +34,11 @@ def check_pairs(images: Any, labels: Iterable[Any]) -> tuple[list[Any], list[Any
     """Returns images and labels as lists of equal length.
 
     Raises:
-        TypeError: `images` is no collection of images.
+        TypeError: `images` is not a collection of images.
         ValueError: the lengths differ.
     """
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
-        raise TypeError(f"images are a list or an array of pictures, not {type(images).__name__}")
+        raise TypeError(f"expected a list or an array of images, not {type(images).__name__}")
     image_list, label_list = list(images), list(labels)
     if len(image_list) != len(label_list):
         raise ValueError(f"{len(image_list)} images, but {len(label_list)} labels")
@@ -49,10 +49,10 @@ def preprocess_inputs(few_shot: FewShotModel, inputs: Any, kind: str) -> Tensor:
     """Returns images or vectors as the model reads them, (n, *x_shape) float32.
 
     Args:
-        kind: what an error message calls an input, such as `query`.
+        kind: the name of an input in error messages, such as `query`.
 
     Raises:
-        ValueError: an image cannot be read or is empty, vectors have another width or hold NaN.
+        ValueError: an image cannot be read or is empty, vectors have the wrong width or contain NaN.
         TypeError: an input has an unsupported type.
     """
     if few_shot.reads_images:
@@ -65,9 +65,8 @@ def preprocess_inputs(few_shot: FewShotModel, inputs: Any, kind: str) -> Tensor:
         return torch.cat(tensors)
     vectors = np.asarray(inputs, np.float32)
     if vectors.shape[1:] != few_shot.model.spec.x_shape or not np.isfinite(vectors).all():
-        raise ValueError(
-            f"{kind}s of shape {vectors.shape}: {few_shot.model.spec.x_shape[0]} finite numbers each are read"
-        )
+        width = few_shot.model.spec.x_shape[0]
+        raise ValueError(f"the model reads vectors of {width} finite numbers, but the input has shape {vectors.shape}")
     return torch.from_numpy(vectors)
 
 
@@ -76,7 +75,7 @@ def unique_labels(labels: list[Any]) -> list[Any]:
     try:
         return list(dict.fromkeys(labels))
     except TypeError as error:
-        raise TypeError(f"labels are names, one for each image: {error}") from None
+        raise TypeError(f"labels must be hashable, such as class names: {error}") from None
 
 
 def sort_classes(classes: list[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -116,7 +116,7 @@ class Learner:
         return self._sort_columns(result.probabilities), result.attended
 
     def score(self, images: Iterable[Any], labels: Iterable[Any]) -> float:
-        """Returns the accuracy: the share of queries whose class is predicted correctly."""
+        """Returns the accuracy on queries with known labels, in [0, 1]."""
         targets = list(labels)
         predictions = self.predict(images)
         if len(predictions) != len(targets):
@@ -130,7 +130,7 @@ class Learner:
 
     @property
     def ways(self) -> int:
-        """The largest number of classes that the model can tell apart."""
+        """N, the largest number of classes that the model supports."""
         if self.checkpoint is None:
             return max(model.ways for model in bundled.bundled_classifiers())
         return self.select_model(0).ways
@@ -143,7 +143,9 @@ class Learner:
         """Changes parameters; they take effect at the next `fit`."""
         unknown = params.keys() - self.get_params().keys()
         if unknown:
-            raise ValueError(f"no parameter {min(unknown)!r}: a Learner has {', '.join(self.get_params())}")
+            raise ValueError(
+                f"Learner has no parameter {min(unknown)!r}; its parameters are {', '.join(self.get_params())}"
+            )
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -171,26 +173,30 @@ class Learner:
 
         Args:
             names: the class name of each example.
-            numbered: classes that have a number already; empty to start anew.
+            numbered: the classes of the existing context, in the order of their numbers; empty to start a new context.
             preprocess: returns the examples as a model reads them, (S, *x_shape).
         """
         extends = bool(numbered) and hasattr(self, "context_")
         classes = numbered + [name for name in unique_labels(names) if name not in numbered]
         if len(classes) < 2:
-            raise ValueError(f"the examples show {len(classes)} class{'es' * (not classes)}; two or more are needed")
+            raise ValueError(
+                f"the support set has {len(classes)} class{'es' * (not classes)}, but a model needs two classes or more"
+            )
         few_shot = self.context_.few_shot if extends else self.select_model(len(classes))
         model_name = few_shot.path.stem if self.checkpoint is None else str(self.checkpoint)
         if len(classes) > few_shot.ways:
             able = [model.name for model in bundled.bundled_classifiers() if model.ways >= len(classes)]
             raise UnteachableError(
-                f"{len(classes)} classes are more than {model_name} can tell apart, which is {few_shot.ways}",
-                f"of the shipped models {', '.join(able) or 'none'} can",
+                f"{model_name} supports at most {few_shot.ways} classes, but the support set has {len(classes)}",
+                f"bundled models for {len(classes)} classes: {', '.join(able) or 'none'}",
             )
         if not isinstance(self.orders, int | np.integer) or self.orders < 1:
-            raise ValueError(f"orders is {self.orders!r}: a whole number from 1 on")
+            raise ValueError(f"orders is {self.orders!r}, but it must be an integer of 1 or more")
         context = self.context_ if extends else FittedContext.create_empty(few_shot, int(self.orders), int(self.seed))
         if len(context.y) + len(names) > MAX_SUPPORT:
-            raise ValueError(f"{len(context.y) + len(names)} examples; {MAX_SUPPORT} at most")
+            raise ValueError(
+                f"the support set has {len(context.y) + len(names)} examples; at most {MAX_SUPPORT} are supported"
+            )
         try:
             context = context.extend(preprocess(few_shot), np.array([classes.index(name) for name in names], np.int64))
         except MetacliError as error:
@@ -202,7 +208,7 @@ class Learner:
         return self
 
     def select_model(self, classes: int) -> FewShotModel:
-        """Loads the model; without a checkpoint argument, the bundled one that fits this number of classes.
+        """Loads the model; without a checkpoint argument, the bundled model for this number of classes.
 
         Raises:
             ValueError: no bundled model fits, or the checkpoint cannot be read.
@@ -215,7 +221,7 @@ class Learner:
 
     def _fitted_context(self) -> FittedContext:
         if not hasattr(self, "context_"):
-            raise NotFittedError("this Learner has not been taught yet: call fit first")
+            raise NotFittedError("this Learner is not fitted yet: call fit first")
         return self.context_
 
     def _preprocess_queries(self, images: Iterable[Any]) -> Tensor:

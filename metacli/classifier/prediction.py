@@ -1,4 +1,4 @@
-"""The work of the command `predict`: support images from a folder, queries from files, answers as JSON."""
+"""The command `predict`: reads support images from a folder and queries from files, and collects the answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from metacli.tasks.images.preprocess.pictures import open_image
 
 
 class LoadedImage(NamedTuple):
-    """An image file and what the model reads of it.
+    """An image file and the model's input made from it.
 
     Attributes:
         path: its path.
@@ -50,7 +50,7 @@ class Prediction:
         probabilities: (Q, classes).
         attended: (Q, S) shares, or None.
         errors: (path, error message) of each query that could not be read.
-        notes: warnings for the reader.
+        notes: warnings to print.
     """
 
     checkpoint: str
@@ -113,7 +113,7 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
 
     Raises:
         UsageError: no such folder, fewer than two classes, a class without a readable image, more classes than the
-            model can tell apart, no queries.
+            model supports, no queries.
     """
     folders = list_class_folders(support)
     try:
@@ -128,7 +128,10 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         raise UsageError(f"{support}: {message}", getattr(error, "hint", "")) from None
     query_files = list_image_files(queries)
     if not query_files:
-        raise UsageError("the folders of --query hold no images", f"name files, or folders with {', '.join(SUFFIXES)}")
+        raise UsageError(
+            "the folders of --query contain no images",
+            f"name image files, or folders that contain {', '.join(SUFFIXES)}",
+        )
     loaded, errors = load_image_files(few_shot, query_files)
     probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
     notes += [str(warning.message) for warning in caught]
@@ -153,7 +156,7 @@ def list_class_folders(root: Path) -> list[Path]:
     folders = sorted(visible, key=lambda path: path.name)
     if len(folders) < 2:
         count = f"{len(folders)} director{'y' if len(folders) == 1 else 'ies'}"
-        message = f"{root} holds {count}, but a model needs two classes or more"
+        message = f"{root} contains {count}, but a model needs two classes or more"
         raise UsageError(message, "make one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
     return folders
 
@@ -161,7 +164,7 @@ def list_class_folders(root: Path) -> list[Path]:
 def load_support(
     root: Path, folders: list[Path], few_shot: FewShotModel
 ) -> tuple[list[tuple[str, LoadedImage]], list[str]]:
-    """Loads the support examples, each with its class name; also returns notes on images that were left out.
+    """Loads the support examples, each with its class name; also returns a note on each image that was skipped.
 
     Raises:
         UsageError: classes without a readable image.
@@ -170,7 +173,7 @@ def load_support(
     for folder in folders:
         loaded, errors = load_image_files(few_shot, list_image_files([folder]))
         examples += [(folder.name, image) for image in loaded]
-        notes += [f"left out: {message}" for _, message in errors]
+        notes += [f"skipped: {message}" for _, message in errors]
         if not loaded:
             empty.append(folder.name)
     if empty:

@@ -18,13 +18,13 @@ ScanKind = Literal["auto", "plain", "fast"]
 
 
 class MetaLearner(nn.Module, ABC):
-    """f_theta reads D_train once into phi, then answers D_test from phi. No gradient step at test time.
+    """f_theta reads D_train once into phi, then answers D_test from phi. No gradient step is taken at test time.
 
     A subclass is built as `cls(config, spec)` and declares a nested `Config(BaseConfig)` (see `metacli.config.base`).
 
     Attributes:
         modes: the modes that the model supports (see `Spec.mode`).
-        tiny: config keys for a model small enough for tests.
+        tiny: config keys of a model that is small enough for tests.
         can_extend: whether `extend` is implemented.
     """
 
@@ -44,9 +44,9 @@ class MetaLearner(nn.Module, ABC):
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:
         """Returns why a model with this config does not support these tasks, or None. Called by recipe validation."""
         if spec.mode not in cls.modes:
-            return f"{config.name} serves {', '.join(sorted(cls.modes))} tasks, not {spec.mode} ones"
+            return f"{config.name} supports tasks in mode {', '.join(sorted(cls.modes))}, not {spec.mode}"
         if config.encoder.kind == "conv" and len(spec.x_shape) != 3:
-            return "encoder.kind: conv is for images, and these tasks show vectors: use flat"
+            return "encoder.kind: conv needs images, but these tasks have vectors: use flat"
         return None
 
     def use_scan(self, requested: ScanKind, device: torch.device) -> str | None:
@@ -59,7 +59,7 @@ class MetaLearner(nn.Module, ABC):
             UsageError: the requested implementation is not available.
         """
         if requested == "fast":
-            raise UsageError(f"train.scan: {self.config.name} runs in one way only", "leave it out")
+            raise UsageError(f"train.scan: {self.config.name} has only one implementation", "set train.scan=auto")
         return None
 
     def encode_items(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -86,11 +86,11 @@ class MetaLearner(nn.Module, ABC):
             x_train: (B, S, *x_shape), the further examples, S >= 1.
             y_train: (B, S, Y).
         """
-        raise NotImplementedError(f"{type(self).__name__} reads D_train as a whole")
+        raise NotImplementedError(f"{type(self).__name__} cannot extend phi, because it reads D_train at once")
 
     @abstractmethod
     def predict(self, phi: Any, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
-        """Returns logits (B, Q, O) on D_test. Never sees y_test.
+        """Returns logits (B, Q, O) on D_test, without reading y_test.
 
         Args:
             phi: the result of `adapt`.
@@ -99,15 +99,15 @@ class MetaLearner(nn.Module, ABC):
         """
 
     def least_bytes(self, n_support: int, n_queries: int, training: bool) -> int:
-        """Returns a lower bound of the bytes that one task takes, without the episode and the parameters.
+        """Returns a lower bound of the bytes that one task needs, without the episode and the parameters.
 
-        It is the size of phi for one item, times the number of items. A recurrent model that is not trained keeps only
-        its newest state, but every independent query has its own copy of it.
+        It is the size of phi for one item, times the number of items. Without training, a recurrent model keeps only
+        its latest state, but every independent query has its own copy of it.
 
         Args:
             n_support: S.
             n_queries: Q.
-            training: whether the values that the gradient needs are kept.
+            training: whether activations are kept for the gradient.
         """
         shapes = (self.spec.x_shape, (self.spec.y_size,))
         x, y = (next(self.parameters()).new_zeros(1, 0, *shape) for shape in shapes)

@@ -14,10 +14,10 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def make_distributed(model: nn.Module, processes: Processes, batch: int, batch_norm: str = "synced") -> None:
-    """Makes dropout and batch norm act in training as a single process would, registered encoders included.
+    """Makes dropout and batch norm in training act as in a single process, including those of registered encoders.
 
     Weights, statistics and state_dict keys do not change. In a single process, `nn.Dropout` becomes `Dropout` too,
-    because the masks of both differ.
+    because the two draw different masks.
 
     Args:
         batch: number of tasks in the whole batch; each process has a share of them, see `Processes.share`.
@@ -51,11 +51,11 @@ def make_local(model: nn.Module) -> nn.Module:
 
 
 def check_equal_weights(processes: Processes, model: nn.Module) -> None:
-    """Raise a MetacliError if the weights of the processes are no longer equal, bit for bit."""
+    """Raises a MetacliError if the weights of the processes are no longer equal, bit for bit."""
     if processes.size == 1:
         return
     digest = hashlib.sha256()
     for value in model.state_dict().values():
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    hint = "machines of one kind with the same versions compute the same; what is saved is from before"
+    hint = "use identical machines with the same versions; the last checkpoint was saved before the weights differed"
     processes.check_same("weights", digest.hexdigest(), hint)

@@ -18,7 +18,7 @@ from metacli.models.layers.conv_block import conv_block, fixed_conv_block
 from metacli.models.layers.dropout import Dropout
 from metacli.registry import ENCODERS, did_you_mean, is_known, resolve
 
-KINDS = ("flat", "conv")  # the package's own
+KINDS = ("flat", "conv")  # built in; plugins register others
 BLOCKS = 4
 Channels = Annotated[int, Field(ge=1, le=1024)]
 
@@ -29,7 +29,7 @@ class EncoderConfig(BaseConfig):
     kind: Literal["flat", "conv"] = Field(
         "flat",
         description=(
-            "`flat` passes the inputs on unchanged. `conv` is four blocks of 3x3 convolution, batch norm, ReLU and 2x2 "
+            "`flat` leaves the inputs unchanged. `conv` is four blocks of 3x3 convolution, batch norm, ReLU and 2x2 "
             "max pooling, for images only (Vinyals et al. 2016, section 4.1). Any other value is the name of a "
             "registered encoder."
         ),
@@ -46,8 +46,8 @@ class EncoderConfig(BaseConfig):
         ge=0,
         le=BLOCKS,
         description=(
-            "Number of blocks with pooling, counted from the first. With 4, an image of 28 x 28 pixels ends as one "
-            "pixel. With 3 it ends as 3 x 3, which preserves where a stroke is."
+            "Number of blocks with pooling, counted from the first. An image of 28 x 28 pixels becomes 1 x 1 with 4 "
+            "poolings, and 3 x 3 with 3, which preserves the positions of strokes."
         ),
     )
     size: int = Field(
@@ -169,7 +169,7 @@ class Encoder(nn.Module):
         self.layers.eval()
 
     def train(self, mode: bool = True) -> Encoder:
-        """See `nn.Module.train`. `self.training` says the same of a frozen encoder: its precision depends on it."""
+        """See `nn.Module.train`. A frozen encoder also sets `self.training`, because its precision depends on it."""
         super().train(mode)
         if self.frozen:
             self.layers.eval()
@@ -188,7 +188,7 @@ class Encoder(nn.Module):
         precision = self.training_precision(x.device) if self.training else None
         use_bfloat16 = (
             precision is not None and precision[0] is torch.bfloat16 and x.dtype is torch.float32
-        )  # not of doubles
+        )  # doubles keep their precision
         with torch.autocast(x.device.type, torch.bfloat16) if use_bfloat16 else nullcontext():
             if x.is_cpu and self.layers.training:
                 features = self._forward_training(items)
@@ -202,7 +202,7 @@ class Encoder(nn.Module):
         """Computes self.layers(items) with blocks that are faster in training on a CPU."""
         for block in range(0, 4 * self.pooled_blocks, 4):
             conv, norm = self.layers[block], self.layers[block + 1]
-            items = conv_block(items, conv, norm)  # type: ignore[arg-type]  # a Sequential forgets their classes
+            items = conv_block(items, conv, norm)  # type: ignore[arg-type]  # the type of a Sequential's layers is unknown
         return self.layers[4 * self.pooled_blocks :](items)
 
     @torch.no_grad()
@@ -228,5 +228,5 @@ def measure_features(network: nn.Module, kind: str, x_shape: tuple[int, ...]) ->
     network.train()
     if not isinstance(features, Tensor) or features.dim() < 2 or len(features) != 2:
         result = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise MetacliError(f"encoder {kind!r}: made {result} of items {(2, *x_shape)}, not (2, features)")
+        raise MetacliError(f"encoder {kind!r}: its output for items {(2, *x_shape)} is {result}, not (2, features)")
     return features[0].numel()

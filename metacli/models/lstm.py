@@ -58,7 +58,7 @@ class LSTM(Recurrent):
         packed = pack_padded_sequence(inputs, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
         outputs, last = self._run(state, packed)
         padded = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0]
-        return padded, select_tasks(lengths > 0, last, state)  # packing refuses an empty D_train
+        return padded, select_tasks(lengths > 0, last, state)  # packing does not support an empty D_train
 
     def _run(self, state: State, inputs: Any) -> tuple[Any, State]:
         """Computes all steps: the last layer's outputs (B, T, H), packed if `inputs` are, and the final state."""

@@ -2,7 +2,7 @@
 
 A query reads the labels of the items that resemble it, and answers with what it read (Vinyals et al. 2016,
 equation 1). In the first attention, queries equal keys, which are random directions of the features. All other weights
-start small.
+are small.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def init_snail_by_content(attention: nn.Module, output: nn.Linear, label_size: i
 
     Args:
         attention: the `metacli.models.layers.snail_blocks.AttentionBlock`, on items [features, label].
-        output: maps all features to logits; they begin with the items and the read of `attention`.
+        output: maps all features to logits; the first features are the items and the read of `attention`.
         label_size: Y, at most the width of a value.
     """
     query, key, value = (getattr(attention, name) for name in ("query", "key", "value"))

@@ -79,7 +79,7 @@ class Recurrent(MetaLearner):
 
     def _steps(self, state: Any, inputs: Tensor, mask: Tensor | None) -> Iterator[Step]:
         all_real = [mask is None] * inputs.shape[1]
-        if mask is not None and mask.device.type == "cpu":  # reading a value from a GPU would wait for it
+        if mask is not None and mask.device.type == "cpu":  # on a GPU, reading a value would force a synchronisation
             all_real = mask.all(0).tolist()
         for t, item in enumerate(inputs.unbind(1)):
             step = self.step(state, item)

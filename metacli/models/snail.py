@@ -22,7 +22,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Phi(NamedTuple):
-    """SNAIL's phi: its cached activations of D_train. Padding, if any, is in front of the real items.
+    """SNAIL's phi: its cached activations of D_train. Padding, if any, comes before the real items.
 
     Attributes:
         items: (B, S, D) the features of every item before the last block. As blocks append to their input, these
@@ -79,7 +79,7 @@ class SNAIL(MetaLearner):
             [64, 256, 512],
             min_length=1,
             max_length=16,
-            description="Key width of each attention block. A TC block stands between two attention blocks.",
+            description="Key width of each attention block. There is a TC block between two attention blocks.",
         )
         values: list[Width] = Field(
             [32, 128, 256],
@@ -90,8 +90,8 @@ class SNAIL(MetaLearner):
         first_dilation: Literal[1, 2] = Field(
             1,
             description=(
-                "Dilation of the first dense block in a TC block. 1 reaches every earlier item. 2, as the paper's "
-                "pseudo-code says, reaches every other one."
+                "Dilation of the first dense block in a TC block. With 1, convolutions reach every earlier item. "
+                "With 2, as in the paper's pseudo-code, they reach every other one."
             ),
         )
         init: Literal["random", "content"] = Field(
@@ -105,7 +105,9 @@ class SNAIL(MetaLearner):
         @model_validator(mode="after")
         def _check_lengths(self) -> SNAIL.Config:
             if len(self.keys) != len(self.values):
-                raise ValueError(f"keys has {len(self.keys)} numbers, values {len(self.values)}: one each per block")
+                raise ValueError(
+                    f"keys has {len(self.keys)} numbers, values has {len(self.values)}: use one per attention block"
+                )
             return self
 
     def __init__(self, config: Config, spec: Spec):
@@ -130,8 +132,8 @@ class SNAIL(MetaLearner):
         """See `MetaLearner.check_compatible`; with `init: content` a value must hold a whole label."""
         if config.init == "content" and not (spec.mode == "independent" and 0 < spec.y_size <= config.values[0]):
             return (
-                f"init: content needs questions asked one by one and labels of 1 to values[0], {config.values[0]},"
-                f" numbers; these tasks have {spec.mode} ones and {spec.y_size}"
+                f"init: content needs the mode independent and labels of 1 to {config.values[0]} numbers (values[0]), "
+                f"but these tasks have the mode {spec.mode} and labels of {spec.y_size}"
             )
         return super().check_compatible(config, spec)
 
@@ -139,7 +141,7 @@ class SNAIL(MetaLearner):
         """Returns phi, the activations of D_train, computed in parallel over time.
 
         Raises:
-            UsageError: D_train is longer than the convolutions reach.
+            UsageError: D_train is longer than the convolutions can reach.
         """
         empty = self._empty_phi(x_train.shape[0])
         if x_train.shape[1] == 0:
@@ -154,7 +156,7 @@ class SNAIL(MetaLearner):
         """Returns logits (B, Q, O): each query from its own copy of phi, or all queries in order.
 
         Raises:
-            UsageError: D_train and a query (or all queries in order) are longer than the convolutions reach.
+            UsageError: D_train and a query (or all queries in order) are longer than the convolutions can reach.
         """
         return self.output(self._run_queries(phi, x_test, y_previous).items)
 
@@ -175,7 +177,7 @@ class SNAIL(MetaLearner):
             order = _padding_first_order(episode.mask_train)[:, None, None].expand(-1, query_count, blocks, -1)
             on_support = weights[:, support_size:, :, :support_size]
             weights[:, support_size:, :, :support_size] = on_support.clone().scatter(-1, order, on_support)
-        text = "the weights of each attention block over the steps before and the step itself, sum to 1"
+        text = "attention weights of each block over earlier steps and the step itself; sum to 1"
         return Trace(
             self.output(queries.items), {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))}
         )
@@ -191,7 +193,7 @@ class SNAIL(MetaLearner):
         steps = phi.items.shape[1] + (1 if parallel else x.shape[1])
         if steps > self.max_steps:
             raise UsageError(
-                f"{steps} items in a row: this SNAIL was built to reach {self.max_steps}",
+                f"a sequence of {steps} items is longer than the {self.max_steps} items that this SNAIL can reach",
                 f"use fewer ways or shots or a shorter sequence, or train on tasks of {steps} items or more",
             )
         visible = causal_mask(phi.padding_mask, x.shape[1], parallel)

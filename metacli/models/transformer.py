@@ -109,7 +109,10 @@ class Transformer(MetaLearner):
         name: Literal["transformer"] = Field("transformer", description="Registered name of the model.")
         encoder: EncoderConfig = Field(EncoderConfig(), description="How inputs become features.")
         width: int = Field(
-            128, ge=2, le=8192, description="Width of the representation between layers: an even number per head."
+            128,
+            ge=2,
+            le=8192,
+            description="Width of the representation between layers. Must be a multiple of 2 * `heads`.",
         )
         layers: int = Field(
             4, ge=1, le=64, description="Number of stacked layers, each with attention and a feed-forward network."
@@ -128,20 +131,20 @@ class Transformer(MetaLearner):
             ),
         )
         smear_keys: bool = Field(
-            False, description="Mix each key with the key of the previous item. This helps to learn streams."
+            False, description="Mix each key with the key of the previous item. This speeds up learning on streams."
         )
         init: Literal["random", "content"] = Field(
             "random",
             description=(
                 "Initial weights. `random`, or `content`: in the first layer, a query reads the labels of similar "
-                "support examples (see `metacli.models.matching_init`). This helps to learn tasks with many ways."
+                "support examples (see `metacli.models.matching_init`). This speeds up learning with many ways."
             ),
         )
 
         @model_validator(mode="after")
         def _check_heads(self) -> Transformer.Config:
             if self.width % (2 * self.heads):
-                raise ValueError(f"width {self.width} is no even number for each of {self.heads} heads")
+                raise ValueError(f"width {self.width} must be a multiple of 2 * heads, {2 * self.heads}")
             return self
 
     def __init__(self, config: Config, spec: Spec):
@@ -159,8 +162,8 @@ class Transformer(MetaLearner):
         """See `MetaLearner.check_compatible`; with `init: content` every head must hold a whole label."""
         if config.init == "content" and not 0 < spec.y_size < config.width // config.heads:
             max_label = config.width // config.heads - 1
-            needed = f"labels of 1 to {max_label} numbers, width / heads - 1"
-            return f"init: content needs {needed}; these tasks have {spec.y_size}"
+            needed = f"labels of 1 to {max_label} numbers (width / heads - 1)"
+            return f"init: content needs {needed}, but these tasks have {spec.y_size}"
         return super().check_compatible(config, spec)
 
     def adapt(self, x_train: Tensor, y_train: Tensor, mask: Tensor | None = None) -> Phi:
@@ -192,7 +195,7 @@ class Transformer(MetaLearner):
         query_attention: list[Tensor] = []
         logits = self._run_queries(phi, episode.x_test, episode.y_previous, query_attention)
         weights[:, support_size:] = torch.cat(query_attention, 1).transpose(1, 2)
-        text = "the weights of each head, layer by layer, over the steps before and the step itself, sum to 1"
+        text = "attention weights of each head, layer by layer, over earlier steps and the step itself; sum to 1"
         c = self.config
         names = tuple(f"layer{i}.head{j}" for i in range(c.layers) for j in range(c.heads))
         about = ArrayInfo(("head", "step"), text, "attention", names=names)

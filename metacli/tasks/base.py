@@ -27,10 +27,10 @@ class Tasks(ABC):
 
     Attributes:
         answer: the kind of answer.
-        view: how a task is drawn: `images`; `channels`, numbers over time; `curve`, y over x.
-        group: the score by which `eval` also groups its result, such as the length of a sequence; empty for none.
-        has_fixed_class_names: whether a name stands for the same class in all tasks over the same data set. Otherwise
-            a class is recognised by its pictures, see `class_digests`.
+        view: how a task is plotted: `images`; `channels`, numbers over time; `curve`, y over x.
+        group: the score by which `eval` also groups its results, such as the length of a sequence; empty for none.
+        has_fixed_class_names: whether a name always identifies the same class of a data set. Otherwise a class is
+            identified by its images, see `class_digests`.
     """
 
     Config: ClassVar[type[Any]]
@@ -47,12 +47,12 @@ class Tasks(ABC):
     @classmethod
     @abstractmethod
     def answer_of(cls, config: Any) -> Answer:
-        """Returns the kind of answer of the tasks that `config` describes."""
+        """Returns the kind of answer of the task distribution that `config` describes."""
 
     @classmethod
     @abstractmethod
     def spec_of(cls, config: Any) -> Spec:
-        """Returns the spec of the tasks that `config` describes, without reading any data."""
+        """Returns the spec of the task distribution that `config` describes, without reading any data."""
 
     @abstractmethod
     def batch(self, split: Split, first: int, count: int) -> Episode:
@@ -67,10 +67,13 @@ class Tasks(ABC):
             split: train, val or test.
             batch: B, tasks in an Episode, 1 or more; the last Episode may have fewer.
             first: the number of the first task.
-            count: total number of tasks; None: endless.
+            count: total number of tasks. None: no end.
         """
         if split not in SPLITS or batch < 1 or first < 0:
-            raise ValueError(f"split {split!r}, batch {batch}, first {first}: one of {SPLITS}, from 1 on, from 0 on")
+            raise ValueError(
+                f"split {split!r}, batch {batch}, first {first}: split must be one of {', '.join(SPLITS)}, batch 1 or "
+                "more, first 0 or more"
+            )
         stop = math.inf if count is None else first + count
         while first < stop:
             yield self.batch(split, first, int(min(batch, stop - first)))
@@ -96,23 +99,23 @@ class Tasks(ABC):
         return cost.mean() if scored is None else cost.sum() / (scored.sum() * cost.shape[2])
 
     def loss_weight(self, episode: Episode) -> int:
-        """Returns how many components `loss` is the mean over, the weight of an episode among several processes.
+        """Returns the number of components that `loss` averages, which weights the losses of several processes.
 
-        The episode must be on the CPU, because counting on a GPU would wait for it.
+        The episode must be on the CPU, because counting on a GPU would force a synchronisation.
         """
         scored_answers = episode.y_test[..., 0].numel() if episode.mask_test is None else int(episode.mask_test.sum())
         return scored_answers * episode.y_test.shape[-1]
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Returns the scores of each task, `loss` among them: (B,), or (B, k) for a curve; NaN for no value."""
+        """Returns the scores of each task, including `loss`: (B,), or (B, k) for a curve; NaN for no value."""
         cost, scored = self._masked_cost(logits, episode)
         loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
         return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
 
     def headline_score(self, logits: Tensor, episode: Episode) -> Tensor:
-        """Returns the first of `metrics` for each task, (B,): what `score` returns, without the other scores."""
+        """Returns the first of `metrics` for each task, (B,), equal to its entry in `score`."""
         headline = self.metrics[0]
-        if headline != self.answer.metrics[0]:  # it is the task's own, and not that of the kind of answer
+        if headline != self.answer.metrics[0]:  # defined by the subclass, not by the kind of answer
             return self.score(logits, episode)[headline.name]
         return self.answer.headline(logits, episode.y_test, *self._masked_cost(logits, episode))
 
@@ -121,7 +124,7 @@ class Tasks(ABC):
         return self.answer.decode(logits, answer)
 
     def _masked_cost(self, logits: Tensor, episode: Episode) -> tuple[Tensor, Tensor | None]:
-        """Returns the cost (B, Q, C), zero where not scored, and what is scored, (B, Q) bool, None for all."""
+        """Returns the cost (B, Q, C), zero where no answer is scored, and the mask of scored answers (B, Q) or None."""
         cost, scored = self.answer.cost(logits, episode.y_test), episode.mask_test
         return (cost if scored is None else cost.masked_fill(~scored[..., None], 0.0)), scored
 
@@ -134,18 +137,18 @@ class Tasks(ABC):
         return None
 
     def data_identity(self) -> str:
-        """The name of the data set, which is equal for all tasks over the same data set."""
+        """Returns the name of the data set, the same for every task distribution over it."""
         return str(self.config.name)
 
     def class_digests(self, split: Split) -> dict[str, list[str]]:
-        """The classes of a split by name; of each, sorted, the digests of the decoded pixels of all its pictures.
+        """Returns the classes of a split by name, each with the sorted digests of its images' decoded pixels.
 
-        Empty for tasks without classes of their own. See `metacli.tasks.images.pixel_digests`.
+        Empty for generated tasks. See `metacli.tasks.images.pixel_digests`.
         """
         return {}
 
     def data_digest(self) -> bytes:
-        """Changes with any bit of the data behind the tasks; empty for generated ones."""
+        """Returns a digest that changes with any bit of the data set; empty for generated tasks."""
         return b""
 
     def class_names(self, classes: Tensor) -> list[str]:

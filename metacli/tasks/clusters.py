@@ -25,7 +25,7 @@ class Clusters(Tasks):
         ways: int = Field(3, ge=2, le=1000, description="N, classes per task.")
         shots: int = Field(1, ge=1, le=1000, description="K, support examples per class.")
         queries: int = Field(2, ge=1, le=1000, description="Queries per class.")
-        width: int = Field(4, ge=1, le=4096, description="Numbers per item.")
+        width: int = Field(4, ge=1, le=4096, description="Numbers per vector.")
         noise: float = Field(0.3, ge=0, le=10, description="Half the width of the uniform noise added to each number.")
 
     @classmethod
@@ -56,4 +56,4 @@ class Clusters(Tasks):
     def describe(self) -> str:
         """See `Tasks.describe`."""
         c = self.config
-        return f"clusters: {c.ways} of {c.width} numbers, {c.shots} shown of each, generated; seed {self.seed}"
+        return f"clusters: {c.ways}-way {c.shots}-shot, vectors of {c.width} numbers, generated; seed {self.seed}"

@@ -27,7 +27,7 @@ class CounterRNG:
         self._calls = 0
 
     def bits(self, *shape: int) -> np.ndarray:
-        """Returns (B, *shape) uint64 with 64 random bits each. Every call continues the streams."""
+        """Returns (B, *shape) uint64 with 64 random bits each. Every call uses the next stream."""
         if not self._streams:
             call = np.arange(self._calls + KEYS_PER_BATCH, self._calls, -1, dtype=np.uint64)
             self._streams = list(_mix(self._base + call[:, None] * _GOLDEN))
@@ -55,8 +55,8 @@ class CounterRNG:
 
         `population` may be an array (B,).
 
-        Floyd's algorithm (Bentley and Floyd 1987) takes `size` steps for any population, here only for tasks that drew
-        a number twice.
+        Tasks in which a number was drawn twice are drawn again by Floyd's algorithm (Bentley and Floyd 1987), whose
+        cost does not depend on the population.
         """
         limit = np.broadcast_to(np.reshape(population, (-1, 1)) - size + np.arange(size), (len(self._base), size))
         chosen = (self.uniform(size) * (limit + 1)).astype(np.int64)

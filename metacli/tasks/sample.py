@@ -18,7 +18,7 @@ from metacli.tasks.base import Split, Tasks, View
 
 @dataclass(frozen=True)
 class Sample:
-    """One task without padding. S items of D_train, Q of D_test, N classes; see `metacli.episode`.
+    """One task without padding. S support examples, Q queries, N classes; see `metacli.episode`.
 
     Attributes:
         task: the name of p(T).
@@ -161,7 +161,7 @@ def _to_numpy(x: Tensor) -> np.ndarray:
 
 
 def _unpadded_length(mask: Tensor | None, row: int, length: int) -> int:
-    """Returns one past the last True of a row, or `length` without a mask."""
+    """Returns the length of a row without padding at its end, or `length` without a mask."""
     if mask is None:
         return length
     indices = mask[row].nonzero()

@@ -81,7 +81,7 @@ class Sinusoid(Tasks):
     def describe(self) -> str:
         """See `Tasks.describe`."""
         c = self.config
-        return f"sinusoid: {c.shots} points of a wave, then {c.queries} to predict, generated; seed {self.seed}"
+        return f"sinusoid: {c.shots} support points and {c.queries} queries per wave, generated; seed {self.seed}"
 
 
 def _evaluate_wave(uniforms: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ Backward does the same twice. Three observations save most of that:
 
 - Batch norm is linear per channel, increasing where its weight is positive, so pooling may come first. Only the
   maxima, a quarter of the values, are normalised.
-- A convolution is linear, so the mean and variance of its output follow from those of its input's 3x3 patches, few
-  numbers for an input with one channel. They are folded into the convolution's weights before it runs, exactly, and
-  autograd carries the gradient through them. The rest then runs on chunks of images that fit into the cache.
+- A convolution is linear, so the mean and variance of its output follow from those of its input's 3x3 patches, which
+  are few numbers for an input with one channel. They are folded into the convolution's weights before it runs. This is
+  exact, and autograd computes the gradient. The rest then runs on chunks of images that fit into the cache.
 - The gradient of batch norm is linear in its input, plus the gradient of the maxima: one pass instead of four.
 """
 
@@ -73,7 +73,7 @@ def fixed_conv_block(x: Tensor, conv: nn.Conv2d, norm: Norm, pools: bool) -> Ten
 
 
 def pool_maxima(x: Tensor) -> Tensor:
-    """Returns max_pool2d(x, 2) without indices, which `max_pool2d` computes in any case.
+    """Returns max_pool2d(x, 2) without the indices, which `max_pool2d` always computes.
 
     Args:
         x: (n, C, H, W) in channels_last.

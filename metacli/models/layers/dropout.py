@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-LEVELS = 2**16  # of the 16 random bits that decide on one number
+LEVELS = 2**16  # values of the 16 random bits that decide whether a number is dropped
 
 
 class Dropout(nn.Dropout):

@@ -1,7 +1,7 @@
 """SNAIL's building blocks (Mishra et al. 2018, section 3 and figure 2): dense, TC and attention blocks.
 
-Each block appends features to its input, so an item's final features begin with the input of every block. Therefore
-one tensor, `history` (B, S, D), the final features of earlier items, holds the past of all convolutions.
+Each block appends features to its input, so an item's final features start with the input of every block. Therefore
+one tensor, `history` (B, S, D), the final features of earlier items, contains the past inputs of all convolutions.
 
 Items are read in one of two ways. In order: each follows the item before it. In parallel: each follows the history
 directly, as if it were the only item.
@@ -55,9 +55,9 @@ class DenseBlock(nn.Module):
 class TCBlock(nn.Module):
     """Temporal convolutions: dense blocks with dilations 1, 2, 4, ..., so that each step sees all earlier steps.
 
-    The paper's pseudo-code (`for i in 1, ..., ceil(log2 T)`, dilation 2^i) begins with 2. Sums of 2, 4, 8, ... are
-    even, so half of the earlier steps stay invisible, and the last block may look beyond the start. Sums of
-    1, 2, 4, ... give every offset. Therefore dilations begin with 1 here, unless `first_dilation` is 2.
+    The paper's pseudo-code (`for i in 1, ..., ceil(log2 T)`, dilation 2^i) starts at 2. Sums of 2, 4, 8, ... are
+    even, so half of the earlier steps stay invisible, and the last block may reach beyond the start. Sums of
+    1, 2, 4, ... give every offset. Therefore dilations start at 1 here, unless `first_dilation` is 2.
 
     Args:
         width: D, the width of an input item.

@@ -1,8 +1,8 @@
 """The equations of the Neural Turing Machine (Graves, Wayne, Danihelka 2014, section 3), one function each.
 
-All are pure and work on a batch: B tasks, heads (R read or write heads, or both kinds together), L locations,
-W the width of a memory row. A weighting w is (B, heads, L) with sum_i w(i) = 1 and 0 <= w(i) <= 1; M(i) is row i of
-the memory (B, L, W). Each is finite, and so is its gradient, on an all-zero memory and on one-hot weightings.
+All functions are pure and work on a batch: B tasks, heads (R read or write heads, or both kinds together), L locations,
+W the width of a location. A weighting w is (B, heads, L) with sum_i w(i) = 1 and 0 <= w(i) <= 1; M(i) is row i of the
+memory (B, L, W). Every function and its gradient are finite on an all-zero memory and on one-hot weightings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
         memory: (B, L, W).
 
     Returns:
-        (B, heads, L) in [-1, 1]; near 0 where a norm is below 1e-3, the square root of the floor under it.
+        (B, heads, L) in [-1, 1]; near 0 where a norm is below 1e-3, the square root of NORM_FLOOR.
     """
     keys = keys * (keys.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
     inverse_norm = (memory.square().sum(-1) + NORM_FLOOR).rsqrt()  # (B, L)
@@ -77,7 +77,7 @@ def circular_shift(weights: Tensor, shift: Tensor) -> Tensor:
 def sharpen(weights: Tensor, sharpness: Tensor) -> Tensor:
     """w(i) = w~(i)^gamma / sum_j w~(j)^gamma  (eq. 9).
 
-    Computed as softmax(gamma log w~), the same number, whose sum cannot vanish.
+    Computed as softmax(gamma log w~), which is equal and never divides by zero.
 
     Args:
         weights: (B, heads, L) w~.

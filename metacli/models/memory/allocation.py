@@ -44,7 +44,7 @@ def allocation_weighting(usage: Tensor) -> Tensor:
     """a_t[phi_t[j]] = (1 - u_t[phi_t[j]]) prod_(i<j) u_t[phi_t[i]], phi_t the locations from least to most used.
 
     No gradient passes through the order. Usages that are equal to 1e-4 are ordered by location number, because unused
-    locations differ only by rounding, which must not decide where the next write goes.
+    locations differ only by rounding, which must not determine the location of the next write.
 
     Args:
         usage: (B, L) u_t in [0, 1].

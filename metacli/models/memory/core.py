@@ -58,7 +58,7 @@ class Access(ABC):
         interface_size: I, width of the interface vector.
         reads_size: R W, width of all reads side by side.
         array_info: see `Recurrent.array_info`, for the state and parameters of the access.
-        state: the class of its state, a NamedTuple that begins with `memory` and `reads`.
+        state: the class of its state, a NamedTuple whose first fields are `memory` and `reads`.
         scan: its `AccessScan`, as `module:class`; None if it has no fast scan.
         reads_first: whether a step reads the memory before it writes.
     """
@@ -97,11 +97,11 @@ class Access(ABC):
 
     @abstractmethod
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
-        """Returns (B, T, L), the share of each location's content that a step retains, and a sentence about it."""
+        """Returns (B, T, L), the share of each location's content that a step retains, and its description."""
 
     @abstractmethod
     def init_interface(self, interface: nn.Linear) -> None:
-        """Adjusts the freshly initialised layer (H to I) that emits the interface, as the recipe's `init` says."""
+        """Adjusts the freshly initialised layer (H to I) that emits the interface, according to the recipe's `init`."""
 
 
 class MemoryNetwork(Recurrent):
@@ -140,7 +140,7 @@ class MemoryNetwork(Recurrent):
         """See `MetaLearner.use_scan`. `auto` selects the fast scan on a CPU with numba, otherwise the plain scan."""
         self.uses_fast_scan = False
         if requested == "plain":
-            return "plain: as asked"
+            return "plain: as requested"
         obstacle = None
         if self.access.scan is None:
             obstacle = f"{self.config.name} has no fast scan"
@@ -152,7 +152,7 @@ class MemoryNetwork(Recurrent):
             self.uses_fast_scan = True
             return "fast: compiled by numba"
         if requested == "fast":
-            raise UsageError(f"train.scan: {obstacle}", "train.scan=auto takes what there is")
+            raise UsageError(f"train.scan: {obstacle}", "set train.scan=auto to select an available scan")
         return f"plain: {obstacle}"
 
     def scan(self, state: State, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, State]:

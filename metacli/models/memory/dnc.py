@@ -78,28 +78,39 @@ class DNCAccess(Access):
 
     array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
-        "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
+        "reads": ArrayInfo(("head", "width"), "r_t, the vector that each read head read"),
         "read_weights": ArrayInfo(
-            ("head", "location"), "w^r_t, sums to 1 over the locations at most", "read", AT_MOST_1
+            ("head", "location"), "w^r_t, sums to at most 1 over the locations", "read", AT_MOST_1
         ),
         "write_weights": ArrayInfo(
-            ("head", "location"), "w^w_t, sums to 1 over the locations at most", "write", AT_MOST_1
+            ("head", "location"), "w^w_t, sums to at most 1 over the locations", "write", AT_MOST_1
         ),
-        "usage": ArrayInfo(("location",), "u_t in [0, 1]: 0 is free to be written", "usage"),
-        "links": ArrayInfo(("location", "location"), "L_t[i, j]: how much i was written right after j", "links"),
-        "precedence": ArrayInfo(("location",), "p_t: how much a location was the last one written"),
-        "read_key": ArrayInfo(("head", "width"), "k^r_t, what each read head looks for"),
-        "read_strength": ArrayInfo(("head", "one"), "beta^r_t > 1, how sharply the content decides"),
-        "write_key": ArrayInfo(("write head", "width"), "k^w_t, what the write head looks for"),
-        "write_strength": ArrayInfo(("write head", "one"), "beta^w_t > 1, how sharply the content decides"),
-        "erase": ArrayInfo(("write head", "width"), "e_t in (0, 1): 1 erases what stood there"),
-        "write_vector": ArrayInfo(("write head", "width"), "v_t, what is written"),
+        "usage": ArrayInfo(("location",), "u_t in [0, 1]: 0 for a free location", "usage"),
+        "links": ArrayInfo(
+            ("location", "location"), "L_t[i, j]: the degree to which i was written directly after j", "links"
+        ),
+        "precedence": ArrayInfo(("location",), "p_t: the degree to which a location was written last"),
+        "read_key": ArrayInfo(("head", "width"), "k^r_t, the key of each read head, compared with the memory"),
+        "read_strength": ArrayInfo(
+            ("head", "one"), "beta^r_t > 1, the key strength: sharpness of the content weighting"
+        ),
+        "write_key": ArrayInfo(("write head", "width"), "k^w_t, the key of the write head, compared with the memory"),
+        "write_strength": ArrayInfo(
+            ("write head", "one"), "beta^w_t > 1, the key strength: sharpness of the content weighting"
+        ),
+        "erase": ArrayInfo(("write head", "width"), "e_t in (0, 1): 1 erases the content of the location"),
+        "write_vector": ArrayInfo(("write head", "width"), "v_t, the vector that is written"),
         "free_gate": ArrayInfo(("head", "one"), "f_t in (0, 1): 1 frees the location that the head has read"),
-        "allocation_gate": ArrayInfo(("write head", "one"), "g^a_t in (0, 1): 1 writes to a free location"),
+        "allocation_gate": ArrayInfo(
+            ("write head", "one"), "g^a_t in (0, 1): 1 writes to a free location, 0 by content"
+        ),
         "write_gate": ArrayInfo(("write head", "one"), "g^w_t in (0, 1): 0 writes nothing"),
         "read_modes": ArrayInfo(("head", "mode"), "pi_t: backward, by content, forward; sums to 1", "weighting"),
         "allocation": ArrayInfo(
-            ("write head", "location"), "a_t, the free locations, the freest first", "weighting", AT_MOST_1
+            ("write head", "location"),
+            "a_t, the weighting of free locations, highest for the least used one",
+            "weighting",
+            AT_MOST_1,
         ),
     }
 
@@ -178,7 +189,7 @@ class DNCAccess(Access):
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`."""
         retained = addressing.retained_share(arrays["write_weights"], arrays["erase"])
-        return retained, "share of a location's content that the step's erasing leaves, mean over the width"
+        return retained, "share of a location's content that remains after the step's erasing, mean over the width"
 
     def init_interface(self, interface: nn.Linear) -> None:
         """See `Access.init_interface`: unchanged here; for `init: content` see `DNC`."""
@@ -210,11 +221,10 @@ class DNC(MemoryNetwork):
         init: Literal["random", "content", "previous-label"] = Field(
             "random",
             description=(
-                "Behaviour of the network before training. `random`: small random weights, as in the paper. `content`: "
-                "each step is written to a free location, and the read heads address by content. `previous-label`, for "
-                "streams, where a label comes one step after its item: an item is written one step late, together with "
-                "its label, and the read heads look for the current item by content. This needs a `controller` of one "
-                "LSTM layer."
+                "Initial weights. `random`: random weights, as in the paper. `content`: each step is written to a free "
+                "location, and the read heads address by content. `previous-label`: for streams, where a label comes "
+                "one step after its item. An item is written one step late, together with its label, and the key of "
+                "the read heads is the current item. This needs a `controller` of one LSTM layer."
             ),
         )
 
@@ -222,8 +232,8 @@ class DNC(MemoryNetwork):
         def _check_init(self) -> DNC.Config:
             if self.init == "previous-label" and (self.controller != "lstm" or self.layers > 1):
                 raise ValueError(
-                    "init previous-label holds an item for a step in an LSTM of one layer: set controller to lstm and "
-                    "layers to 1, or init to content or random"
+                    "init: previous-label needs a controller of one LSTM layer: set controller to lstm and layers to "
+                    "1, or init to content or random"
                 )
             return self
 

@@ -20,7 +20,7 @@ _LABEL_SHARE = 0.3
 
 
 def init_ntm_by_content(interface: nn.Linear, config: Any, sizes: list[int], read_next: bool) -> None:
-    """Makes write heads advance by one location per step and add the read heads' keys, and read heads go by content.
+    """Makes write heads advance by one location per step and add the read heads' keys; read heads address by content.
 
     Args:
         interface: the layer that emits the interface vector, changed in place.
@@ -82,7 +82,7 @@ def init_dnc_beside_previous_label(network: Any) -> None:
     """
     c, cell, half = network.config, network.controller.layers[0], network.config.hidden // 2
     early, late = slice(0, half), slice(half, 2 * half)
-    cell.bias_hh.view(4, -1)[1] -= 2  # the forget gate: little of a step remains
+    cell.bias_hh.view(4, -1)[1] -= 2  # the forget gate: little of the previous step remains
     input_weight, recurrent_weight = (w.view(4, c.hidden, -1)[2, late] for w in (cell.weight_ih, cell.weight_hh))
     input_weight[:, : network.encoder.size] = 0
     recurrent_weight.zero_()
@@ -113,7 +113,7 @@ def _read_keys_and_write_vector(network: Any) -> tuple[Tensor, Tensor]:
 
 
 def _bias_dnc_to_content(network: Any) -> None:
-    """Sets the biases: writes go to free locations, no location is freed, reads go sharply by content."""
+    """Sets the biases: writes go to free locations, no location is freed, reads address sharply by content."""
     k_r, b_r, k_w, b_w, _, v, f, g_a, g_w, pi = network.heads.bias.split(network.access.part_sizes)
     for part in (k_r, k_w, v):
         part.zero_()

@@ -12,7 +12,7 @@ from torch import Tensor
 def link_matrix(previous: Tensor, write_weights: Tensor, precedence: Tensor) -> Tensor:
     """L_t[i,j] = (1 - w^w_t[i] - w^w_t[j]) L_(t-1)[i,j] + w^w_t[i] p_(t-1)[j], and L_t[i,i] = 0.
 
-    L_t[i,j] is how much location i was written right after location j.
+    L_t[i,j] is the degree to which location i was written directly after location j.
 
     Args:
         previous: (B, L, L) L_(t-1).
@@ -28,7 +28,7 @@ def link_matrix(previous: Tensor, write_weights: Tensor, precedence: Tensor) -> 
 
 
 def precedence_weighting(previous: Tensor, write_weights: Tensor) -> Tensor:
-    """p_t = (1 - sum_i w^w_t[i]) p_(t-1) + w^w_t: how much each location was the last one written.
+    """p_t = (1 - sum_i w^w_t[i]) p_(t-1) + w^w_t: the degree to which each location was written last.
 
     Args:
         previous: (B, L) p_(t-1).

@@ -60,20 +60,20 @@ class LRUA(Access):
 
     array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
-        "reads": ArrayInfo(("head", "width"), "r_t, what each head read"),
+        "reads": ArrayInfo(("head", "width"), "r_t, the vector that each head read"),
         "read_weights": ArrayInfo(("head", "location"), "w^r_t, sums to 1 over the locations", "read"),
         "write_weights": ArrayInfo(("head", "location"), "w^w_t, sums to 1 over the locations", "write"),
         "usage": ArrayInfo(("location",), "w^u_t >= 0, decaying sum of all reads and writes of a location", "usage"),
-        "key": ArrayInfo(("head", "width"), "k_t, what each head looks for"),
+        "key": ArrayInfo(("head", "width"), "k_t, the key of each head, compared with the memory"),
         "gate": ArrayInfo(
-            ("head", "one"), "sigma(alpha) in (0, 1): 1 writes where the head last read, 0 to a new location"
+            ("head", "one"), "sigma(alpha) in (0, 1): 1 writes to the location last read, 0 to the least used one"
         ),
         "strength": ArrayInfo(("head", "one"), "factor on the cosine inside the read's softmax; 1 in the paper"),
         "least_used": ArrayInfo(
-            ("head", "location"), "w^lu_t, one-hot: the location that each head would write anew", "weighting"
+            ("head", "location"), "w^lu_t, one-hot at the least used location of each head", "weighting"
         ),
         "erased": ArrayInfo(("location",), "1 where the content is set to zero before the write, else 0"),
-        "write_vector": ArrayInfo(("head", "width"), "what each head writes; the key in the paper"),
+        "write_vector": ArrayInfo(("head", "width"), "the vector that each head writes; the key in the paper"),
     }
 
     state = State
@@ -92,8 +92,8 @@ class LRUA(Access):
         heads = self.config.read_heads
         if self.config.least_used == "own" or heads == 1:
             return self.array_info
-        write_text = f"w^w_t, sums to 1 over the locations and up to {heads}, as the heads share their least used ones"
-        least_used_text = f"w^lu_t, 1 at the {heads} least used locations, which all heads would write anew"
+        write_text = f"w^w_t, sums to 1 to {heads} over the locations, because heads share their least used locations"
+        least_used_text = f"w^lu_t, 1 at the {heads} least used locations, equal for all heads"
         return self.array_info | {
             "write_weights": ArrayInfo(("head", "location"), write_text, "write", (1, heads)),
             "least_used": ArrayInfo(("head", "location"), least_used_text, "weighting", (heads, heads)),
@@ -140,7 +140,7 @@ class LRUA(Access):
 
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`."""
-        return 1 - arrays["erased"], "1 where a location's content survives the step, 0 where it is erased"
+        return 1 - arrays["erased"], "1 where a location keeps its content in the step, 0 where it is erased"
 
     def init_interface(self, interface: nn.Linear) -> None:
         """See `Access.init_interface`: a learnt strength starts at `strength`; see also `MANN.Config.init`."""
@@ -156,14 +156,14 @@ class MANN(MemoryNetwork):
 
     Choices that the paper leaves open, and where public code differs:
 
-    - Order: a step writes first and then reads M_t, as the indices of the paper's equations say. So a head finds the
-      location that it has just written, and in a stream can write the label there one step later.
+    - Order: a step writes first and then reads M_t, as the indices of the paper's equations imply. So a head can read
+      the location that it has just written, and in a stream can write the label there one step later.
     - Locations: head r uses the (r + 1)-th least used location, so that R heads write R different ones. In the paper's
       equation 6, w^lu is 1 at all R least used locations, the same for every head: `least_used: shared`.
     - Erasing: all R locations are set to zero before the write. The paper erases "the least used memory location":
       `erase: one`.
     - Write vector: the key, as in the paper. `write_vector: separate` is a deviation.
-    - Initial state: memory 1e-6, usage 0, head r has last read and written location r.
+    - Initial state: the memory is 1e-6 and the usage 0. Head r has last read and written location r.
     """
 
     Access = LRUA
@@ -197,7 +197,7 @@ class MANN(MemoryNetwork):
         learn_strength: bool = Field(
             False,
             description=(
-                "Emit the strength at every step instead, by softplus, starting near `strength`. The paper has no "
+                "Let the controller emit the strength at every step, starting near `strength`. The paper has no "
                 "strength."
             ),
         )
@@ -230,12 +230,12 @@ class MANN(MemoryNetwork):
         init: Literal["random", "content"] = Field(
             "random",
             description=(
-                "Behaviour of the heads before training. `random`: small random weights, as in the paper. `content`: "
-                "heads work in pairs, so that a label joins the item before it. The first head of a pair writes to a "
-                "least used location, the second writes where it last read. With `write_vector: separate`, the second "
-                "looks for the location that the first has just written and marks it as labelled, and the first looks "
-                "for marked locations. Without the mark, a head finds the location of the query itself, which holds no "
-                "label."
+                "Initial weights of the heads. `random`: random weights, as in the paper. `content`: heads work in "
+                "pairs that store a label with the item before it. The first head of a pair writes to a least used "
+                "location, the second to the location that it last read. With `write_vector: separate`, the second "
+                "reads the location that the first has just written and marks it as labelled, and the key of the first "
+                "matches marked locations. Without the mark, a head would read the location of the query itself, which "
+                "contains no label."
             ),
         )
 
@@ -243,7 +243,7 @@ class MANN(MemoryNetwork):
         def _check_locations(self) -> MANN.Config:
             if self.locations < self.read_heads:
                 raise ValueError(
-                    f"locations is {self.locations}, fewer than the {self.read_heads} read_heads: each head needs a "
-                    "location of its own to write, so raise locations or lower read_heads"
+                    f"locations {self.locations} is below read_heads {self.read_heads}, but each head needs its own "
+                    "location to write: raise locations or lower read_heads"
                 )
             return self

@@ -62,25 +62,29 @@ class NTMAccess(Access):
 
     array_info: ClassVar[dict[str, ArrayInfo]] = {
         "memory": ArrayInfo(("location", "width"), "M_t, the memory after the step", "memory"),
-        "reads": ArrayInfo(("head", "width"), "r_t, what each read head read"),
+        "reads": ArrayInfo(("head", "width"), "r_t, the vector that each read head read"),
         "read_weights": ArrayInfo(("head", "location"), "w_t of the read heads, sums to 1 over the locations", "read"),
         "write_weights": ArrayInfo(
             ("head", "location"), "w_t of the write heads, sums to 1 over the locations", "write"
         ),
         "key": ArrayInfo(
-            ("head", "width"), "k_t, what each head looks for; heads: those that read, then those that write"
+            ("head", "width"), "k_t, the key of each head, compared with the memory; read heads come before write heads"
         ),
-        "strength": ArrayInfo(("head", "one"), "beta_t > 0, how sharply the content decides"),
-        "gate": ArrayInfo(("head", "one"), "g_t in (0, 1): 1 goes by content, 0 stays where the head was"),
+        "strength": ArrayInfo(("head", "one"), "beta_t > 0, the key strength: sharpness of the content weighting"),
+        "gate": ArrayInfo(("head", "one"), "g_t in (0, 1): 1 addresses by content, 0 keeps the previous weighting"),
         "shift": ArrayInfo(
-            ("head", "offset"), "s_t, sums to 1 over the offsets -k, ..., k that the head moves by", "weighting"
+            ("head", "offset"), "s_t, the weighting of shifts, sums to 1 over the offsets -k, ..., k", "weighting"
         ),
-        "sharpness": ArrayInfo(("head", "one"), "gamma_t > 1, how much the weighting is sharpened at the end"),
+        "sharpness": ArrayInfo(("head", "one"), "gamma_t > 1, the exponent that sharpens the weighting"),
         "content": ArrayInfo(
-            ("head", "location"), "w^c_t, the weighting by content alone: the best matches of the key", "weighting"
+            ("head", "location"),
+            "w^c_t, the weighting by content, highest where the memory matches the key",
+            "weighting",
         ),
-        "erase": ArrayInfo(("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases what stood there"),
-        "add": ArrayInfo(("write head", "width"), "a_t of the write heads, what they add to the locations they write"),
+        "erase": ArrayInfo(
+            ("write head", "width"), "e_t in (0, 1) of the write heads: 1 erases the content of the location"
+        ),
+        "add": ArrayInfo(("write head", "width"), "a_t of the write heads, the vector that is added to the location"),
     }
 
     state = State
@@ -144,7 +148,7 @@ class NTMAccess(Access):
     def retention(self, arrays: dict[str, Tensor]) -> tuple[Tensor, str]:
         """See `Access.retention`."""
         retained = addressing.retained_share(arrays["write_weights"], arrays["erase"])
-        return retained, "share of a location's content that the step's erasing leaves, mean over the width"
+        return retained, "share of a location's content that remains after the step's erasing, mean over the width"
 
     def init_interface(self, interface: nn.Linear) -> None:
         """See `Access.init_interface` and `NTM.Config.init`."""
@@ -176,16 +180,16 @@ class NTM(MemoryNetwork):
         read_heads: int = Field(1, ge=1, le=32, description="R, number of read heads.")
         write_heads: int = Field(1, ge=1, le=32, description="Number of write heads.")
         shift_range: int = Field(
-            1, ge=0, le=32, description="k, the farthest a head can shift in one step. The offsets are -k, ..., k."
+            1, ge=0, le=32, description="k, the largest shift of a head in one step. The offsets are -k, ..., k."
         )
         init: Literal["random", "content", "content-then-next"] = Field(
             "random",
             description=(
-                "Behaviour of the heads before training. `random`: small random weights. `content`: write heads "
-                "advance by one location at each step and add what the read heads look for. Read heads address by "
-                "content (beta_t about 8). Where labels are found by content, as in N-way K-shot, learning then starts "
-                "at once. `content-then-next`: the same, but reads go to the location after the best match. In a "
-                "stream, where a label comes one step after its item, that location holds the label."
+                "Initial weights of the heads. `random`: random weights. `content`: write heads advance by one "
+                "location at each step and add the keys of the read heads. Read heads address by content (beta_t about "
+                "8). This speeds up learning where labels are found by content, as in N-way K-shot. "
+                "`content-then-next`: the same, but read heads read the location after the best match. In a stream, a "
+                "label comes one step after its item, so that location contains the label."
             ),
         )
 
@@ -193,7 +197,7 @@ class NTM(MemoryNetwork):
         def _check_shift_range(self) -> NTM.Config:
             if 2 * self.shift_range + 1 > self.locations:
                 raise ValueError(
-                    f"shift_range {self.shift_range} means {2 * self.shift_range + 1} offsets, but there are "
+                    f"shift_range {self.shift_range} has {2 * self.shift_range + 1} offsets, but there are only "
                     f"{self.locations} locations: lower shift_range or raise locations"
                 )
             return self

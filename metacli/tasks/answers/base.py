@@ -33,7 +33,7 @@ class Answer(ABC):
     Attributes:
         components: C.
         size: O, the number of logits of an answer.
-        label_size: Y, its width as the label of an item; 0 if it is never used as a label.
+        label_size: Y, the width of an answer as the label of an item; 0 if it is never used as a label.
         metrics: the metrics of `scores`, of which the first ranks checkpoints, and `loss`.
         is_class_label: whether items with equal answers belong to one class.
     """
@@ -64,7 +64,7 @@ class Answer(ABC):
     @property
     @abstractmethod
     def chance_level(self) -> dict[str, float]:
-        """Metrics of random guessing, as far as they follow from the kind of answer."""
+        """Metrics at chance level, as far as they follow from the kind of answer."""
 
     @abstractmethod
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:
@@ -90,7 +90,7 @@ class Answer(ABC):
         """Returns why a model trained on the answer kind `trained` cannot give this kind of answer, or None."""
         if type(self) is type(trained) and (self.components, self.size) == (trained.components, trained.size):
             return None
-        return f"the model answers with {trained}, these tasks ask for {self}"
+        return f"the model predicts {trained}, but these tasks need {self}"
 
 
 def summarize_result(decoded: Decoded, answers: np.ndarray, scored: np.ndarray) -> str:

@@ -40,7 +40,7 @@ class Reals(Answer):
 
     @property
     def chance_level(self) -> dict[str, float]:
-        """Empty: the chance level depends on the task."""
+        """Empty: the chance level depends on the task distribution."""
         return {}
 
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from metacli.compute import jit
 from metacli.tasks.rng import CounterRNG
 
-CHUNK_IMAGES = 128  # few enough for their sampling grid to fit into the processor's cache
+CHUNK_IMAGES = 128  # few enough that their sampling grid fits into the processor's cache
 
 
 def select_backend() -> ModuleType:
@@ -60,7 +60,7 @@ def rotation_matrices(angle: np.ndarray) -> np.ndarray:
 
 
 def shear_matrices(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Returns (M, 2, 2), likewise for images that are stretched and then slanted.
+    """Returns (M, 2, 2), the same maps for images that are stretched and then slanted.
 
     Args:
         factor: (M, 2), the horizontal and vertical stretch.
@@ -74,12 +74,12 @@ def shear_matrices(factor: np.ndarray, angle: np.ndarray) -> np.ndarray:
 def gather_transformed(
     table: Tensor, row: np.ndarray, shape: tuple[int, ...], origin: np.ndarray, shift: np.ndarray
 ) -> Tensor:
-    """Returns rows of the table as images, each with its own motion: `gather`, then `transform`."""
+    """Returns rows of the table as images, each with its own transform: `gather`, then `transform`."""
     return transform(gather(table, row, shape), origin, shift)
 
 
 def transform(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
-    """Applies a linear map about the centre to each image, then a shift. Bilinear; outside is 0 (paper).
+    """Applies a linear map about the centre to each image, then a shift. Bilinear, with 0 (paper) outside the image.
 
     Args:
         x: (M, C, H, W), square.

@@ -106,4 +106,4 @@ def _interpolate(neighbours, x_offset, y_offset, out):
 
 @loop
 def _to_float(byte):
-    return np.float32(np.int32(byte))  # signed, as vector instructions convert
+    return np.float32(np.int32(byte))  # signed, because vector instructions convert signed integers only

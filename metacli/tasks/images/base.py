@@ -23,11 +23,11 @@ from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
-SCORED_INSTANCES = 10  # instances of a class in a stream with their own accuracy
+SCORED_INSTANCES = 10  # in a stream, the accuracy is reported for the 1st to 10th instance of a class
 
 
 class Images(Tasks):
-    """Tasks over classes of images. A subclass loads the images and divides the classes.
+    """Tasks over classes of images. A subclass loads the images and divides the classes into splits.
 
     A task has N distinct classes, labelled 0, ..., N - 1 in random order, and distinct instances of each.
     A class id is p * C + c for class c of C in its p-th pose, rotated or mirrored.
@@ -97,7 +97,7 @@ class Images(Tasks):
 
     @cached_property
     def _problems(self) -> dict[Split, list[str]]:
-        """What each split lacks for these tasks, as messages."""
+        """The problems of each split, as messages; see `checks.find_problems`."""
         config, images = self.config, self.image_set
         return {split: checks.find_problems(split, pool, config, images) for split, pool in self.pools.items()}
 
@@ -106,9 +106,9 @@ class Images(Tasks):
         if not self._problems[split]:
             return
         if not len(self.pools[split]):
-            raise UsageError(self._problems[split][0], "give it classes, or ask for another split")
+            raise UsageError(self._problems[split][0], "add classes to it, or choose another split")
         problems = [problem for s in SPLITS if len(self.pools[s]) for problem in self._problems[s]]
-        hint = "lower ways, shots, queries or length, or divide the classes otherwise (as by split_seed)"
+        hint = "lower ways, shots, queries or length, or change the division into splits (such as split_seed)"
         raise UsageError(["too little data for these tasks:", *problems], hint)
 
     def augments(self, split: Split) -> bool:
@@ -128,9 +128,9 @@ class Images(Tasks):
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Returns episodes first, ..., first + count - 1 of a split.
 
-        k-shot: D_train holds K instances of each class, D_test `queries` others, both in random order.
-        stream: D_train is empty. The class of each step is uniform among those with unused instances, and the instance
-        is an unused one. So no instance appears twice, and nearly always all N classes are possible.
+        k-shot: D_train contains K images of each class, D_test `queries` other images of each, both in random order.
+        stream: D_train is empty. Each step draws a class uniformly from those with unused images, and takes an unused
+        image of it. So no image appears twice, and a class rarely runs out of images.
         """
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
@@ -180,7 +180,7 @@ class Images(Tasks):
 
     @cached_property
     def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
-        """The groups of each pool in use, see `sampling.group_classes`."""
+        """The groups of each split that was sampled, see `sampling.group_classes`."""
         return {}
 
     def _load_pixels(self, table_rows: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
@@ -217,8 +217,8 @@ class Images(Tasks):
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of labels; for a stream also `accuracy_at_instance` (B, 10).
 
-        This is the accuracy at the 1st, ..., 10th instance of a class, over the classes with so many instances; NaN
-        without any.
+        This is the accuracy at the 1st, ..., 10th instance of a class, over the classes that appear so often. It is
+        NaN if there are none.
         """
         scores, answer = super().score(logits, episode), episode.y_test
         if self.config.protocol == "stream":
@@ -240,7 +240,7 @@ class Images(Tasks):
         return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
 
     def source(self) -> str:
-        """Returns a short description of the data and the division of its classes."""
+        """Returns a short description of the data and of the division into splits."""
         return str(self.config.name)
 
     def class_digests(self, split: Split) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ MAX_LISTED = 10  # classes that a message lists
 
 
 def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: ImageSet) -> list[str]:
-    """Returns what a split lacks, as messages.
+    """Returns the problems of a split, as messages.
 
     Args:
         split: the name of the split for messages.
@@ -25,7 +25,7 @@ def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: 
     problems = []
     if config.ways > len(pool):
         problems.append(f"{split}: {config.ways} ways, but the split has {len(pool)} class{'es' * (len(pool) != 1)}")
-    class_numbers = np.unique(pool % len(names))  # a posed class has the images of its original
+    class_numbers = np.unique(pool % len(names))  # a rotated or mirrored class has the images of its original
     counts, needed = image_set.counts[class_numbers], config.shots + config.queries
     too_small = class_numbers[counts < needed]
     if config.protocol == "k-shot" and len(too_small):
@@ -38,11 +38,11 @@ def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: 
     sizes = np.sort(image_set.counts[pool % len(names)])
     fewest_images, fewest_with_ways = int(sizes[: config.ways].sum()), int(sizes[: config.fewest_ways].sum())
     if config.protocol == "k-shot" and config.fewest_ways and not problems and fewest_with_ways < config.ways * needed:
-        shortage = f"so few classes may have only {fewest_with_ways} images between them"
+        shortage = f"so few classes may have only {fewest_with_ways} images in total"
         task_size = config.ways * needed
         problems.append(f"{split}: fewest_ways {config.fewest_ways}, but {shortage}, and a task has {task_size}")
     if config.protocol == "stream" and not problems and config.length > fewest_images:
-        shortage = f"{config.ways} classes may have only {fewest_images} images between them"
+        shortage = f"{config.ways} classes may have only {fewest_images} images in total"
         problems.append(f"{split}: length {config.length}, but {shortage}")
     return problems
 

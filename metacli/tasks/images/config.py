@@ -1,4 +1,4 @@
-"""What all tasks over images have in common: their keys, and images by class."""
+"""The config of all image tasks, and the set of images by class."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PADDED = 2**32  # bytes, see `ImageSet.digest`
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images by class, as many of each as there are.
+    """Images by class. Classes may have different numbers of images.
 
     Attributes:
         images: (images, channels, height, width) uint8, class after class, intensity 0 to 255: ink 255, paper 0.
         names: the name of each class.
         counts: (classes,) int64, the images of each class.
-        source_digests: (images,) bytes, digests of the pictures that the images were made from, see `pixel_digests`;
-            None where there are no such pictures.
+        source_digests: (images,) bytes, digests of the decoded files that the images were made from, see
+            `pixel_digests`; None without such files.
 
     Raises:
-        ValueError: they do not fit each other.
+        ValueError: the shapes do not agree.
     """
 
     images: Tensor
@@ -39,40 +39,42 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or len(self.images) != self.counts.sum() or len(self.names) != len(self.counts):
-            actual = f"{tuple(self.images.shape)} of {len(self.names)} names, {self.counts.sum()} in all by class"
-            raise ValueError(f"images (images, channels, height, width), class after class, not {actual}")
+            actual = f"{tuple(self.images.shape)} with {len(self.names)} names and {self.counts.sum()} images by counts"
+            raise ValueError(f"images must have shape (images, channels, height, width), sorted by class, not {actual}")
         if self.source_digests is not None and self.source_digests.shape != (len(self.images),):
-            raise ValueError(f"{self.source_digests.shape} digests of {len(self.images)} images")
+            raise ValueError(
+                f"source_digests has shape {self.source_digests.shape}, but there are {len(self.images)} images"
+            )
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """(classes,) int64: where the images of each class begin."""
+        """(classes,) int64, the index of the first image of each class."""
         return self.counts.cumsum() - self.counts
 
     @cached_property
     def most(self) -> int:
-        """The images of the largest class."""
+        """The number of images of the largest class."""
         return int(self.counts.max())
 
     def of(self, c: int) -> Tensor:
-        """The images of class number c, (counts[c], channels, height, width)."""
+        """Returns the images of class number c, (counts[c], channels, height, width)."""
         return self.images[self.starts[c] :][: self.counts[c]]
 
     @cached_property
     def _pixel_digests(self) -> list[str]:
-        """Returns the digest of each image's source picture, or of the image if it has none."""
+        """Returns the digest of each image's source, or of the image itself without one."""
         digests = image_digests(self.images.numpy()) if self.source_digests is None else self.source_digests
         return digests.astype(str).tolist()
 
     def pixel_digests(self, c: int) -> list[str]:
-        """Returns the distinct digests of the pictures of class number c, sorted."""
+        """Returns the distinct digests of the images of class number c, sorted."""
         return sorted(set(self._pixel_digests[self.starts[c] : self.starts[c] + self.counts[c]]))
 
     def digest(self) -> bytes:
         """Returns a digest of the images and of their division into classes.
 
-        Each class counts as if blank images padded it to the size of the largest class, as an earlier storage did.
-        Above PADDED bytes in all, no padding is counted.
+        Each class is hashed as if blank images padded it to the size of the largest class. An earlier version stored
+        images so, and its digests must stay valid. Above PADDED bytes in total, padding is left out.
         """
         image_bytes = self.images[0].numel()
         padded = self.most * len(self.names) * image_bytes <= PADDED
@@ -101,8 +103,9 @@ class ImageConfig(BaseConfig):
         ge=0,
         le=1000,
         description=(
-            "If above 0, half of the tasks have any number of classes from this one to `ways`. D_train and D_test keep "
-            "the size that they have with all `ways`, so that classes have unequal numbers of images (k-shot)."
+            "Smallest number of classes per task (k-shot). 0 gives every task `ways` classes. Above 0, half of the "
+            "tasks have a random number of classes from this one to `ways`. The sizes of D_train and D_test do not "
+            "change, so classes have unequal numbers of images."
         ),
     )
     within: float = Field(
@@ -110,8 +113,8 @@ class ImageConfig(BaseConfig):
         ge=0,
         le=1,
         description=(
-            "Share of the tasks whose classes come from one group: an alphabet, or a directory of a `folder`. These "
-            "tasks skip groups of fewer than `ways` classes."
+            "Share of the tasks whose classes come from one group: an alphabet, or a directory of a `folder`. Groups "
+            "with fewer than `ways` classes are skipped."
         ),
     )
     shots: int = Field(1, ge=1, le=1000, description="K, support examples per class (k-shot).")
@@ -128,8 +131,8 @@ class ImageConfig(BaseConfig):
     prepare: bool = Field(
         False,
         description=(
-            "Crop characters, scale them to the frame and redraw them with a pen of uniform width, so that a model "
-            "accepts anybody's drawings (see `metacli.tasks.images.preprocess`)."
+            "Crop characters, scale them to the frame and redraw them with a pen of uniform width, so that drawings "
+            "and photographs of users resemble the training images (see `metacli.tasks.images.preprocess`)."
         ),
     )
     rotated_classes: bool = Field(
@@ -163,5 +166,5 @@ class ImageConfig(BaseConfig):
     @model_validator(mode="after")
     def _check_fewest_ways(self) -> ImageConfig:
         if self.fewest_ways > self.ways:
-            raise ValueError(f"fewest_ways {self.fewest_ways} is more than ways {self.ways}")
+            raise ValueError(f"fewest_ways {self.fewest_ways} is above ways {self.ways}: lower it or raise ways")
         return self

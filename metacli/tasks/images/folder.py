@@ -26,7 +26,7 @@ from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.images.preprocess.decode import REPLACE, make_opaque, map_bands, read_file, read_image
 
-VERSION = 2  # of what is cached: another number where any pixel is made otherwise
+VERSION = 2  # of the cache; increase it when any pixel changes
 MAX_IMAGES = 2_000_000  # in a folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -36,7 +36,7 @@ class Folder(Images):
 
     Every directory below `root`, at any depth, that directly holds images is a class, named by its path from `root`.
     Classes below a directory train, val or test in `root` belong to that split. A split without such a directory is
-    about a fraction of the other classes, chosen by a hash of each name and `split_seed`. So a new class does not move
+    a random fraction of the other classes, chosen by a hash of each name and `split_seed`. So a new class does not move
     other classes between splits.
     """
 
@@ -54,7 +54,10 @@ class Folder(Images):
             ),
         )
         channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour.")
-        invert: bool = Field(False, description="Turn dark on light into light on dark, as in the other image tasks.")
+        invert: bool = Field(
+            False,
+            description="Invert the brightness, so that dark ink on light paper becomes light ink on dark paper.",
+        )
         val_fraction: float = Field(
             0.15,
             gt=0,
@@ -82,7 +85,7 @@ class Folder(Images):
         def _check_prepare(self) -> Folder.Config:
             if self.prepare and (self.channels != 1 or self.invert):
                 raise ValueError(
-                    "prepare makes grey images, light ink on dark, by itself: leave channels and invert out"
+                    "prepare already makes grey images with light ink on dark paper: remove channels and invert"
                 )
             return self
 
@@ -100,13 +103,13 @@ class Folder(Images):
         return config.channels
 
     def load(self) -> ImageSet:
-        """See `Images.load`: every image stretched to a square, decoded once, then read from the cache.
+        """See `Images.load`: every image is stretched to a square, decoded once, then read from the cache.
 
-        What is cached goes by the content of every file, so that a changed image is noticed, and a folder that has
-        been moved is not decoded again.
+        The key of the cache is a digest of the content of every file. So a changed image is decoded again, and a
+        folder that was moved is not.
 
         Raises:
-            MetacliError: the folder is missing, holds no images, or one of them cannot be read.
+            MetacliError: the folder is missing, contains no images, or one of them cannot be read.
         """
         classes = list_images_by_class(operating_system.expand_home(self.config.root))
         c = self.config
@@ -126,8 +129,8 @@ class Folder(Images):
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: by a hash of each name, so that a class stays in its split when others change.
 
-        If no hash falls into a fraction, the split takes the class with the nearest hash, as long as one class is left
-        to train on.
+        If no hash falls into a fraction, the split takes the class with the nearest hash, as long as one training
+        class remains.
         """
         c, names = self.config, self.image_set.names
         top_directory = np.array([name.split("/")[0] for name in names])
@@ -161,26 +164,26 @@ def list_images_by_class(root: Path) -> dict[str, list[Path]]:
     if not os.path.isdir(root):
         raise UsageError(
             f"task.root: {root} is not a folder",
-            "name a folder with one directory per class. If it has moved, give its new place: task.root=NEW",
+            "set task.root to a folder with one directory per class; after moving it: task.root=NEW_PATH",
         )
     paths: list[Path] = []
 
     def report(error: OSError) -> None:
-        terminal.print_to_stderr(f"note: left out {error.filename}: {error.strerror}")
+        terminal.print_to_stderr(f"note: skipped {error.filename}: {error.strerror}")
 
     for folder, _, names in os.walk(root, onerror=report):
         directory = Path(folder)
         if directory != root:
             paths += [directory / n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
         if len(paths) > MAX_IMAGES:
-            raise MetacliError(f"root: {root} holds more than {MAX_IMAGES:,} images", "name a smaller folder")
+            raise MetacliError(f"root: {root} contains more than {MAX_IMAGES:,} images", "choose a smaller folder")
     classes: dict[str, list[Path]] = {}
-    for path in sorted(paths, key=lambda p: p.parts):  # Windows would order paths whatever their case
+    for path in sorted(paths, key=lambda p: p.parts):  # paths themselves are ordered without regard to case on Windows
         classes.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
     if not classes:
         raise MetacliError(
-            f"root: {root} holds no directory with images ({', '.join(SUFFIXES)})",
-            "put the images of each class into a directory of its own below the root",
+            f"root: {root} contains no directory with images ({', '.join(SUFFIXES)})",
+            "put the images of each class into a separate directory below the root",
         )
     return classes
 
@@ -200,18 +203,17 @@ def file_digest(path: Path) -> str:
 
 
 def decode_images(files: list[tuple[Path, str]], config: Folder.Config) -> dict[str, np.ndarray]:
-    """The images of some files.
+    """Decodes image files.
 
     Args:
-        files: each with the digest of its content.
-        config: what the images are to be.
+        files: the path of each file and the digest of its content.
+        config: the channels, size and preparation of the images.
 
     Returns:
-        `images` (files, channels, size, size) uint8, ink as dark as in the files; `digests` (files,) bytes, see
-        `pixel_digests`.
+        `images` (files, channels, size, size) uint8, not inverted; `digests` (files,) bytes, see `pixel_digests`.
 
     Raises:
-        MetacliError: one of them is no image, or not what its digest was made of.
+        MetacliError: a file is not an image, or has changed since its digest was computed.
     """
     size = config.size
     images = np.empty((len(files), config.channels, size, size), np.uint8)
@@ -220,7 +222,9 @@ def decode_images(files: list[tuple[Path, str]], config: Folder.Config) -> dict[
     for image, (path, expected_digest) in zip(images, bar, strict=True):
         data = read_file(path, str(path))
         if hashlib.sha256(data).hexdigest() != expected_digest:
-            raise MetacliError(f"the image {path} changed while it was read", "start again when it is at rest")
+            raise MetacliError(
+                f"the image {path} changed while it was read", "try again when no program is writing to the file"
+            )
         picture = read_image(data, str(path), REPLACE)
         image[:] = prepare_image(picture, size, path) if config.prepare else to_pixels(picture, config.channels, size)
         digests.append(picture_digest(picture))
@@ -236,7 +240,7 @@ def prepare_image(picture: Image.Image, size: int, path: Path) -> np.ndarray:
 
 
 def to_pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
-    """(channels, size, size) uint8 of an image of any mode, on white where it is transparent.
+    """Converts an image of any mode to (channels, size, size) uint8, with white in place of transparency.
 
     Args:
         image: upright.

@@ -26,7 +26,7 @@ class Omniglot(Images):
     from the 1,200. The papers do not publish their division.
     vinyals: the fixed 1,028 / 172 / 423 classes of Matching Networks, from lists.
     lake: the 30 background alphabets for training and the 20 evaluation alphabets for test, 964 / 659 classes. val is
-    whole alphabets of the background, so that it measures the same as test.
+    whole alphabets of the background, so that val, like test, measures accuracy on new alphabets.
     """
 
     class Config(ImageConfig):
@@ -104,16 +104,16 @@ def find_split_folder(split_dir: str) -> Path:
     """
     data_folder = omniglot_archive.data_dir()
     if not split_dir and data_folder is None:
-        raise MetacliError("split: vinyals needs its class lists, and split_dir is empty", _LISTS_HINT)
+        raise MetacliError("split: vinyals needs class lists, but split_dir is empty", _LISTS_HINT)
     folder = Path(split_dir) if split_dir else Path(data_folder or "") / "vinyals_split"
     missing = [f"{split}.txt" for split in SPLITS if not (folder / f"{split}.txt").is_file()]
     if missing:
-        raise MetacliError(f"split: vinyals: {folder} lacks {', '.join(missing)}", _LISTS_HINT)
+        raise MetacliError(f"split: vinyals: {folder} does not contain {', '.join(missing)}", _LISTS_HINT)
     return folder
 
 
 def read_class_lists(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
-    """Returns the classes of train.txt, val.txt and test.txt, each once, however many of its rotations are listed.
+    """Returns the classes of train.txt, val.txt and test.txt, each once even if several rotations of it are listed.
 
     Raises:
         MetacliError: a line names an unknown class, or a class is in two lists.
@@ -127,11 +127,11 @@ def read_class_lists(names: list[str], folder: Path) -> dict[Split, np.ndarray]:
             name = "/".join(line_text.strip().split("/")[:2])
             if name not in class_number:
                 raise MetacliError(
-                    f"{path}, line {line_number}: {line_text.strip()!r} is no class of Omniglot", _LISTS_HINT
+                    f"{path}, line {line_number}: {line_text.strip()!r} is not a class of Omniglot", _LISTS_HINT
                 )
             if split_of_class.setdefault(class_number[name], split) != split:
                 raise MetacliError(
-                    f"{name} stands in {split_of_class[class_number[name]]}.txt and in {split}.txt of {folder}",
+                    f"{name} is listed in {split_of_class[class_number[name]]}.txt and in {split}.txt of {folder}",
                     _LISTS_HINT,
                 )
         splits[split] = np.array([c for c, class_split in split_of_class.items() if class_split == split], np.int64)

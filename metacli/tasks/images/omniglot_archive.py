@@ -1,6 +1,6 @@
 """Finds or downloads Omniglot, checks it, and packs it into arrays.
 
-METACLI_DATA names a folder that contains the data, METACLI_MIRROR an address to download them from.
+The variable METACLI_DATA names a folder that contains the data, METACLI_MIRROR an address to download it from.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
 
-VERSION = 2  # of what is cached: another number where any array is made otherwise
-DRAWINGS = 20  # of each character, one by each drawer
+VERSION = 2  # of the cache; increase it when any array changes
+DRAWINGS = 20  # drawings of each character, one by each person
 PIXELS = 105  # height and width of a drawing
 OFFICIAL_URL = "https://github.com/brendenlake/omniglot/raw/master/python"
-MAX_ARCHIVE_BYTES = 100_000_000  # bytes of a zip, and of what is in it; the official ones have less than a tenth
-MAX_DRAWING_BYTES = 100_000  # bytes of a drawing's file, unpacked; they have about 300
-MAX_FILES = 100_000  # PNG files in a folder; there are 19,280 at most
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes to unpack anything
+MAX_ARCHIVE_BYTES = 100_000_000  # limit of a zip file and of its content, more than ten times the official size
+MAX_DRAWING_BYTES = 100_000  # limit of the file of a drawing, which has about 300 bytes
+MAX_FILES = 100_000  # limit of PNG files in a folder; the larger official one has 19,280
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may allocate gigabytes of memory
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ ARCHIVES = (
 _HINT = (
     "set METACLI_DATA to a folder with images_background.zip and images_evaluation.zip (or the folders inside them), "
     f"downloaded by hand from {OFFICIAL_URL}/{ARCHIVES[0].name}.zip and {OFFICIAL_URL}/{ARCHIVES[1].name}.zip; "
-    "or METACLI_MIRROR to the address of a folder that has them; "
+    "or set METACLI_MIRROR to the address of a folder with both files; "
     "or use a strokes_* recipe, which needs no download"
 )
 
@@ -80,15 +80,14 @@ def data_dir() -> Path | None:
     if not (value := os.environ.get("METACLI_DATA")):
         return None
     if not os.path.isdir(value):
-        raise UsageError(f"METACLI_DATA names {value}, which is not a folder", _HINT)
+        raise UsageError(f"METACLI_DATA is {value}, which is not a folder", _HINT)
     return Path(value)
 
 
 def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
-    """All of Omniglot, from the cache, from METACLI_DATA or from the network.
+    """Returns all of Omniglot, from the cache, from METACLI_DATA or from the network.
 
-    A drawing is resized with the Lanczos filter, the one of MAML's public preparation of the data, which most later
-    work shares.
+    Drawings are resized with the Lanczos filter, as in MAML's public code and in most later work.
 
     Args:
         size: height and width in pixels.
@@ -100,9 +99,9 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
         in the order of the names.
 
     Raises:
-        MetacliError: the data cannot be had or is not what it should be.
+        MetacliError: the data cannot be found, downloaded or verified.
     """
-    folder = data_dir()  # a wrong METACLI_DATA is an error even where the cache could serve
+    folder = data_dir()  # an invalid METACLI_DATA is an error even if the data are cached
     kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
     return cache.load_or_make(f"omniglot-{VERSION}-{kind}-{size}", lambda: _pack(folder, size, prepare))
 
@@ -161,14 +160,14 @@ def _find_source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
             return path
-    raise UsageError(f"METACLI_DATA names {folder}, but {archive.name}.zip or {archive.name}/ is not there", _HINT)
+    raise UsageError(f"METACLI_DATA is {folder}, which contains neither {archive.name}.zip nor {archive.name}/", _HINT)
 
 
 def _iterate_folder(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yields the drawings below a folder."""
     for number, path in enumerate(root.rglob("*.png")):
         if number >= MAX_FILES:
-            raise MetacliError(f"{root} holds more than {MAX_FILES:,} files", _HINT)
+            raise MetacliError(f"{root} contains more than {MAX_FILES:,} PNG files", _HINT)
         inner_path = PurePosixPath(root.name, *path.relative_to(root).parts)
         if _is_drawing(inner_path, root.name):
             try:
@@ -190,19 +189,19 @@ def _iterate_zip(source: Path | IO[bytes], archive: Archive) -> Iterator[tuple[P
             for entry in archive_file.infolist():
                 path = PurePosixPath(entry.filename)
                 if path.is_absolute() or ".." in path.parts:
-                    raise MetacliError(f"{source_name} holds {entry.filename}, which leads out of its folder", _HINT)
+                    raise MetacliError(f"{source_name} contains {entry.filename}, a path outside of its folder", _HINT)
                 if not entry.is_dir() and _is_drawing(path, archive.name):
-                    remaining_bytes -= entry.file_size  # never more comes out than is said here
+                    remaining_bytes -= entry.file_size  # zipfile never returns more bytes than this
                     if entry.file_size > MAX_DRAWING_BYTES or remaining_bytes < 0:
                         limits = f"a drawing has at most {MAX_DRAWING_BYTES:,} bytes, all of them {MAX_ARCHIVE_BYTES:,}"
                         raise ValueError(f"{entry.filename} would unpack to {entry.file_size:,} bytes; {limits}")
                     if entry.compress_type not in COMPRESSIONS:
-                        raise ValueError(f"{entry.filename} is packed in another way than usual")
+                        raise ValueError(f"{entry.filename} uses an unsupported compression method")
                     yield path, archive_file.read(entry)
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        message = f"{source_name} is damaged or no zip archive: {reason}"
-        raise MetacliError(message, f"replace it; or {_HINT}") from error
+        message = f"{source_name} is damaged or not a zip archive: {reason}"
+        raise MetacliError(message, f"replace the file; or {_HINT}") from error
 
 
 def _is_drawing(path: PurePosixPath, top: str) -> bool:

@@ -1,4 +1,4 @@
-"""Digests of decoded pictures: equal pixels have equal digests, in whatever file and mode they are stored."""
+"""Digests of decoded images. Equal pixels have equal digests, whatever the file format and mode."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PIL import Image
 
 from metacli.tasks.images.preprocess.decode import make_opaque, map_bands, split_into_bands
 
-LENGTH = 16  # hexadecimal digits that are kept of a SHA-256
+LENGTH = 16  # number of hexadecimal digits that are kept of a SHA-256
 
 
 def picture_digest(picture: Image.Image) -> str:
-    """The digest of a picture: LENGTH hexadecimal digits.
+    """Returns the digest of an image, LENGTH hexadecimal digits.
 
-    It is taken of the picture as training decodes it, before any resizing: upright by its EXIF data (see
-    `decode.read_image`), 8 bits a channel, on white paper where it is transparent. A picture with three equal channels
-    counts as grey. So a lossless copy has the same digest, whether it is stored with one bit, as grey, as colours, with
-    a palette or with an alpha channel.
+    It is computed from the image as training decodes it, before resizing: upright by its EXIF data (see
+    `decode.read_image`), with 8 bits per channel and with white in place of transparency. An image with three equal
+    channels counts as grey. So every lossless copy has the same digest, whether it is stored with one bit, as grey, in
+    colour, with a palette or with an alpha channel.
 
     SHA-256 reads the ASCII text "WIDTH HEIGHT CHANNELS", a line feed, and the pixels row by row: one byte each for
     grey, otherwise red, green and blue.
@@ -36,11 +36,11 @@ def picture_digest(picture: Image.Image) -> str:
 
 
 def image_digests(images: np.ndarray) -> np.ndarray:
-    """The digests of images that come from no file, (images,) bytes of length LENGTH.
+    """Returns the digests of generated images, (images,) bytes of length LENGTH.
 
     Args:
-        images: (images, channels, height, width) uint8; other than three channels count as one grey picture, channel
-            below channel.
+        images: (images, channels, height, width) uint8. If there are not three channels, they are stacked vertically
+            into one grey image.
     """
     count, channels, height, width = images.shape
     rows = images.transpose(0, 2, 3, 1) if channels == 3 else images.reshape(count, channels * height, width)
@@ -48,11 +48,11 @@ def image_digests(images: np.ndarray) -> np.ndarray:
 
 
 def to_digest_array(digests: list[str]) -> np.ndarray:
-    """Digests in the form in which the cache keeps them, (images,) bytes of length LENGTH."""
+    """Returns digests in the format of the cache, (images,) bytes of length LENGTH."""
     return np.array(digests, f"S{LENGTH}")
 
 
 def _is_grey(band: Image.Image) -> bool:
-    """Whether the three channels of an RGB picture are equal."""
+    """Whether the three channels of an RGB image are equal."""
     red, green, blue = (channel.tobytes() for channel in band.split())
     return red == green == blue

@@ -1,4 +1,4 @@
-"""Rotated and mirrored classes: more classes from the same images (rotated: Santoro et al. 2016, section 4.1)."""
+"""Rotated classes (Santoro et al. 2016, section 4.1) and mirrored classes: more classes from the same images."""
 
 from __future__ import annotations
 

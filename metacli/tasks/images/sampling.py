@@ -19,8 +19,8 @@ def sample_varied_ways(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Samples D_train and D_test with a varying number of classes: labels and instance numbers, (B, T) each, of both.
 
-    Half of the tasks use all N classes, the others n of them, n uniform in fewest_ways, ..., N. D_train holds each used
-    class at least once. All other items are drawn from all instances of the used classes.
+    Half of the tasks use all N classes, the others n of them, n uniform in fewest_ways, ..., N. D_train contains each
+    used class at least once. All other images are drawn from all images of the used classes.
 
     Args:
         rng: random numbers of the episodes.
@@ -47,17 +47,17 @@ def sample_stream(rng: CounterRNG, counts: np.ndarray, length: int) -> tuple[np.
     uniforms = rng.uniform(length)
     label = np.empty(uniforms.shape, np.int64)
     instance = np.empty(uniforms.shape, np.int64)
-    shown_count, task_row = np.zeros_like(counts), np.arange(len(counts))
+    drawn_count, task_row = np.zeros_like(counts), np.arange(len(counts))
     for t in range(length):
-        rank = (shown_count < counts).cumsum(1)  # (B, N)
+        rank = (drawn_count < counts).cumsum(1)  # (B, N)
         label[:, t] = (rank > (uniforms[:, t] * rank[:, -1]).astype(np.int64)[:, None]).argmax(1)
-        instance[:, t] = shown_count[task_row, label[:, t]]
-        shown_count[task_row, label[:, t]] += 1
+        instance[:, t] = drawn_count[task_row, label[:, t]]
+        drawn_count[task_row, label[:, t]] += 1
     return label, instance
 
 
 def permute_instances(rng: CounterRNG, counts: np.ndarray, max_count: int) -> np.ndarray:
-    """(B, N, most) int64: the instances 0, ..., count - 1 of each class in random order, then padding."""
+    """Returns (B, N, max_count) int64: the instances 0, ..., count - 1 of each class in random order, then padding."""
     keys = rng.bits(counts.shape[1], max_count)
     if (counts == max_count).all():
         return keys.argsort(-1)
@@ -71,7 +71,7 @@ def group_classes(names: list[str], pool: np.ndarray, ways: int, split: str) -> 
     Args:
         names: the names of all loaded classes, GROUP/CLASS.
         pool: (P,) class ids of a split, see `Images`.
-        ways: N, the minimum number of classes of a group; smaller groups are left out.
+        ways: N, the minimum number of classes of a group; smaller groups are ignored.
         split: the name of the split for messages.
 
     Returns:
@@ -84,6 +84,6 @@ def group_classes(names: list[str], pool: np.ndarray, ways: int, split: str) -> 
     _, group_number, group_size = np.unique(group_name, return_inverse=True, return_counts=True)
     spans = np.stack([group_size.cumsum() - group_size, group_size], 1)[group_size >= ways]
     if len(pool) and not len(spans):
-        message = f"within: no group of classes of {split} has {ways}, the largest has {group_size.max()}"
-        raise UsageError(message, "lower ways, or leave within out")
+        message = f"within: no group of the {split} split has {ways} classes; the largest has {group_size.max()}"
+        raise UsageError(message, "lower ways, or set within to 0")
     return group_number.argsort(kind="stable"), spans

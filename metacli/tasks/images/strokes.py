@@ -22,19 +22,19 @@ from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize, resize_p
 from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 from metacli.tasks.rng import CounterRNG
 
-VERSION = 2  # of what is cached: another number where any pixel or digest of any family changes
-CLASSES_PER_SPLIT = 25_000  # whole alphabets of a family that are reserved for each split
-CHUNK_CHARACTERS = 100  # few enough for their pages to fit into the cache
+VERSION = 2  # of the cache; increase it when any pixel or digest changes
+CLASSES_PER_SPLIT = 25_000  # character numbers of a family that are reserved for each split
+CHUNK_CHARACTERS = 100  # few enough that their pages fit into the processor's cache
 NAME_STRIDE = 181_081  # between the numbers of successive alphabet names
 SYLLABLES = [consonant + vowel for consonant in "bdfghjklmnprstvz" for vowel in "aeiou"]
 
 
 class Strokes(Images):
-    """Tasks over characters of invented alphabets, a few pen strokes each, every drawing with other handwriting.
+    """Tasks over characters of invented alphabets: a few pen strokes each, drawn with varying handwriting.
 
-    They resemble Omniglot's and have the same format: 105 x 105 pixels, one bit, resized. See `script` for the
-    characters and `pen` for the drawing. Each split has separate alphabets. A class does not depend on the number of
-    classes, so the test classes of two recipes agree.
+    They resemble Omniglot and have the same format: 105 x 105 pixels, one bit, resized. See `script` for the characters
+    and `pen` for the drawing. Each split has separate alphabets. A class does not depend on the number of
+    classes, so recipes with different numbers share their first classes.
     """
 
     class Config(ImageConfig):
@@ -45,16 +45,16 @@ class Strokes(Images):
             1000, ge=2, le=20_000, description="Number of training classes. 25 classes make an alphabet."
         )
         val_classes: int = Field(
-            100, ge=2, le=20_000, description="Number of classes of the validation split, from other alphabets."
+            100, ge=2, le=20_000, description="Number of classes of the validation split, from separate alphabets."
         )
         test_classes: int = Field(
-            200, ge=2, le=20_000, description="Number of classes of the test split, from yet other alphabets."
+            200, ge=2, le=20_000, description="Number of classes of the test split, from separate alphabets."
         )
         instances: int = Field(20, ge=2, le=200, description="Images per class.")
         data_seed: int = Field(0, ge=0, lt=2**32, description="Seed of the characters, independent of the run's seed.")
 
     def load(self) -> ImageSet:
-        """See `Images.load`: drawn once, then read from the cache."""
+        """See `Images.load`: the images are drawn once, then read from the cache."""
         c = self.config
         sizes = enumerate(self._split_sizes.values())
         numbers = np.concatenate([i * CLASSES_PER_SPLIT + np.arange(n) for i, n in sizes])
@@ -86,18 +86,18 @@ class Strokes(Images):
 
 
 def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: bool = False) -> dict[str, np.ndarray]:
-    """Drawings of some characters of a family.
+    """Returns drawings of some characters of a family.
 
     Args:
-        seed: of the family.
-        numbers: (C,) int64, which of its characters.
-        drawings: of each; drawing d of a character is the same however many there are.
+        seed: seed of the family.
+        numbers: (C,) int64, the numbers of the characters in the family.
+        drawings: number of drawings of each character; drawing d does not depend on it.
         size: height and width in pixels.
         prepared: see `metacli.tasks.images.preprocess.prepare`.
 
     Returns:
         `images` (C, drawings, size, size) uint8, ink 255 on paper 0; `digests` (C, drawings) bytes, see
-        `pixel_digests`, of the drawings before they are resized, black ink on white as Omniglot's files have it.
+        `pixel_digests`, of the drawings before they are resized, black ink on white as in Omniglot's files.
     """
     images = np.empty((len(numbers), drawings, size, size), np.uint8)
     digests = np.empty((len(numbers), drawings), f"S{LENGTH}")

@@ -1,6 +1,6 @@
 """The base class of the five algorithmic tasks of the NTM paper (Graves, Wayne, Danihelka 2014, section 4).
 
-D_train is the input phase. D_test is the answer phase: inputs are zero, and every step asks for a vector of bits.
+D_train is the input phase. D_test is the answer phase: inputs are zero, and every step has a vector of bits as answer.
 All episodes are generated. Lengths differ within a batch; padding is at the end.
 """
 
@@ -95,4 +95,4 @@ def length_mask(length: np.ndarray, count: int | None = None) -> np.ndarray:
 def check_range(name: str, low: int, high: int) -> None:
     """Raises a ValueError if the range of `name` is reversed."""
     if low > high:
-        raise ValueError(f"min_{name} {low} is above max_{name} {high}: no {name} is left to draw")
+        raise ValueError(f"min_{name} {low} is above max_{name} {high}: lower min_{name} or raise max_{name}")

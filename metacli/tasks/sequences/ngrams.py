@@ -19,11 +19,11 @@ from metacli.tasks.sequences.base import Algorithmic, Phases
 
 
 class DynamicNgrams(Algorithmic):
-    """The input is bit t, the answer is bit t + 1. A bit depends on the previous N - 1 bits by a table of the task.
+    """The input is bit t, the answer is bit t + 1. A bit depends on the previous N - 1 bits by a random table.
 
-    The table holds 2^(N - 1) probabilities ~ Beta(1/2, 1/2), one for each context. D_train is empty, D_test is the
-    stream, with input 0 before the first bit. The first N - 1 bits are fair coins. They are scored, with a cost of at
-    least one bit each, as in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
+    Each task draws its table: 2^(N - 1) probabilities ~ Beta(1/2, 1/2), one for each context. D_train is empty. D_test
+    is the stream, with input 0 before the first bit. The first N - 1 bits are fair coins. They are scored, at a cost of
+    one bit or more each, as in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
     """
 
     class Config(BaseConfig):

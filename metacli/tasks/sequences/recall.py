@@ -48,7 +48,7 @@ class AssociativeRecall(Algorithmic):
         def _check_items(self) -> AssociativeRecall.Config:
             check_range("items", self.min_items, self.max_items)
             if self.items == 1:
-                raise ValueError("items 1 leaves no item to follow the query: at least 2, or 0 for the range")
+                raise ValueError("items is 1, but the answer is the item after the query: use 2 or more, or 0")
             return self
 
     @classmethod

@@ -31,7 +31,7 @@ class PrioritySort(Algorithmic):
         @model_validator(mode="after")
         def _check_answers(self) -> PrioritySort.Config:
             if self.answers > self.items:
-                raise ValueError(f"answers {self.answers} is above items {self.items}: no more are shown")
+                raise ValueError(f"answers {self.answers} is above items {self.items}: lower answers or raise items")
             return self
 
     @classmethod

@@ -1,1 +1,1 @@
-"""User images: decoding, and the preparation that makes them look like the training images."""
+"""Decodes user images, and makes them resemble the training images."""

@@ -15,10 +15,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from metacli.errors import MetacliError
 from metacli.system import regular_files
 
-MAX_PIXELS = 50_000_000  # larger images are refused before they are decoded
-MAX_BYTES = 50_000_000  # size of a file
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF")  # some others start programs
-REPLACE = "replace it or take it away"
+MAX_PIXELS = 50_000_000  # larger images are rejected before they are decoded
+MAX_BYTES = 50_000_000  # maximum size of a file
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "DIB",
+    "GIF",
+    "PPM",
+    "WEBP",
+    "TIFF",
+)  # Pillow runs external programs for some other formats
+REPLACE = "replace or remove the file"
 BAND_PIXELS = 1_000_000  # pixels converted at a time
 
 
@@ -31,15 +40,15 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
         hint: the hint of error messages.
 
     Raises:
-        MetacliError: it is no file, it cannot be read, it is no image of a usual kind, or larger than MAX_BYTES or
-            MAX_PIXELS.
+        MetacliError: the source is not a file, cannot be read, is not an image in one of FORMATS, or is larger than
+            MAX_BYTES or MAX_PIXELS.
     """
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, bytes):
         data = read_file(Path(data), name, hint)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound here is lower
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is a lower limit
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         with image:
             if not (fault := describe_size_error(*image.size, name)):
@@ -50,10 +59,10 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        raise MetacliError(f"cannot read the image {name}: it is no image of a usual kind", hint) from None
+        raise MetacliError(f"cannot read the image {name}: it is not an image in a supported format", hint) from None
     except Image.DecompressionBombError:
         fault = f"{name} has more than {MAX_PIXELS:,} pixels"
-    except Exception as error:  # Pillow fails in many ways on a damaged file
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files
         raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
     if fault:
         raise MetacliError(fault, hint)
@@ -75,7 +84,7 @@ def read_file(path: Path, name: str, hint: str = REPLACE) -> bytes:
 def describe_size_error(width: int, height: int, name: str) -> str:
     """Returns an error message if an image is empty or too large, otherwise ''."""
     if width * height > MAX_PIXELS or min(width, height) < 1:
-        return f"{name} has {width} x {height} pixels, more than {MAX_PIXELS:,} in all"
+        return f"{name} has {width} x {height} pixels; an image must have 1 to {MAX_PIXELS:,} pixels"
     return ""
 
 
@@ -85,13 +94,13 @@ def to_eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def make_opaque(picture: Image.Image) -> Image.Image:
-    """A picture with 8 bits a channel, on white paper where it is transparent."""
+    """Converts an image to 8 bits per channel, with white in place of transparency."""
     picture = to_eight_bits(picture)
     return lay_on_white(picture) if picture.has_transparency_data else picture
 
 
 def split_into_bands(picture: Image.Image) -> Iterator[Image.Image]:
-    """The rows of a picture from top to bottom, about BAND pixels at a time."""
+    """Yields bands of rows of an image from top to bottom, about BAND_PIXELS pixels each."""
     width, height = picture.size
     rows = max(1, BAND_PIXELS // width)
     if rows >= height:
@@ -102,7 +111,7 @@ def split_into_bands(picture: Image.Image) -> Iterator[Image.Image]:
 
 
 def map_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """What `change` makes of a picture pixel by pixel, some rows at a time: it costs no second copy of a large one."""
+    """Applies a pixel-wise function to an image in bands of rows, which saves the memory of a second large copy."""
     result: Image.Image | None = None
     top = 0
     for band in map(change, split_into_bands(picture)):
@@ -117,7 +126,7 @@ def map_bands(picture: Image.Image, change: Callable[[Image.Image], Image.Image]
 
 
 def lay_on_white(picture: Image.Image) -> Image.Image:
-    """Lays a transparent image on white (RGBA)."""
+    """Composites a transparent image on white; returns RGBA."""
     return map_bands(picture, _composite_on_white)
 
 

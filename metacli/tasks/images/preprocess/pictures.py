@@ -33,21 +33,21 @@ def load_image(source: Any, name: str) -> Image.Image:
     try:
         array = np.asarray(source)
     except ValueError as error:
-        raise ValueError(f"{name} is no array of numbers: {error}") from None
+        raise ValueError(f"{name} is not an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} is neither an array of numbers, nor a Pillow image, nor a path: {type(source)}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}: an image is (H, W), (H, W, 3) or (H, W, 4)")
+        raise ValueError(f"{name} has shape {array.shape}; an image must be (H, W), (H, W, 3) or (H, W, 4)")
     check_image_size(array.shape[1], array.shape[0], name)
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
     numbers = array.astype(np.float64)
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{name} holds NaN or infinite numbers")
+        raise ValueError(f"{name} contains NaN or infinite numbers")
     if numbers.min() < 0 or numbers.max() > 255:
-        raise ValueError(f"{name} has numbers from {numbers.min():g} to {numbers.max():g}: 0 to 1, or 0 to 255")
+        raise ValueError(f"{name} has numbers from {numbers.min():g} to {numbers.max():g}; use 0 to 1, or 0 to 255")
     return Image.fromarray(np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8))
 
 
@@ -68,7 +68,7 @@ def check_image_size(width: int, height: int, name: str) -> None:
 def load_images(sources: Iterable[Any], kind: str) -> list[Image.Image]:
     """Loads several images, see `load_image`. Error messages name an image by its path, or by `kind` and number."""
     if isinstance(sources, str | bytes | Image.Image) or not isinstance(sources, Iterable):
-        raise TypeError(f"{kind}s are a list or an array of pictures, not {type(sources).__name__}")
+        raise TypeError(f"expected a list or an array of images, not {type(sources).__name__}")
     return [load_image(source, describe_source(source, kind, i)) for i, source in enumerate(sources)]
 
 

@@ -1,7 +1,7 @@
 """Normalises images of characters, so that drawings, scans and photographs look alike.
 
-The ink, dark or light, is cut out, scaled to a common size, thinned, and redrawn with a pen of fixed width. Training
-data and user images go through the same code.
+The ink, dark or light, is cut out, scaled to a common size, thinned, and redrawn with a pen of fixed width. The same
+code normalises training data and user images.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ UNIFORM_RANGE = 40  # range of brightness that counts as one colour
 FLAT_EDGE_SHARE = 0.8  # share of equally bright edge pixels above which the paper has constant brightness
 DEGREE = 2  # degree of the polynomial that is fitted to the paper's brightness
 FIT_PIXELS = 64  # pixels per side in the fit
-FIT_ITERATIONS = 5  # each iteration excludes outliers of the last one
-CHUNK_SHEETS = 256  # few enough to fit into the cache
+FIT_ITERATIONS = 5  # each iteration excludes outliers of the previous one
+CHUNK_SHEETS = 256  # few enough to fit into the processor's cache
 
 
 def normalize_characters(pictures: list[Image.Image], size: int) -> np.ndarray:
@@ -94,13 +94,16 @@ def extract_ink(brightness: np.ndarray) -> np.ndarray:
     """
     height, width = brightness.shape
     if min(height, width) < 3:
-        raise MetacliError(f"{width} x {height} pixels show no character", "give it a larger picture")
+        raise MetacliError(f"the image has only {width} x {height} pixels", "use a larger image")
     contrast = brightness - estimate_paper(brightness)
     dark, light = np.maximum(-contrast, 0), np.maximum(contrast, 0)
     ink = dark if (dark**2).sum() >= (light**2).sum() else light
     level = otsu_threshold(ink)
     if ink.max() < MIN_CONTRAST:
-        raise MetacliError("it shows no ink: all of it is about equally bright", "draw darker, or take it away")
+        raise MetacliError(
+            "the image contains no ink: its brightness is almost uniform",
+            "draw with more contrast, or remove the image",
+        )
     return ink - np.float32(level)
 
 

@@ -2,8 +2,8 @@
 
 A character consists of a few strokes. A stroke is a walk over the points of a coarse grid, because the letters of most
 scripts follow common lines. Its legs are straight, arcs or parts of one smooth curve, or the stroke is a ring or a dot.
-It begins at an inked point (joined) or at a free one (separate). An alphabet has a style, which sets the odds of all
-this, so that its characters look alike. A character is a pure function of the family's seed and its number.
+It begins at an inked point (joined) or at a free one (separate). An alphabet has a style, which sets the odds of
+these choices, so that its characters look alike. A character is a pure function of the family's seed and its number.
 """
 
 from __future__ import annotations
