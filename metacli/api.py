@@ -65,7 +65,7 @@ def list_recipes(*words: str) -> list[catalogue.Entry]:
 
 
 def build_tasks(recipe: RecipeSource, *overrides: str) -> Tasks:
-    """Builds the task distribution p(T) of a recipe. Its `episodes` iterates over tasks, its `batch` makes any of them.
+    """Builds the task distribution p(T) of a recipe. `episodes` iterates over tasks; `batch` samples any range.
 
     Args:
         recipe: see `load_recipe`, also for the overrides and the errors.
@@ -110,9 +110,9 @@ def train(
     threads: int | Literal["auto"] = "auto",
     quiet: bool = False,
 ) -> Outcome:
-    """Trains a model by a recipe, as `metacli train` does.
+    """Trains a model with a recipe, as `metacli train` does.
 
-    Random state, number of threads and the treatment of denormals are restored at the end.
+    At the end, the random state, the number of threads and the handling of denormals are restored.
 
     Args:
         recipe: see `load_recipe`. None to resume a run with its own recipe.
@@ -132,12 +132,12 @@ def train(
     Raises:
         MetacliError: the recipe is wrong, the run directory exists, the loss is not finite, or the disk is full.
         KeyboardInterrupt: on Ctrl-C, after the current step is finished and saved.
-        SystemExit: on SIGTERM, likewise.
+        SystemExit: on SIGTERM, after the current step is finished and saved.
     """
     if resume is not None and run_dir is not None:
-        raise TypeError("resume goes on in its own run directory: leave out run_dir")
+        raise TypeError("resume continues in the run's own directory: leave out run_dir")
     if resume is not None and init is not None:
-        raise TypeError("resume goes on from the run's own weights: leave out init")
+        raise TypeError("resume continues from the run's own weights: leave out init")
     deadline = None if time_limit is None else Deadline(str(time_limit))
     if resume is not None:
         new_recipe = None if recipe is None else load_recipe(recipe, *overrides)
@@ -145,7 +145,7 @@ def train(
     elif recipe is not None:
         resolved = load_recipe(recipe, *overrides)
     else:
-        raise TypeError("give a recipe, or a run directory to go on with: resume=...")
+        raise TypeError("give a recipe, or a run directory to resume: resume=...")
     torch_device, reason = choose_device(device)
     progress = Progress(quiet)
     progress.print_fact("device", reason)
@@ -162,7 +162,7 @@ def train(
         )
     if outcome.code:
         progress.print_lines(
-            f"stopped at step {outcome.step}, saved; go on with: metacli.train(resume={str(outcome.run)!r})"
+            f"stopped at step {outcome.step} and saved. Resume with: metacli.train(resume={str(outcome.run)!r})"
         )
         raise KeyboardInterrupt if outcome.code == 130 else SystemExit(outcome.code)
     return outcome
@@ -181,10 +181,10 @@ def evaluate(
     Args:
         model: a checkpoint file, a run directory, the name of a bundled model, or a model.
         overrides: `task.KEY=VALUE` to change the checkpoint's own tasks.
-        tasks: the tasks. None for the checkpoint's own tasks.
+        tasks: the task distribution. None for the checkpoint's own.
         n_tasks: the number of tasks, at least 1.
         split: train, val or test.
-        device: the device of a checkpoint's model, see `train`. A model stays on its device.
+        device: the device of a checkpoint's model, see `train`. A model that is passed stays on its device.
 
     Returns:
         The scores. `mean` and `ci95` are those of the headline metric. `values` has every metric by its name, for each
@@ -196,7 +196,7 @@ def evaluate(
         ValueError: the number of tasks or the split is wrong.
     """
     if n_tasks < 1:
-        raise ValueError(f"n_tasks is {n_tasks}: a whole number from 1 on")
+        raise ValueError(f"n_tasks is {n_tasks}: should be at least 1")
     with ExitStack() as stack:
         network, distribution = _open_model_and_tasks(stack, model, overrides, tasks, split, device)
         return run_evaluation(network, distribution, split, n_tasks, next(network.parameters()).device)
@@ -213,7 +213,7 @@ def trace(
     """Records what a model does with one task, step by step: weightings, memory and answers as named arrays.
 
     Args:
-        index: the number of the task in its split.
+        index: the number of the task in its split, from 0.
         model: see `evaluate`, also for the other arguments and the errors.
     """
     with ExitStack() as stack:
@@ -226,9 +226,9 @@ def _open_model_and_tasks(
 ) -> tuple[Any, Tasks]:
     """Returns a model in eval mode and tasks that it can answer. Closing `stack` restores the global state."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: one of {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {split!r}: should be one of {', '.join(SPLITS)}")
     if tasks is not None and overrides:
-        raise TypeError("overrides change the checkpoint's own tasks: give either them or tasks")
+        raise TypeError("give either tasks or overrides, which change the checkpoint's own tasks")
     stack.enter_context(preserve_torch_state())
     if not isinstance(model, nn.Module):
         saved = checkpoint.load(bundled.find_checkpoint(Path(model)))
@@ -239,10 +239,10 @@ def _open_model_and_tasks(
         set_up_torch(saved.recipe.seed)
         return saved.build_model().to(choose_device(device)[0]), tasks
     if tasks is None:
-        raise TypeError("a model brings no tasks: give tasks=metacli.build_tasks(...)")
+        raise TypeError("a model has no task distribution of its own: give tasks=metacli.build_tasks(...)")
     check_spec(model.spec, tasks)
     if tasks.spec.y_size > model.spec.y_size or tasks.spec.out_size > model.spec.out_size:
-        raise UsageError(f"the model gives {model.spec.out_size} logits, these tasks take {tasks.spec.out_size}")
+        raise UsageError(f"the model computes {model.spec.out_size} logits, but these tasks need {tasks.spec.out_size}")
     set_up_torch(tasks.seed)
     stack.callback(model.train, model.training)
     return model.eval(), tasks

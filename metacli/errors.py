@@ -8,17 +8,17 @@ from collections.abc import Sequence
 class MetacliError(Exception):
     """A failure that the user can do something about.
 
-    A string is one line, whatever the names in it hold: more lines are a list of them.
+    A string is printed as one line, even if a name in it contains line breaks. A list is printed as several lines.
 
     Args:
-        message: what went wrong, a line or a list of lines.
-        hint: what to try next, likewise; empty if there is nothing to say.
+        message: what went wrong, one line or a list of lines.
+        hint: what to try next, in the same form. Empty for no hint.
         code: exit status, 1 for a run that failed, 2 for wrong usage or a wrong recipe.
 
     Attributes:
-        message: the lines as one string.
-        hint: likewise.
-        lines: `error:` and the message, `hint:` and the hint, as they are printed.
+        message: the lines of the message as one string.
+        hint: the lines of the hint as one string.
+        lines: the printed lines. `error:` precedes the message and `hint:` the hint.
     """
 
     def __init__(self, message: str | Sequence[str], hint: str | Sequence[str] = "", code: int = 1):
@@ -44,4 +44,4 @@ class ReportedElsewhereError(MetacliError):
     """
 
     def __init__(self, code: int):
-        super().__init__("told by another process", code=code)
+        super().__init__("reported by another process", code=code)

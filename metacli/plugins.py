@@ -45,12 +45,12 @@ def load_plugin(source: str | Path) -> None:
 
 def _load_file(name: str, path: Path) -> None:
     if not os.path.isfile(path):
-        raise UsageError(f"plugin {name!r}: no such file", "a Python file, or the name of a module")
+        raise UsageError(f"plugin {name!r}: no such file", "name a Python file or a module")
     path = path.resolve()
     module_name = f"metacli_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
     spec = spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"plugin {name!r}: not a Python file", "a file that ends in .py, or the name of a module")
+        raise UsageError(f"plugin {name!r}: not a Python file", "name a file that ends in .py, or a module")
     if module_name in sys.modules:
         return
     if str(path.parent) not in sys.path:
@@ -77,7 +77,7 @@ def load_installed_plugins() -> None:
             with _registering(point.module), _import_errors_explained(point.module):
                 point.load()
         except UsageError as error:
-            terminal.print_to_stderr(f"note: left out the installed {error.message}")
+            terminal.print_to_stderr(f"note: skipped the installed {error.message}")
 
 
 def find_origin(cls: type) -> str:
@@ -107,7 +107,7 @@ def _import_errors_explained(name: str, file: Path | None = None) -> Iterator[No
         yield
     except (Exception, SystemExit) as error:  # a script may exit when it is imported
         if file is None and isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            hint = "a Python file by its path, as in ./mine.py, or a module that is installed"
+            hint = "name a Python file by its path, such as ./mine.py, or an installed module"
             raise UsageError(f"plugin {name!r}: no such module", hint) from None
         frames = [f for f in traceback.extract_tb(error.__traceback__) if file is None or f.filename == str(file)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames and file else None

@@ -1,4 +1,4 @@
-"""`register`: makes a user's own task, model or encoder known by a name."""
+"""`register`: registers a user's own task distribution, model or encoder under a name."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def register(name: str, cls: Any = None) -> Any:
 
     Use it as a decorator, `@metacli.register("mine")`, or as a call, `metacli.register("mine", Mine)`. The class is
 
-    - a task: extends `metacli.Tasks`. A nested `Config` holds the keys of the recipe's section `task`.
+    - a task distribution: extends `metacli.Tasks`. A nested `Config` holds the keys of the recipe's section `task`.
     - a model: extends `metacli.MetaLearner` or `metacli.Recurrent`. A nested `Config` holds its keys, among them
       `encoder: metacli.EncoderConfig = metacli.EncoderConfig()`.
     - an encoder: any other `torch.nn.Module`, available to every model as `model.encoder.kind`. It is built as
-      `cls(config, x_shape)` and maps items (M, *x_shape) to features (M, ...). A nested
+      `cls(config, x_shape)` and maps inputs (M, *x_shape) to features (M, ...). A nested
       `Config(metacli.EncoderConfig)` adds keys.
 
-    A checkpoint records the plugin that registered a name: the file or module as it was given (see
+    A checkpoint records the plugin that registered a name: its file or module, as the user named it (see
     `metacli.plugins`).
 
     Args:
@@ -46,17 +46,17 @@ def register(name: str, cls: Any = None) -> Any:
 
     Raises:
         ValueError: the name is taken. Defining and registering the same class again replaces it.
-        TypeError: the class is of another kind or lacks a required part.
+        TypeError: the class extends none of these, or lacks a required part.
     """
     if not isinstance(name, str):
-        raise TypeError(f'a name comes first, as in @metacli.register("mine"), not {name!r}')
+        raise TypeError(f'the first argument is a name, as in @metacli.register("mine"), not {name!r}')
     return _register(name, cls) if cls is not None else lambda decorated: _register(name, decorated)
 
 
 def _register(name: str, cls: Any) -> Any:
     registry, key, base = _classify(cls)
     if inspect.isabstract(cls):
-        raise TypeError(f"{cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}")
+        raise TypeError(f"{cls.__name__} does not define {', '.join(sorted(cls.__abstractmethods__))}")
     config = getattr(cls, "Config", EncoderConfig if registry is ENCODERS else None)
     if not (isinstance(config, type) and issubclass(config, base)):
         raise TypeError(
@@ -73,11 +73,11 @@ def _register(name: str, cls: Any) -> Any:
 def _classify(cls: Any) -> tuple[Registry, str, type[BaseConfig]]:
     """Returns the registry of a class, the key of its Config that holds the name, and the base of the Config."""
     if not isinstance(cls, type):
-        raise TypeError(f"{cls!r} is no class")
+        raise TypeError(f"{cls!r} is not a class")
     if issubclass(cls, Tasks):
         return TASKS, "name", BaseConfig
     if issubclass(cls, MetaLearner):
         return MODELS, "name", BaseConfig
     if issubclass(cls, nn.Module):
         return ENCODERS, "kind", EncoderConfig
-    raise TypeError(f"{cls.__name__} extends none of metacli.Tasks, metacli.MetaLearner and torch.nn.Module")
+    raise TypeError(f"{cls.__name__} must extend metacli.Tasks, metacli.MetaLearner or torch.nn.Module")

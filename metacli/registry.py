@@ -1,4 +1,6 @@
-"""The registered names of all models, tasks and encoders. A new one in the package is one file and one line here.
+"""The registered names of all models, task distributions and encoders.
+
+To add a class to the package, write its file and add a line here.
 
 A class is imported only when it is needed, so that names are listed without importing torch. `metacli.register` adds
 user classes through `add_class`. Installed plugins are imported when a name is unknown.
@@ -54,17 +56,17 @@ def add_class(registry: Registry, name: str, cls: type[Any]) -> None:
 
     Raises:
         ValueError: the class already has another name, the name is taken, or the name is not valid. A valid name has
-            letters, digits, - and _, begins with a letter and has at most 64 characters.
+            letters, digits, - and _, starts with a letter and has at most 64 characters.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name: letters, digits, - and _, a letter first, 64 at most")
+        raise ValueError(f"{name!r} is not a valid name: use at most 64 letters, digits, - and _, with a letter first")
     for table in (MODELS, TASKS, ENCODERS):
         for taken, holder in table.items():
             redefined = table is registry and not isinstance(holder, str) and _path_of(holder) == _path_of(cls)
             if taken == name and not redefined:
                 raise ValueError(f"the name {name!r} is taken by {_path_of(holder)}")
             if taken != name and (holder is cls or holder == _path_of(cls)):
-                raise ValueError(f"{_path_of(cls)} has the name {taken!r} already: extend it, and register that")
+                raise ValueError(f"{_path_of(cls)} is already registered as {taken!r}: register a subclass instead")
     if name in _RESERVED:
         raise ValueError(f"the name {name!r} is taken by metacli itself")
     registry[name], ORIGINS[name] = cls, plugins.find_origin(cls)

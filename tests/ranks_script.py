@@ -144,7 +144,8 @@ def differ(everyone: processes.Processes) -> None:
     with torch.no_grad():
         layer.bias += everyone.rank == 2
     with pytest.raises(
-        metacli.MetacliError, match="rank 2 has weights other" if everyone.is_first else "told by another"
+        metacli.MetacliError,
+        match="have different weights" if everyone.is_first else "reported by another",
     ):
         check_equal_weights(everyone, layer)
     broadcast(everyone, layer)

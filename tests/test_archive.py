@@ -325,7 +325,7 @@ def test_a_damaged_cache_file_is_made_again_and_told(capsys):
     cache.load_or_make("thing", lambda: ARRAYS)
     (cache.directory() / "thing.npz").write_bytes(b"PK")
     assert same(cache.load_or_make("thing", lambda: ARRAYS))
-    assert "is damaged, making it again" in capsys.readouterr().err
+    assert "is damaged, creating it again" in capsys.readouterr().err
     assert same(cache.load_or_make("thing", never))
 
 

@@ -13,13 +13,13 @@ from tests.trust.downloads import BAD, GOOD, attempt
 from tests.trust.server import Place, serving
 
 SAYS = {
-    ("cut",): "the connection broke off",
-    ("stall",): "no answer for",
+    ("cut",): "the connection was interrupted",
+    ("stall",): "no reply for",
     ("trickle",): "slower than",
     ("page",): "a web page",
     ("status 404",): "HTTP 404",
     ("status 500",): "HTTP 500",
-    ("long",): "the connection broke off",
+    ("long",): "the connection was interrupted",
     ("short",): "with MD5",
     ("endless",): "more than 1,000,000 bytes",
     ("to SELF",): "redirect",

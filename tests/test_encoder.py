@@ -112,7 +112,7 @@ def test_a_frozen_encoder_computes_in_bfloat16_in_training_only():
     for _ in range(20):
         encoder(x)  # the running statistics
     encoder.freeze()
-    assert encoder.training_precision(x.device) == (torch.bfloat16, "as the recipe asks")
+    assert encoder.training_precision(x.device) == (torch.bfloat16, "set in the recipe")
     trained, evaluated = encoder.train()(x), encoder.eval()(x)
     assert trained.dtype == torch.float32
     assert torch.cosine_similarity(trained, evaluated, dim=-1).mean() > 0.9999

@@ -221,10 +221,10 @@ def test_a_recipe_of_a_model_far_larger_than_its_weights(resumable):
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 FORGERIES: dict[str, tuple[bytes, bytes, str]] = {  # what of a header is replaced by what, and what is said of it
-    "a tensor twice": (b'"model.', b'"model.lstm":{},"model.lstm":{},"model.', "two parts of the same name"),
-    "a tensor twice, spelt otherwise": (b'"model.', b'"\\u006d":{},"m":{},"model.', "two parts of the same name"),
-    "a field twice": (b'\\"step\\":', b'\\"step\\":1,\\"step\\":', "two parts of the same name"),
-    "metadata twice": (b'}"},"', b'}"},"__metadata__":{},"', "two parts of the same name"),
+    "a tensor twice": (b'"model.', b'"model.lstm":{},"model.lstm":{},"model.', "a name occurs twice"),
+    "a tensor twice, spelt otherwise": (b'"model.', b'"\\u006d":{},"m":{},"model.', "a name occurs twice"),
+    "a field twice": (b'\\"step\\":', b'\\"step\\":1,\\"step\\":', "a name occurs twice"),
+    "metadata twice": (b'}"},"', b'}"},"__metadata__":{},"', "a name occurs twice"),
     "more metadata": (b'}"},"', b'}","more":""},"', "not a checkpoint of metacli"),
     "not a number": (b'\\"best\\":0.5', b'\\"best\\":NaN', "not a checkpoint of metacli"),
     "infinite": (b'\\"best\\":0.5', b'\\"best\\":-Infinity', "not a checkpoint of metacli"),
@@ -234,8 +234,8 @@ FORGERIES: dict[str, tuple[bytes, bytes, str]] = {  # what of a header is replac
     "deep header": (b'}"},"', b'}"},"x":' + DEEP + b',"', "not a checkpoint of metacli"),
     "a deep recipe": (b'\\"seed\\":', b'\\"x\\":' + b"[" * 40 + b"]" * 40 + b',\\"seed\\":', "its recipe"),
     "a huge recipe": (b'\\"seed\\":', b'\\"x\\":[0' + b",0" * 20_000 + b'],\\"seed\\":', "its recipe"),
-    "another kind of number": (b'"dtype":"F32"', b'"dtype":"F8_E4M3"', "of a kind that no checkpoint holds"),
-    "a kind of number that is none": (b'"dtype":"F32"', b'"dtype":["F32"]', "of a kind that no checkpoint holds"),
+    "another kind of number": (b'"dtype":"F32"', b'"dtype":"F8_E4M3"', "a dtype that no checkpoint uses"),
+    "a kind of number that is none": (b'"dtype":"F32"', b'"dtype":["F32"]', "a dtype that no checkpoint uses"),
     "a longer tensor": (b'"shape":[', b'"shape":[1000000000000,', "not a checkpoint of metacli: "),
     "a tensor of no size": (b'"shape":[', b'"shape":[-1,', "not a checkpoint of metacli: "),
     "a tensor beyond the file": (b'"data_offsets":[', b'"data_offsets":[9', "not a checkpoint of metacli: "),

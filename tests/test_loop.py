@@ -108,8 +108,8 @@ def test_a_second_signal_says_what_is_lost(tmp_path, tiny, monkeypatch, capsys, 
         train(tiny, RunPlan(tmp_path / "r"), CPU, Progress(), 1)
     err = capsys.readouterr().err
     lost = at - 1 - kept
-    assert f"nothing saved after step {kept}: {lost} step{'s' * (lost != 1)} and the one in hand are lost" in err
-    assert f"go on from step {kept} with: metacli train --resume {tmp_path / 'r'}" in err
+    assert f"nothing saved after step {kept}: {lost} step{'s' * (lost != 1)} and the current one are lost" in err
+    assert f"Resume from step {kept} with: metacli train --resume {tmp_path / 'r'}" in err
     monkeypatch.undo()
     run(tiny, tmp_path / "r", resume=True)  # nothing is left of its lock
     run(tiny, tmp_path / "whole")
@@ -253,7 +253,7 @@ def test_held_out_accuracy_on_classes_seen_in_training_is_refused(tmp_path, tiny
     for overrides in ([], ["task.shots=2"]):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cls, "class_digests", lambda self, split: dict(list(seen.items())[:3]))
-            with pytest.raises(UsageError, match="3 classes of this test split were in the model's training"):
+            with pytest.raises(UsageError, match="the model was trained on 3 classes of this test split"):
                 build_eval_tasks(saved, overrides)
             build_eval_tasks(saved, overrides, "train")  # asked for by name
 

@@ -125,10 +125,10 @@ def apart():
 @pytest.mark.parametrize(
     ("work", "says"),
     [
-        (torch_fails, "out of memory: asked for 128.0 TiB (140,737,488,355,328 bytes) at once"),
-        (numpy_fails, "out of memory: asked for 256.0 TiB (281,474,976,710,656 bytes) at once"),
+        (torch_fails, "out of memory: requested 128.0 TiB (140,737,488,355,328 bytes) at once"),
+        (numpy_fails, "out of memory: requested 256.0 TiB (281,474,976,710,656 bytes) at once"),
         (python_fails, "out of memory: no memory is left"),
-        (cuda_fails, "out of memory on the GPU: asked for 16.0 GiB (17,179,869,184 bytes) at once"),
+        (cuda_fails, "out of memory on the GPU: requested 16.0 GiB (17,179,869,184 bytes) at once"),
     ],
 )
 def test_an_allocation_that_fails_is_an_error_that_says_how_much(apart, work, says):
@@ -141,7 +141,7 @@ def test_the_command_line_tells_it(monkeypatch, capsys):
         main.main()
     assert stopped.value.code == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: out of memory on the GPU: asked for 16.0 GiB (17,179,869,184 bytes) at once\nhint: ")
+    assert said.startswith("error: out of memory on the GPU: requested 16.0 GiB (17,179,869,184 bytes) at once\nhint: ")
     assert "train.batch" in said
 
 
@@ -255,7 +255,7 @@ def test_a_run_that_runs_out_of_memory_keeps_what_it_saved(tiny, tmp_path, monke
         return update(state, share, step)
 
     monkeypatch.setattr(loop, "train_step", full)
-    with pytest.raises(MetacliError, match=r"asked for 16.0 GiB"), memory.explain_out_of_memory():
+    with pytest.raises(MetacliError, match=r"requested 16.0 GiB"), memory.explain_out_of_memory():
         loop.train(tiny, RunPlan(run), CPU, Progress(), 1)
     assert checkpoint.load(run / "last.safetensors").step == 4
     monkeypatch.setattr(loop, "train_step", update)

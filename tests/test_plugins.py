@@ -125,7 +125,7 @@ def test_a_name_is_taken_but_by_the_same_class_defined_again():
         with pytest.raises(ValueError, match=f"has the name '{name}' already"):
             metacli.register("alias", cls)
     for name in ("", "two words", "a.b", "a=b", "1a", "x" * 65):
-        with pytest.raises(ValueError, match="is no name"):
+        with pytest.raises(ValueError, match="is not a valid name"):
             metacli.register(name, type("Own", (Clusters,), {}))
 
 
@@ -146,16 +146,16 @@ def test_what_cannot_be_registered_is_told():
             pass
 
     for cls, says in (
-        (NoBatch, "lacks answer_of, batch, spec_of"),
+        (NoBatch, "does not define answer_of, batch, spec_of"),
         (NoConfig, "extends metacli.Config"),
         (NoEncoder, "needs encoder"),
         (OtherConfig, "extends metacli.EncoderConfig"),
-        (dict, "extends none of"),
-        (3, "no class"),
+        (dict, "must extend"),
+        (3, "is not a class"),
     ):
         with pytest.raises(TypeError, match=says):
             metacli.register("mine", cls)
-    with pytest.raises(TypeError, match="a name comes first"):
+    with pytest.raises(TypeError, match="the first argument is a name"):
         metacli.register(NoBatch)
     assert "mine" not in {**TASKS, **MODELS, **ENCODERS}
 
@@ -257,7 +257,7 @@ def test_installed_packages_are_asked_for_names_that_are_unknown(cli, tmp_path):
     assert "broken" not in known.stderr
     done = cli("train", "r.yaml", "--run-dir", "r", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
-    assert "note: left out the installed plugin 'broken': RuntimeError: broken" in done.stderr
+    assert "note: skipped the installed plugin 'broken': RuntimeError: broken" in done.stderr
     assert cli("eval", "-c", "r", "--tasks", "5", PYTHONPATH=path).returncode == 0
     without = cli("eval", "-c", "r", "--tasks", "5")
     assert without.returncode == 2
@@ -298,7 +298,7 @@ def test_the_whole_way_through_the_command_line(cli, tmp_path, monkeypatch, caps
     for args in REFUSED:
         code, out, err = inside(monkeypatch, capsys, *args)
         assert (code, out) == (2, ""), args
-        assert "needs 'blobs' of the plugin 'own.py', which has not been given" in err
+        assert "needs 'blobs' from the plugin 'own.py', which is not loaded" in err
         assert "hint: give the file or module that registers it: --plugin" in err
     assert not Path("was_imported").exists()
 

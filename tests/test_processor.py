@@ -51,7 +51,7 @@ def test_bfloat16_only_where_the_processor_has_it_and_may_use_it(
     assert capability in reason
     assert ("with bfloat16" in cpu.instruction_set()) == (expected is torch.bfloat16)
     for asked in (torch.float32, torch.bfloat16):
-        assert cpu.choose_precision(str(asked).removeprefix("torch."), CPU) == (asked, "as the recipe asks")
+        assert cpu.choose_precision(str(asked).removeprefix("torch."), CPU) == (asked, "set in the recipe")
 
 
 def test_auto_computes_as_the_precision_that_it_stands_for(pretend):
@@ -100,7 +100,7 @@ def test_cores_are_the_least_of_affinity_quota_and_omp_num_threads(monkeypatch):
     assert cpu.available_cores()[0] == 1
     monkeypatch.setattr(cpu, "_container_quota", lambda: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert cpu.available_cores() == (3, "by OMP_NUM_THREADS")
+    assert cpu.available_cores() == (3, "set by OMP_NUM_THREADS")
 
 
 def test_training_with_the_newer_instructions_hidden(cli, tmp_path):
@@ -110,7 +110,7 @@ def test_training_with_the_newer_instructions_hidden(cli, tmp_path):
     done = cli("train", "strokes_ntm", *keys, "--run-dir", "run", "--json", **AVX2)
     assert done.returncode == 0, done.stderr
     assert "AVX2" in done.stderr
-    assert "convolve in float32: AVX2 has no instructions for bfloat16" in done.stderr
+    assert "convolutions in float32: AVX2 has no instructions for bfloat16" in done.stderr
     run = json.loads(done.stdout)["run_dir"]
     environment = json.loads((tmp_path / run / "env.json").read_text())
     assert (environment["precision"], environment["instructions"]) == ("float32", "AVX2")

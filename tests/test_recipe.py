@@ -97,7 +97,7 @@ def test_all_errors_at_once_each_with_its_key(tiny_tree):
         ({"task": {"name": "copi"}}, "did you mean 'copy'"),
         ({"model": {}}, "model.name: missing"),
         ({"task": 3}, "task.name: missing"),
-        ({"train": []}, "train: a mapping"),
+        ({"train": []}, "train: should be a mapping"),
         ({"seed": -1}, "seed: a whole number"),
         ({"seed": True}, "seed: a whole number"),
         ({"model": {"name": "snail"}}, "conv needs images"),

@@ -74,7 +74,7 @@ def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
     trained = cli("train", "r.yaml", "--run-dir", "run")
     assert trained.returncode == 0, trained.stderr
     headline = {"sinusoid": "squared error", "clusters": "accuracy"}[task]
-    assert f"guess   {headline}" in trained.stderr
+    assert f"chance  {headline}" in trained.stderr
     result = json.loads(cli("eval", "-c", "run", "--tasks", "20", "--json").stdout)
     name = headline.replace(" ", "_")
     mean = np.mean([t[name] for t in result["tasks"]])

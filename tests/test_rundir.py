@@ -137,7 +137,7 @@ def with_unknown_tensors(metadata, tensors):
         (with_part_of_the_state, "optimizer's state is not that of the recipe"),
         (with_another_meter, "meter: should be rows of three numbers"),
         (without_random_states, "random generators are missing or damaged"),
-        (with_unknown_tensors, "it holds 'other.weight'"),
+        (with_unknown_tensors, "unknown tensor 'other.weight'"),
     ],
 )
 def test_a_checkpoint_that_training_cannot_go_on_from(run, monkeypatch, capsys, change, words):

@@ -229,8 +229,8 @@ def test_a_reader_that_is_gone(monkeypatch):
         (["train", "--resume", LONG], 2, "no such folder"),
         (["predict", "--support", LONG, "--query", "x"], 2, "is not a folder"),
         (["recipes", "--plugin", f"{LONG}.py"], 2, "no such file"),
-        (["train", "smoke", "name=" + "\U0001f600" * 100], 2, "names no folder"),
-        (["train", "smoke", "name=nul"], 2, "names no folder"),
+        (["train", "smoke", "name=" + "\U0001f600" * 100], 2, "cannot be the name of a folder"),
+        (["train", "smoke", "name=nul"], 2, "cannot be the name of a folder"),
     ],
 )
 def test_names_that_are_too_long_or_not_for_all_systems(monkeypatch, capsys, tmp_path, args, code, words):

@@ -18,8 +18,8 @@ from metacli.system import operating_system
 RECIPE_SUFFIXES = (".yaml", ".yml")
 FOLDER = Path(__file__).parent.parent / "weights"
 FIGURES_NAME = "figures.json"  # the reference scores
-CLASSIFIERS_NAME = "classifiers.json"  # what `predict` chooses a model by; made by tests/own/pack.py
-FIRST_TASKS = 150  # of the thousand tasks of a reference score, quick to evaluate again
+CLASSIFIERS_NAME = "classifiers.json"  # the index that `predict` chooses a model from; written by tests/own/pack.py
+FIRST_TASKS = 150  # number of a reference score's tasks that a quick check evaluates
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class BundledModel:
     """A bundled model and its reference score.
 
     Attributes:
-        name: what it is asked for by, where a checkpoint is.
-        recipe: the one that it was trained by.
-        overrides: keys of its tasks that were changed for the score; none for its own tasks.
-        metric: the name of the score.
-        mean: its mean over the first `n_tasks` of the test split; a share is from 0 to 1.
-        ci95: half the width of the mean's 95 % interval.
-        n_tasks: how many tasks.
-        first: the mean over the first `FIRST_TASKS` of them.
-        bytes: size of the file.
-        data: what it was trained on, and the licence of that.
+        name: its name, accepted wherever a checkpoint is.
+        recipe: the name of the recipe that it was trained with.
+        overrides: KEY=VALUE changes of the recipe's tasks for the reference score; empty if there are none.
+        metric: the metric of the reference score.
+        mean: the reference score, the mean over the first `n_tasks` test tasks. An accuracy is from 0 to 1.
+        ci95: half the width of the 95 % confidence interval of the mean.
+        n_tasks: the number of tasks.
+        first: the mean over the first `FIRST_TASKS` of these tasks.
+        bytes: the size of the file.
+        data: the training data and their licence.
     """
 
     name: str
@@ -51,13 +51,13 @@ class BundledModel:
     data: str
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Returns all attributes as plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class BundledClassifier:
-    """A bundled model that a user's own classes can be fitted to.
+    """A bundled model that can classify a user's own images.
 
     Attributes:
         name: its name.
@@ -73,26 +73,26 @@ class BundledClassifier:
 
 
 def bundled_names() -> list[str]:
-    """The names of the bundled models, sorted."""
+    """Returns the names of the bundled models, sorted."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
 def bundled_models() -> list[BundledModel]:
-    """The bundled models, by name."""
+    """Returns the bundled models, sorted by name."""
     figures = json.loads((FOLDER / FIGURES_NAME).read_text(encoding="utf-8"))
     return [BundledModel(name=n, bytes=bundled_file(n).stat().st_size, **figures[n]) for n in bundled_names()]
 
 
 def bundled_file(name: str) -> Path:
-    """Where the checkpoint of a bundled model is."""
+    """Returns the checkpoint file of a bundled model."""
     return FOLDER / f"{name}{SUFFIX}"
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
-    """Returns a checkpoint file or run directory as it is, or the file of the bundled model of that name.
+    """Returns the path of a checkpoint file or run directory, or the file of the bundled model of that name.
 
     Raises:
-        UsageError: there is none: no such path, a folder without checkpoints, or the name of a recipe.
+        UsageError: the path does not exist, is a folder without checkpoints, or names a recipe.
     """
     name, path = str(name_or_path), operating_system.expand_home(name_or_path)
     if os.path.isdir(path):
@@ -115,47 +115,47 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
 
 
 def is_run_directory(path: Path) -> bool:
-    """Whether a folder holds a checkpoint of a run."""
+    """Returns whether a folder has a checkpoint of a run."""
     return any(os.path.isfile(path / name) for name in (BEST, LAST))
 
 
 def names_checkpoint(word: str) -> bool:
-    """Whether a word on the command line names a checkpoint: a bundled model, a checkpoint file, a run directory."""
+    """Returns whether a word names a checkpoint: a bundled model, a checkpoint file or a run directory."""
     path = operating_system.expand_home(word)
     return word in bundled_names() or path.suffix == SUFFIX or is_run_directory(path)
 
 
 @lru_cache
 def bundled_classifiers() -> list[BundledClassifier]:
-    """The bundled models that a user's own classes can be fitted to, by name.
+    """Returns the bundled models that can classify a user's own images, sorted by name.
 
-    They were trained on N-way K-shot tasks of images. The file that lists them spares reading every recipe.
+    They were trained on N-way K-shot tasks of images. The index makes it unnecessary to read every recipe.
     """
     entries = json.loads((FOLDER / CLASSIFIERS_NAME).read_text(encoding="utf-8"))
     return [BundledClassifier(name=name, **entry) for name, entry in entries.items()]
 
 
 def bundled_model_for(n_classes: int) -> str:
-    """The name of the bundled model for so many new classes of a user's images.
+    """Returns the name of the bundled model for a number of new classes of user images.
 
-    It was trained on prepared images, as a user's images vary in size and polarity. Of those for at least that many
-    classes, a model for any number of classes comes first, then the one for the most, which has learnt the harder
-    tasks.
+    Only models for at least `n_classes` classes that were trained on prepared images qualify, because user images vary
+    in size and polarity. Models for a variable number of classes come first. Among equals, the model for the most
+    classes is chosen, because it was trained on the hardest tasks.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no model has that many classes.
     """
     prepared = [model for model in bundled_classifiers() if model.prepare]
     able = [model for model in prepared if model.ways >= n_classes]
     if not able:
         most = max((model.ways for model in prepared), default=0)
         raise UsageError(
-            f"{n_classes} classes are more than any bundled model for images of any kind tells apart, which is {most}",
-            "train one for as many, with the keys of glyphs_transformer: see docs/predict.md",
+            f"{n_classes} classes are too many: a bundled model for any kind of image distinguishes at most {most}",
+            "train a model for more classes with the keys of glyphs_transformer: see docs/predict.md",
         )
     return min(able, key=lambda model: (not model.fewest_ways, -model.ways)).name
 
 
 def load_task(name: str) -> Any:
-    """The task section of a bundled model's recipe, read without opening its checkpoint."""
+    """Returns the `task` section of a bundled model's recipe, without opening its checkpoint."""
     return recipes.load_recipe(name).task

@@ -1,4 +1,4 @@
-"""Checkpoints: one self-contained file of a training run, written whole or not at all."""
+"""Checkpoints: one self-contained file of a training run, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from metacli.version import __version__
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint is written from.
+    """The content of a checkpoint to be written.
 
     Attributes:
-        recipe: the recipe that the model is trained by.
+        recipe: the recipe that the model is trained with.
         step: updates of theta so far.
         best: the best validation score so far, None before the first validation.
         model: the model.
         provenance: the classes of each split.
-        optimizer: None in a file that no run is resumed from.
-        environment: what the model is trained with, see `metacli.compute.device.environment`, and `data`, the digest of
-            the data.
-        meter: (n, 3) what was measured since the last line of the log, see `Meter.rows`; None if nothing was.
+        optimizer: the optimizer; None if no run will be resumed from the file.
+        environment: what `metacli.compute.device.environment` returns, and `data`, the digest of the data.
+        meter: (n, 3) measurements since the last line of the log, see `Meter.rows`; None if there are none.
     """
 
     recipe: Recipe
@@ -49,19 +48,19 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds; see `Snapshot`.
+    """The content of a checkpoint file; see `Snapshot`.
 
     Attributes:
-        path: where it was read.
-        recipe: the recipe that it was trained by.
+        path: the file.
+        recipe: the recipe that the model was trained with.
         step: updates of theta so far.
         best: the best validation score so far, None before the first validation.
         model: the model's state_dict.
-        optimizer: by the number of a weight, what the optimizer keeps of it; None if no run can be resumed from it.
+        optimizer: the optimizer's state for each weight, by the weight's number; None if no run can be resumed from it.
         provenance: the classes of each split.
-        random: the states of PyTorch's random generators, None as `optimizer` is.
-        environment: what it was trained with; None if that was not recorded.
-        meter: what was measured since the last line of the log; None if nothing was.
+        random: the states of PyTorch's random generators; None if `optimizer` is None.
+        environment: versions and hardware of the training; None if they were not recorded.
+        meter: measurements since the last line of the log; None if there are none.
     """
 
     path: Path
@@ -76,7 +75,7 @@ class Checkpoint:
     meter: Tensor | None = None
 
     def build_model(self) -> nn.Module:
-        """The trained model, on the CPU, in eval mode.
+        """Returns the trained model on the CPU, in eval mode.
 
         Raises:
             MetacliError: the weights do not fit the model that the recipe describes, or are not finite.
@@ -88,15 +87,15 @@ class Checkpoint:
         return model.eval()
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Set a model, its optimizer and the random generators to where training was.
+        """Load the saved state into a model, its optimizer and the random generators.
 
         Raises:
-            MetacliError: the file is not for resuming, or its parts do not fit those of the recipe.
+            MetacliError: no run can be resumed from the file, or its content does not fit the recipe.
         """
         if self.optimizer is None or self.random is None:
             raise MetacliError(
-                f"{self.path}: holds no optimizer state, so that training cannot be resumed from it",
-                "--init starts a new run from its weights",
+                f"{self.path}: no optimizer state, so training cannot be resumed from it",
+                "start a new run from its weights with --init",
             )
         with name_file_in_errors(self.path):
             restore.load_weights(model, self.model, self.recipe.model.name)
@@ -105,10 +104,10 @@ class Checkpoint:
 
 
 def save(path: Path, snapshot: Snapshot) -> None:
-    """Write a checkpoint file: a crash leaves the old file or the new one.
+    """Write a checkpoint file. A crash leaves either the old or the new file.
 
     Raises:
-        MetacliError: the file cannot be written (full disk, permissions); what stood at `path` is untouched.
+        MetacliError: the file cannot be written (full disk, permissions). An existing file is unchanged.
     """
     optimizer = snapshot.optimizer
     metadata = {
@@ -135,7 +134,8 @@ def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint file, or the best one of a run directory. Nothing in the file is ever executed.
 
     Raises:
-        MetacliError: no such file; truncated, damaged, not a checkpoint of metacli, or of a newer format.
+        MetacliError: the file does not exist, is truncated or damaged, is not a checkpoint of metacli, or has a newer
+            format.
     """
     file = find_file(path)
     if not os.path.exists(file):
@@ -161,7 +161,7 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def find_file(path: str | Path) -> Path:
-    """The checkpoint file at a path: of a run directory its best one, or else its last."""
+    """Returns the checkpoint file at a path: in a run directory the best one, or else the last one."""
     file = Path(path)
     if not os.path.isdir(file):
         return file

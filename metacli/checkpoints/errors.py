@@ -1,4 +1,4 @@
-"""Why a checkpoint file is refused, first without and then with the name of the file."""
+"""The error of a refused checkpoint, and the conversion to an error that names the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANOTHER_COPY = "use another copy of the file or another checkpoint of the run; o
 
 
 class RefusedError(ValueError):
-    """A checkpoint that is not read any further. The code that raises it does not know the file's name.
+    """A checkpoint is refused. The code that raises this error does not know the file's name.
 
     Args:
         message: why, one line or a list of lines.
@@ -30,7 +30,7 @@ class RefusedError(ValueError):
 
 @contextmanager
 def name_file_in_errors(file: Path) -> Iterator[None]:
-    """Turn a RefusedError into a MetacliError that names the file."""
+    """Turn a RefusedError of the block into a MetacliError that names the file."""
     try:
         yield
     except RefusedError as e:

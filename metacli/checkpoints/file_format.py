@@ -1,8 +1,8 @@
 """The bytes of a checkpoint: a safetensors file whose metadata is one entry of canonical JSON with a digest in it.
 
 The JSON has sorted keys and safetensors sorts the tensors, so equal content gives equal bytes in every process. The
-digest is the SHA-256 of the whole file in which the digest's own 64 characters are zeros. Nothing in a file is used
-before its digest was found to be right.
+digest is the SHA-256 of the whole file in which the digest's own 64 characters are zeros. No content
+of a file is used before its digest has been verified.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
 from metacli.errors import MetacliError
 from metacli.system import files, memory, regular_files
 
-METADATA_KEY = "metacli"  # the one entry of safetensors' metadata, a map from text to text without an order
-DIGEST_KEY = "file_sha256"  # of the JSON in that entry
-MAX_HEADER_BYTES = 100_000_000  # the safetensors library reads no larger ones
+METADATA_KEY = "metacli"  # the only entry of the safetensors metadata, an unordered map of strings
+DIGEST_KEY = "file_sha256"  # a key of the JSON in that entry
+MAX_HEADER_BYTES = 100_000_000  # limit of the safetensors library
 DTYPES = ("F64", "F32", "F16", "BF16", "C64", "I64", "I32", "I16", "I8", "U8", "BOOL")
 
 _LENGTH_BYTES = 8  # a safetensors file begins with the length of its header, little-endian
@@ -36,13 +36,13 @@ _TORCH_FILES = (b"PK\x03\x04", b"\x80\x02")  # zip archives, and the pickles of 
 
 
 def write_file(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint file whole or not at all; see `encode`.
+    """Write a checkpoint file completely or not at all; see `encode`.
 
     Raises:
-        RefusedError: the metadata has more bytes than can be read again.
-        MetacliError: the file cannot be written; what stood at `path` is untouched.
+        RefusedError: the metadata are larger than `read_file` accepts.
+        MetacliError: the file cannot be written. An existing file is unchanged.
     """
-    files.write(path, memoryview(encode(metadata, tensors)), "free some space, then go on with --resume")
+    files.write(path, memoryview(encode(metadata, tensors)), "free some space, then resume the run with --resume")
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -50,7 +50,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Raises:
         RefusedError: as `decode`.
-        MetacliError: the file cannot be read, is no regular file, or does not fit into memory.
+        MetacliError: the file cannot be read, is not a regular file, or does not fit into memory.
     """
     try:
         with regular_files.open_regular_file(path) as file:
@@ -67,8 +67,8 @@ def encode(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> bytearray:
     """Returns the bytes of a checkpoint file.
 
     Args:
-        metadata: what JSON can hold, without the digest; no number is infinite or NaN.
-        tensors: by name. They may share memory; in the file each has its own.
+        metadata: JSON values, without the digest. Numbers must be finite.
+        tensors: tensors by name. If they share memory, the file stores each separately.
     """
     text = json.dumps({**metadata, DIGEST_KEY: _NO_DIGEST}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     cpu_tensors = {name: _copy_to_cpu(value) for name, value in tensors.items()}
@@ -83,11 +83,11 @@ def encode(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> bytearray:
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The metadata, digest included, and the tensors of a checkpoint file's bytes.
+    """Returns the metadata, digest included, and the tensors in the bytes of a checkpoint file.
 
     Raises:
-        RefusedError: another kind of file, or bytes that are not those that were written; or, where somebody has
-            calculated the digest anew, two parts of the same name, or anything else than JSON and tensors.
+        RefusedError: the file is of another kind, or its bytes have changed. A file with a recalculated digest is
+            refused if a name occurs twice or if it contains anything but JSON and tensors.
     """
     header = data[_LENGTH_BYTES : _LENGTH_BYTES + _read_header_length(data[:_LENGTH_BYTES], len(data))]
     if not header.startswith(_HEADER_START):
@@ -95,7 +95,7 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     start = _LENGTH_BYTES + _find_digest(header)
     digest = data[start : start + len(_NO_DIGEST)]
     if _calculate_digest(data, start) != digest:
-        raise RefusedError("damaged or truncated: its bytes are not those that were written (SHA-256)", ANOTHER_COPY)
+        raise RefusedError("damaged or truncated: its SHA-256 digest does not match its content", ANOTHER_COPY)
     entries = _parse_json(header)
     match entries.pop("__metadata__"):
         case {"metacli": str(text), **others} if not others:
@@ -106,9 +106,9 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise _other_file_error()
     for name, entry in entries.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
-            raise RefusedError(f"the numbers of {name[:80]!r} are of a kind that no checkpoint holds")
+            raise RefusedError(f"tensor {name[:80]!r} has a dtype that no checkpoint uses")
     try:
-        return metadata, dict(sorted(safetensors.torch.load(data).items()))  # the library keeps no order
+        return metadata, dict(sorted(safetensors.torch.load(data).items()))  # the library has no fixed order
     except (SafetensorError, ValueError, RuntimeError, TypeError, OverflowError) as e:
         raise RefusedError(f"not a checkpoint of metacli: {str(e).splitlines()[0][:200]}", ANOTHER_COPY) from None
 
@@ -121,7 +121,7 @@ def set_digest(data: bytearray) -> None:
 
 
 def _read_header_length(start: bytes, size: int) -> int:
-    """The number of bytes of the header of a file that begins with `start` and has `size` bytes."""
+    """Returns the length in bytes of the header of a file that starts with `start` and has `size` bytes."""
     if start.startswith(_TORCH_FILES):
         raise RefusedError(
             "a file of PyTorch (.pt) or a zip archive, not a checkpoint of metacli",
@@ -160,7 +160,7 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
-            raise RefusedError("refused: it holds two parts of the same name")
+            raise RefusedError("refused: a name occurs twice in it")
         return mapping
 
     def refuse(constant: str) -> NoReturn:
@@ -178,4 +178,6 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 
 
 def _other_file_error() -> RefusedError:
-    return RefusedError("truncated, damaged or not a checkpoint of metacli", "train again, or --resume the run")
+    return RefusedError(
+        "truncated, damaged or not a checkpoint of metacli", "train again, or resume the run with --resume"
+    )

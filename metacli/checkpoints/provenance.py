@@ -1,6 +1,6 @@
 """Provenance: which classes and which other weights a model was trained on, recorded in its checkpoints.
 
-No later evaluation can then mistake a training class for a new one.
+A later evaluation uses it to recognize training classes among held-out classes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
 from metacli.errors import UsageError
 from metacli.tasks.base import SPLITS, Split, Tasks
 
-KEPT = 4  # pixel digests of a class, the smallest: when a class gains a few pictures, most of these stay
-MAX_CLASSES = 2_000_000  # of a split
-MAX_WARM_STARTS = 10_000  # that led to a run
-MAX_NAME = 33_000  # characters; a class of a folder is named by its path
+KEPT = 4  # pixel digests stored per class: the smallest ones, as most of them stay if a class gains images
+MAX_CLASSES = 2_000_000  # per split
+MAX_WARM_STARTS = 10_000  # in the history of a run
+MAX_NAME = 33_000  # characters; the name of a class in a folder is its path
 _PIXEL_DIGEST, _SHA256 = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{64}")
-_HINT = "an accuracy on them would not be that on new classes; train on the split that you evaluate on"
+_HINT = "accuracy on training classes says little about new classes; train with the same split that you evaluate"
 
-PixelDigests = dict[str, list[str]]  # by the name of a class, digests of up to KEPT of its pictures, sorted
+PixelDigests = dict[str, list[str]]  # class name -> sorted digests of up to KEPT of its images
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class TrainingClasses:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The classes of each split, and what the weights had been trained on before the run.
+    """The classes of each split, and what the initial weights were trained on before the run.
 
     Attributes:
         classes: by split, the classes with their pixel digests; empty for tasks without classes.
-        digest: SHA-256, hexadecimal; changes with any class, picture or pixel.
+        digest: SHA-256, hexadecimal; changes with any class, image or pixel.
         data_identity: the name of the data set, see `Tasks.data_identity`.
-        initialised_from: what the initial weights had been trained on, over any number of warm starts; the most recent
-            run first, each different set of classes once.
-        initial_encoders: digests (see `tensors_digest`) of the encoders that this run and the runs before it began
-            from, the earliest first.
+        initialised_from: the training classes of the initial weights, over any number of warm starts. The most recent
+            run comes first; each distinct set of classes occurs once.
+        initial_encoders: digests (see `tensors_digest`) of the initial encoders of this run and the runs before it,
+            earliest first.
     """
 
     classes: dict[str, PixelDigests]
@@ -81,7 +81,7 @@ class Provenance:
         """Returns the provenance of a run that was initialised from other weights.
 
         Args:
-            trained: all classes that those weights were trained on.
+            trained: all training classes of those weights.
             encoders: see `initial_encoders`.
         """
         earlier: list[TrainingClasses] = []
@@ -101,10 +101,10 @@ class Provenance:
                 if names:
                     examples = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
                     lines.append(f"{split}: {len(names)} classes {word}: {examples}")
-        return lines or ["the classes are the same, their contents are not"]
+        return lines or ["the classes are the same, but their content has changed"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON. Names of classes may hold lone surrogates: encode with `ensure_ascii`."""
+        """Returns plain values for JSON. Names of classes may hold lone surrogates: encode with `ensure_ascii`."""
         return {
             "classes": self.classes,
             "data_identity": self.data_identity,
@@ -120,7 +120,7 @@ class Provenance:
         """Returns the provenance from the value that `as_dict` returned.
 
         Raises:
-            RefusedError: the value is not one of `as_dict`.
+            RefusedError: the value has another form.
         """
         match value:
             case {
@@ -143,14 +143,14 @@ class Provenance:
                 if valid:
                     runs = tuple(TrainingClasses(run["data_identity"], run["classes"]) for run in earlier)
                     return cls(classes, digest, identity, runs, tuple(encoders))
-        raise RefusedError("not a checkpoint of metacli: its provenance is not one that metacli writes", ANOTHER_COPY)
+        raise RefusedError("not a checkpoint of metacli: its provenance has an unknown form", ANOTHER_COPY)
 
 
-NO_CLASSES = Provenance({split: {} for split in SPLITS}, "0" * 64)  # of tasks that are generated
+NO_CLASSES = Provenance({split: {} for split in SPLITS}, "0" * 64)  # for generated tasks
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256, hexadecimal, over the tensors in the order of their names: name, dtype, shape and bytes of each."""
+    """Returns the SHA-256, hexadecimal, of name, dtype, shape and bytes of each tensor, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
@@ -159,15 +159,15 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check_held_out(trained: TrainingClasses, tasks: Tasks, split: Split, hint: str = _HINT) -> None:
-    """Raise a UsageError where classes of a held-out split are among those that a model was trained on.
+    """Raise a UsageError if a model was trained on classes of a held-out split.
 
-    Classes are compared within one data set: by name where names are fixed, otherwise by their pictures.
+    Classes are compared within one data set: by name if the names are fixed, otherwise by their images.
 
     Args:
         trained: the training classes.
         tasks: the tasks with the held-out classes; their data are loaded only if the data set is the same.
-        split: the split to check; any class may be asked for in `train`.
-        hint: what to do about it.
+        split: the split to check. `train` always passes.
+        hint: the hint of the error.
     """
     if split == "train" or trained.data_identity != tasks.data_identity():
         return
@@ -179,14 +179,14 @@ def check_held_out(trained: TrainingClasses, tasks: Tasks, split: Split, hint: s
     ]
     if overlap:
         raise UsageError(
-            f"{len(overlap):,} classes of this {split} split were in the model's training, {min(overlap)} for one", hint
+            f"the model was trained on {len(overlap):,} classes of this {split} split, such as {min(overlap)}", hint
         )
 
 
 def _picture_lookup(trained: PixelDigests) -> Callable[[list[str]], bool]:
-    """Returns a function that tells whether the pictures of a class are those of a training class.
+    """Returns a function that checks whether the images of a class are those of a training class.
 
-    They are if they have at least half of that class's digests: one picture that stands in two classes is not enough.
+    They are if they share at least half of that class's digests. One image that occurs in two classes is not enough.
     """
     owners: dict[str, list[str]] = {}
     for name, digests in trained.items():
@@ -225,7 +225,7 @@ def _are_classes(value: object) -> bool:
 
 
 def _is_run(value: object) -> bool:
-    """Whether a value is the training classes of one run."""
+    """Returns whether a value has the form of the training classes of one run."""
     return (
         isinstance(value, dict)
         and value.keys() == {"classes", "data_identity"}

@@ -14,32 +14,32 @@ from torch.nn.modules import module as hooks
 from metacli.checkpoints.errors import RefusedError
 from metacli.checkpoints.schema import RandomStates
 
-_SPARE = 1_000_000  # numbers that a model may make beside those that it keeps
+_SPARE = 1_000_000  # elements that a model may allocate beyond its weights
 
 
 def build_within_size(build: Callable[[], nn.Module], weights: dict[str, Tensor]) -> nn.Module:
-    """Returns the model that `build` makes, unless it is far larger than its weights in the file.
+    """Returns the model that `build` builds, unless it is far larger than the weights in the file.
 
     Raises:
-        RefusedError: it is far larger, which ends its construction, or it does not fit into memory.
+        RefusedError: the model is far larger, so its construction was ended, or it does not fit into memory.
     """
     with _limit_size(2 * sum(w.numel() for w in weights.values()) + _SPARE):
         try:
             return build()
-        except (RuntimeError, MemoryError) as e:  # what PyTorch says where there is no room
+        except (RuntimeError, MemoryError) as e:  # PyTorch raises a RuntimeError if memory is insufficient
             raise RefusedError(f"the model of its recipe cannot be built: {str(e).splitlines()[0][:200]}") from None
 
 
 @contextmanager
 def _limit_size(most: int) -> Iterator[None]:
-    """Raises a RefusedError in this thread once modules have registered more numbers than `most`."""
+    """Raises a RefusedError in this thread once modules have registered more than `most` elements."""
     thread, left = threading.get_ident(), [most]
 
     def count(_module: nn.Module, _name: str, value: Tensor | None) -> None:
         if value is not None and threading.get_ident() == thread:
             left[0] -= value.numel()
             if left[0] < 0:
-                raise RefusedError("the model of its recipe is far larger than the weights beside it")
+                raise RefusedError("the model of its recipe is far larger than the weights in the file")
 
     handles = (
         hooks.register_module_parameter_registration_hook(count),
@@ -60,8 +60,8 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
         name: of the model, for messages.
 
     Raises:
-        RefusedError: names, shapes or kinds are not the model's, or a number is not finite where the untrained model
-            has one that is.
+        RefusedError: names, shapes or dtypes differ from the model's, or a number is not finite that is finite in the
+            untrained model.
     """
     untrained = model.state_dict()
     wrong = [
@@ -78,7 +78,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
         raise RefusedError(
             f"weights that are not finite in {len(bad):,} of {len(untrained):,} tensors, first {key}: {count:,} of "
             f"{weights[key].numel():,} numbers",
-            "take an earlier checkpoint; a training that diverges wants a smaller train.lr or train.clip_norm=1",
+            "use an earlier checkpoint; if training diverges, lower train.lr or set train.clip_norm=1",
         )
     try:
         model.load_state_dict(weights)
@@ -87,13 +87,13 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], name: str) -> Non
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, Tensor]]) -> None:
-    """Load the running values of an optimizer from a file; its other settings are the recipe's.
+    """Load the state of an optimizer from a file. Its settings stay those of the recipe.
 
     Args:
         saved: the state of another optimizer, by the number of the weight.
 
     Raises:
-        RefusedError: the values are not those of such an optimizer over such weights, or not finite.
+        RefusedError: the state does not fit the optimizer or its weights, or is not finite.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     content, example = optimizer.state_dict(), _make_example_state(optimizer)
@@ -107,8 +107,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[int, dict[str, 
             if value.shape != shape or not value.is_floating_point():
                 raise _wrong_optimizer_error()
             if not value.isfinite().all() or (not like.dim() and value < 0):
-                raise RefusedError(f"the optimizer's {key} of weight {i} is not finite", "take an earlier checkpoint")
-            copied = torch.empty_like(weights[i] if like.dim() else like, dtype=value.dtype)  # strides as of the weight
+                raise RefusedError(f"the optimizer's {key} of weight {i} is not finite", "use an earlier checkpoint")
+            copied = torch.empty_like(weights[i] if like.dim() else like, dtype=value.dtype)  # strides of the weight
             content["state"][i][key] = copied.copy_(value)
     optimizer.load_state_dict(content)
 
@@ -126,23 +126,23 @@ def _make_example_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def get_random_states() -> RandomStates:
-    """The states of PyTorch's random generators, which dropout draws from."""
+    """Returns the states of PyTorch's random generators, which dropout uses."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return RandomStates(torch.get_rng_state(), cuda)
 
 
 def set_random_states(states: RandomStates) -> None:
-    """Set the states of PyTorch's random generators; those of GPUs only where there are as many.
+    """Set the states of PyTorch's random generators. Those of GPUs are set only if the number of GPUs is the same.
 
     Raises:
-        RefusedError: they are not states of random generators.
+        RefusedError: the values are not states of random generators.
     """
     try:
         torch.set_rng_state(states.cpu)
         if states.cuda and len(states.cuda) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states.cuda)
     except (RuntimeError, TypeError):
-        raise RefusedError("the states of its random generators are damaged", "take an earlier checkpoint") from None
+        raise RefusedError("the states of its random generators are damaged", "use an earlier checkpoint") from None
 
 
 def _have_same_kind(first: Tensor, second: Tensor) -> bool:
@@ -150,7 +150,7 @@ def _have_same_kind(first: Tensor, second: Tensor) -> bool:
 
 
 def _count_not_finite(value: Tensor, untrained: Tensor) -> int:
-    """Counts numbers that are finite in the untrained model only; 0 if the shapes differ."""
+    """Counts elements that are finite in the untrained model only. Returns 0 if the shapes differ."""
     if value.shape != untrained.shape:
         return 0
     if bool(value.isfinite().all()):
@@ -159,4 +159,4 @@ def _count_not_finite(value: Tensor, untrained: Tensor) -> int:
 
 
 def _wrong_optimizer_error() -> RefusedError:
-    return RefusedError("its optimizer's state is not that of the recipe's optimizer and model", "start a new run")
+    return RefusedError("its optimizer state does not fit the optimizer and model of its recipe", "start a new run")

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: validated metadata, tensors under prefixed names, and the migrations of older formats."""
+"""The content of a checkpoint: validated metadata, tensors under prefixed names, migrations of older formats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RandomStates(NamedTuple):
 
     Attributes:
         cpu: (n,) uint8.
-        cuda: of each GPU, (n,) uint8.
+        cuda: one state for each GPU, (n,) uint8.
     """
 
     cpu: Tensor
@@ -34,18 +34,18 @@ class RandomStates(NamedTuple):
 
 
 class Metadata(BaseModel):
-    """The part of a checkpoint that is JSON; see `metacli.checkpoints.checkpoint.Checkpoint`.
+    """The JSON part of a checkpoint; see `metacli.checkpoints.checkpoint.Checkpoint`.
 
     Attributes:
         format: the number of this schema.
         metacli: the version that wrote the file.
         file_sha256: see `metacli.checkpoints.file_format`.
-        recipe: as plain values, of any format that recipes have had.
+        recipe: plain values, in any format that recipes have had.
         step: updates of theta so far.
         best: the best validation score so far, None before the first validation.
         provenance: see `Provenance.as_dict`.
-        environment: what it was computed with, None if that was not recorded.
-        resumable: whether the states of the optimizer and of the random generators are among the tensors.
+        environment: versions and hardware of the training; None if they were not recorded.
+        resumable: whether the tensors include the states of the optimizer and of the random generators.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -63,13 +63,13 @@ class Metadata(BaseModel):
 
 @dataclass(frozen=True)
 class TensorGroups:
-    """The tensors of a checkpoint by what they are for.
+    """The tensors of a checkpoint, grouped by purpose.
 
     Attributes:
         model: the model's state_dict.
-        optimizer: by the number of a weight, what the optimizer keeps of it; None if the run cannot be resumed.
-        random: None as `optimizer` is.
-        meter: (n, 3) what was measured since the last line of the log, see `Meter.rows`; None if nothing was.
+        optimizer: the optimizer's state for each weight, by the weight's number; None if the run cannot be resumed.
+        random: the states of the random generators; None if `optimizer` is None.
+        meter: (n, 3) measurements since the last line of the log, see `Meter.rows`; None if there are none.
     """
 
     model: dict[str, Tensor]
@@ -78,7 +78,7 @@ class TensorGroups:
     meter: Tensor | None = None
 
     def flatten(self) -> dict[str, Tensor]:
-        """All tensors under the names that they have in a file."""
+        """Returns all tensors under their names in a file."""
         flat = {f"model.{name}": value for name, value in self.model.items()}
         for i, state in (self.optimizer or {}).items():
             flat |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
@@ -119,11 +119,11 @@ def validate_checkpoint(metadata: dict[str, Any], tensors: dict[str, Tensor]) ->
     """Returns the content of a file in the current format, after any migrations.
 
     Raises:
-        RefusedError: the content is not that of a checkpoint. Names every wrong part of the metadata.
+        RefusedError: the content is not that of a checkpoint. The message names every wrong part of the metadata.
     """
     file_format = metadata.get("format")
     if type(file_format) is not int or not 1 <= file_format <= FORMAT:
-        description = repr(file_format)[:40] if isinstance(file_format, int | str | float) else "of another kind"
+        description = repr(file_format)[:40] if isinstance(file_format, int | str | float) else "of another type"
         raise RefusedError(f"checkpoint format {description}; this version of metacli reads 1 to {FORMAT}")
     for number in range(file_format, FORMAT):
         MIGRATIONS[number](metadata, tensors)
@@ -137,17 +137,17 @@ def validate_checkpoint(metadata: dict[str, Any], tensors: dict[str, Tensor]) ->
 
 
 def _check_recipe_size(recipe: dict[str, Any]) -> None:
-    """Raise a RefusedError where a recipe has more values or levels than any that is valid."""
+    """Raise a RefusedError if a recipe has more values or levels than a valid one can have."""
     level: list[Any] = [recipe]
     count = depth = 0
     while level:
         count, depth = count + len(level), depth + 1
         if count > MAX_RECIPE_VALUES or depth > MAX_RECIPE_DEPTH:
-            raise RefusedError("not a checkpoint of metacli: its recipe is none")
+            raise RefusedError("not a checkpoint of metacli: its recipe is too large")
         nested = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
         level = [value for part in nested for value in part]
 
 
 def _refuse_unknown_tensors(left: dict[str, Tensor]) -> None:
     if left:
-        raise RefusedError(f"not a checkpoint of metacli: it holds {min(left)[:80]!r}", ANOTHER_COPY)
+        raise RefusedError(f"not a checkpoint of metacli: unknown tensor {min(left)[:80]!r}", ANOTHER_COPY)

@@ -1,1 +1,1 @@
-"""Hardware and processes: device, processor, threads, torchrun, compiled loops."""
+"""Hardware and processes: device, CPU, threads, torchrun, compiled loops."""

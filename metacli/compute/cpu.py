@@ -1,4 +1,4 @@
-"""The processor: its instructions, its support for bfloat16, and the cores that this process may use."""
+"""The CPU: its instructions, its support for bfloat16, and the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_COR
 
 
 def processor_name() -> str:
-    """Returns the processor's vendor and model, as far as the system reports them."""
+    """Returns the vendor and model of the CPU, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -26,13 +26,13 @@ def processor_name() -> str:
 
 
 def instruction_set() -> str:
-    """The widest instructions that torch uses here, as in `AVX2` or `AVX512 with bfloat16`."""
+    """Returns the widest instructions that torch uses, such as `AVX2` or `AVX512 with bfloat16`."""
     return torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if has_bfloat16() else "")
 
 
 @lru_cache
 def has_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions, and torch and oneDNN are allowed to use them.
+    """Returns whether the CPU has bfloat16 instructions that torch and oneDNN may use.
 
     `ATEN_CPU_CAPABILITY` and `ONEDNN_MAX_CPU_ISA` hide instructions from torch and from its convolutions.
     """
@@ -50,13 +50,13 @@ def choose_precision(requested: str, device: torch.device) -> tuple[torch.dtype,
 
     Args:
         requested: auto, float32 or bfloat16.
-        device: where the model is.
+        device: the device of the model.
     """
     if requested != "auto":
-        return getattr(torch, requested), "as the recipe asks"
+        return getattr(torch, requested), "set in the recipe"
     if device.type == "cpu":
         if has_bfloat16():
-            return torch.bfloat16, f"{instruction_set()}, where it is the faster one"
+            return torch.bfloat16, f"faster than float32 on {instruction_set()}"
         return torch.float32, f"{instruction_set()} has no instructions for bfloat16"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16, "the GPU computes bfloat16 natively"
@@ -64,24 +64,24 @@ def choose_precision(requested: str, device: torch.device) -> tuple[torch.dtype,
 
 
 def available_cores() -> tuple[int, str]:
-    """The number of cores that this process may use, at least 1, and what limits it.
+    """Returns the number of cores that this process may use, at least 1, and a description of the limit.
 
-    It is the smallest of the cores that the process may run on (affinity), the container's quota, rounded down, and
-    `OMP_NUM_THREADS`. Processes that train together on a machine share its cores equally. torchrun sets
-    `OMP_NUM_THREADS` to 1 for them on any machine, so that value is ignored.
+    The limit is the smallest of the process's CPU affinity, the container's quota (rounded down) and
+    `OMP_NUM_THREADS`. Processes that train together on a machine share its cores equally. torchrun always sets
+    `OMP_NUM_THREADS` to 1 for them, so that value is ignored.
     """
     limits = [(_affinity_cores() or os.cpu_count() or 1, "cores of this process")]
     if quota := _container_quota():
-        limits.append((max(1, int(quota)), "cores by the container's quota"))
+        limits.append((max(1, int(quota)), "cores in the container's quota"))
     setting, processes = os.environ.get("OMP_NUM_THREADS", ""), torchrun.current_rank().local_size
     if setting.isdecimal() and not (processes > 1 and setting == "1"):
-        limits.append((max(1, int(setting)) * processes, "by OMP_NUM_THREADS"))
+        limits.append((max(1, int(setting)) * processes, "set by OMP_NUM_THREADS"))
     count, limit = min(limits, key=lambda limit: limit[0])
     return max(1, count // processes), limit + (f", shared by {processes} processes" if processes > 1 else "")
 
 
 def _affinity_cores() -> int | None:
-    """The cores that this process may run on; None where the system does not report them, as on macOS and Windows."""
+    """Returns the number of cores that this process may run on, None if unknown, as on macOS and Windows."""
     try:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
@@ -89,7 +89,7 @@ def _affinity_cores() -> int | None:
 
 
 def _container_quota() -> float | None:
-    """The container's share of processor time in cores, from cgroup 2 or 1; None without a limit."""
+    """Returns the container's quota of CPU time in cores, from cgroup version 2 or 1; None without a limit."""
     try:
         if (_CGROUP / "cpu.max").is_file():
             quota, period = (_CGROUP / "cpu.max").read_text("utf-8").split()

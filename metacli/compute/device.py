@@ -36,9 +36,9 @@ def choose_device(requested_device: str) -> tuple[torch.device, str]:
         raise UsageError(f"unknown device {requested_device!r}", "one of auto, cpu, cuda, cuda:0, mps") from None
     device_counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= device_counts.get(device.type, 0):
-        message = f"device {requested_device!r} is absent: torch {torch.__version__} does not see it"
+        message = f"device {requested_device!r} is not available: torch {torch.__version__} does not see it"
         raise UsageError(message, "use --device auto")
-    return device, f"{device}: as asked"
+    return device, f"{device}: as requested"
 
 
 def set_up_torch(seed: int) -> None:
@@ -54,7 +54,7 @@ def set_up_torch(seed: int) -> None:
 
 @contextmanager
 def preserve_torch_state() -> Iterator[None]:
-    """Restore at the end what training and evaluation set for the whole process: seed, threads and denormals."""
+    """Restore seed, threads and handling of denormals, which training and evaluation set for the whole process."""
     threads, flushes = torch.get_num_threads(), flushes_denormals()
     try:
         gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
@@ -66,12 +66,12 @@ def preserve_torch_state() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread flushes denormal numbers to zero, found by trying: PyTorch has no function for it."""
+    """Returns whether this thread flushes denormal numbers to zero. It tries, as PyTorch has no function for it."""
     return bool(torch.tensor(1e-40) * 1 == 0)
 
 
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:
-    """All that a result may depend on: versions, device, instructions, threads, precision, scan and processes."""
+    """Returns what results may depend on: versions, device, instructions, threads, precision, scan and processes."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "metacli": __version__,

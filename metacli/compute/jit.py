@@ -1,4 +1,4 @@
-"""numba, the extra `fast`: it compiles loops that have a slower equal in plain PyTorch or NumPy."""
+"""numba (extra `fast`): compiles loops that also exist, slower, in plain PyTorch or NumPy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from metacli.system import terminal
 
 
 def available() -> bool:
-    """Whether numba can be used. The first call imports it, which takes a few tenths of a second."""
+    """Returns whether numba can be used. The first call imports it, which takes a few tenths of a second."""
     return not _missing()
 
 
 def reason() -> str:
-    """The version of numba, or why it cannot be used."""
+    """Returns the version of numba, or why it cannot be used."""
     if missing := _missing():
         return f"numba cannot be used ({missing}); pip install 'metacli[fast]'"
     import numba
@@ -25,9 +25,9 @@ def reason() -> str:
 
 
 def loop(function: Callable[..., Any], reorder: bool = False) -> Any:
-    """Compile a function at its first call, without Python's lock. numba's cache keeps it for other processes.
+    """Compile a function at its first call. It runs without Python's global lock. numba caches it on disk.
 
-    The first compilation of a process is announced on stderr. What the cache holds is loaded in silence.
+    The first compilation in a process is announced on stderr. Loading from the cache is not.
 
     Args:
         function: the function, in numba's subset of Python.
@@ -71,7 +71,7 @@ def _announce_compilation() -> None:
 
 @cache
 def _missing() -> str:
-    """Why numba cannot be used; empty where it can."""
+    """Returns why numba cannot be used; empty if it can."""
     try:
         import numba  # noqa: F401
     except Exception as error:  # numba raises various errors for a NumPy version that it does not know

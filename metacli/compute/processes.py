@@ -1,4 +1,4 @@
-"""Communication between the processes that train together. A single process is the simplest case."""
+"""Communication between processes that train together, or a single process."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from metacli.compute import torchrun
 from metacli.compute.device import choose_device
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
 
-REPLY_TIMEOUT = timedelta(minutes=10)  # a process that does not reply within it counts as lost
-DATA_TIMEOUT = timedelta(hours=2)  # likewise, while one process of each machine downloads and prepares data
+REPLY_TIMEOUT = timedelta(minutes=10)  # a process that does not reply within this time counts as lost
+DATA_TIMEOUT = timedelta(hours=2)  # the same, while one process of each machine downloads and prepares data
 
 T = TypeVar("T")
 
 
 class ProcessLostError(MetacliError):
-    """Another process has ended or does not reply; the operation that needed it did not happen."""
+    """Another process has ended or does not reply. The operation that needed it was not carried out."""
 
 
 class Processes:
-    """The processes of one training. All of them must call every method but `share`, in the same order.
+    """The processes of one distributed training. All must call every method except `share`, in the same order.
 
     Args:
         rank: the rank of this process.
@@ -36,7 +36,7 @@ class Processes:
         is_first: whether this is the process that prints and writes files.
 
     Raises:
-        ProcessLostError: by every method but `share`, if another process has ended, or does not reply within
+        ProcessLostError: by every method except `share`, if another process has ended, or does not reply within
             REPLY_TIMEOUT.
     """
 
@@ -49,18 +49,18 @@ class Processes:
         return self  # a copy of a model communicates with the same processes
 
     def share(self, count: int) -> range:
-        """The part of the numbers 0 to `count` - 1 that belongs to this process; parts have nearly equal lengths."""
+        """Returns this process's part of the numbers 0 to `count` - 1. The parts have nearly equal lengths."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over all processes, in place; the same bits in all of them."""
+        """Sum a tensor over all processes, in place. The result is equal bit for bit in all of them."""
         if self.size > 1:
             with _report_lost_process():
                 torch.distributed.all_reduce(tensor)
         return tensor
 
     def table(self, numbers: list[int]) -> list[list[int]]:
-        """The numbers of each process, by rank; each has the same count of them."""
+        """Returns the numbers of every process, by rank. Each process passes equally many."""
         if self.size == 1:
             return [numbers]
         rows = torch.zeros(self.size, len(numbers), dtype=torch.int64)
@@ -69,7 +69,7 @@ class Processes:
         return table
 
     def gather(self, value: T) -> list[T]:
-        """The value of each process, by rank; plain values and NumPy arrays."""
+        """Returns the values of all processes, by rank: plain values or NumPy arrays."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -78,7 +78,7 @@ class Processes:
         return values
 
     def broadcast(self, value: T) -> T:
-        """The value of the first process."""
+        """Returns the value of the first process."""
         if self.size == 1:
             return value
         values = [value]
@@ -87,11 +87,11 @@ class Processes:
         return values[0]
 
     def run_on_first(self, work: Callable[[], T]) -> T | None:
-        """Call `work` in the first process and return its result there; None in the others.
+        """Call `work` in the first process. Returns its result there, None in the other processes.
 
         Raises:
             MetacliError: in the first process, if `work` raises it.
-            ReportedElsewhereError: in the others, if `work` raised a MetacliError.
+            ReportedElsewhereError: in the other processes, if `work` raised a MetacliError.
         """
         code, result = 0, None
         try:
@@ -107,7 +107,7 @@ class Processes:
 
     @contextmanager
     def report_once(self) -> Iterator[None]:
-        """Within it, an error that all processes raise becomes a ReportedElsewhereError in all but the first."""
+        """In the block, an error that all processes raise becomes a ReportedElsewhereError in all but the first."""
         try:
             yield
         except MetacliError as e:
@@ -115,7 +115,7 @@ class Processes:
 
     @contextmanager
     def local_first(self) -> Iterator[None]:
-        """Within it, one process of each machine runs before the others, which then find the files that it wrote."""
+        """One process of each machine runs the block first. The others then find the files that it wrote."""
         if self.local_rank:
             self._wait()
         yield
@@ -123,15 +123,15 @@ class Processes:
             self._wait()
 
     def check_same(self, what: str, value: str, hint: str) -> None:
-        """Raise a MetacliError, printed by the first process, if a value is not the same in all processes."""
+        """Raise a MetacliError if a value differs between processes. The first process prints it."""
         values = self.gather(value)
         different_ranks = [rank for rank, rank_value in enumerate(values) if rank_value != values[0]]
         if different_ranks:
             with self.report_once():
-                raise MetacliError(f"rank {different_ranks[0]} has {what} other than those of rank 0", hint)
+                raise MetacliError(f"rank {different_ranks[0]} and rank 0 have different {what}", hint)
 
     def leave(self) -> None:
-        """Disconnect; no other method may be called after it."""
+        """Disconnect from the other processes. No other method may be called afterwards."""
         if self.size > 1:
             torch.distributed.destroy_process_group()
 
@@ -164,32 +164,32 @@ def join(requested_device: str) -> tuple[Processes, torch.device, str]:
         The processes, the device of this process and the reason for it.
 
     Raises:
-        UsageError: the device does not exist here, or cannot be shared.
-        ProcessLostError: some of the processes do not connect.
+        UsageError: the device does not exist here, or there are not enough GPUs.
+        ProcessLostError: some processes do not connect.
     """
     rank = torchrun.current_rank()
     if rank.size == 1:
         return SINGLE_PROCESS, *choose_device(requested_device)
     if requested_device not in ("auto", "cpu", "cuda"):
         message = f"--device {requested_device} is for one process"
-        raise UsageError(message, "of several, each takes the GPU of its number: cuda")
+        raise UsageError(message, "use --device cuda: each process takes the GPU of its local rank")
     if requested_device == "cpu" or (requested_device == "auto" and not torch.cuda.is_available()):
         device, reason = choose_device("cpu")
         return Processes(rank)._connect("gloo"), device, f"{reason}, in {rank.size} processes"
     if torch.cuda.device_count() < rank.local_size:
-        message = f"{rank.local_size} processes on this machine, where torch sees {torch.cuda.device_count()} GPUs"
-        raise UsageError(message, "one process for each GPU: torchrun --nproc-per-node gpu; or --device cpu")
+        message = f"{rank.local_size} processes on this machine, but torch sees {torch.cuda.device_count()} GPUs"
+        raise UsageError(message, "start one process per GPU (torchrun --nproc-per-node gpu), or use --device cpu")
     device = torch.device("cuda", rank.local_rank)
     torch.cuda.set_device(device)
-    reason = f"cuda ({torch.cuda.get_device_name()}): one for each of {rank.size} processes"
+    reason = f"cuda ({torch.cuda.get_device_name()}): one GPU for each of {rank.size} processes"
     return Processes(rank)._connect("cpu:gloo,cuda:nccl"), device, reason
 
 
 def exchange_key(store: Any, rank: int, size: int) -> str:
-    """A random key that all processes of this start have in common, and that those of an earlier start did not have.
+    """Returns a random key that all processes of this start share and that no earlier start used.
 
-    When torchrun restarts its processes, it keeps its store with the addresses of the old ones in it, so that new
-    processes would call dead ones. Its count of restarts cannot serve as a key, since each machine counts by itself.
+    When torchrun restarts its processes, its store still has the addresses of the old ones, and new processes would
+    try to connect to those. The restart count cannot be the key, because each machine counts separately.
 
     Args:
         store: a store of torch.distributed that all processes reach.
@@ -197,7 +197,7 @@ def exchange_key(store: Any, rank: int, size: int) -> str:
         size: the number of processes.
 
     Raises:
-        RuntimeError: some of the processes do not ask within REPLY_TIMEOUT.
+        RuntimeError: some processes do not connect within REPLY_TIMEOUT.
     """
     key, deadline = secrets.token_hex(8), time.monotonic() + REPLY_TIMEOUT.total_seconds()
     if rank:  # ask with a key that only a living first process can answer, then confirm the answer
@@ -208,11 +208,11 @@ def exchange_key(store: Any, rank: int, size: int) -> str:
     waiting = set(range(1, size))
     while waiting:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"ranks {sorted(waiting)} did not come")
+            raise RuntimeError(f"ranks {sorted(waiting)} did not connect")
         for other_rank in list(waiting):
             if store.check([f"metacli/confirm/{key}/{other_rank}"]):
                 waiting.remove(other_rank)
-            elif store.check([f"metacli/ask/{other_rank}"]):  # a dead process may have asked: reread it
+            elif store.check([f"metacli/ask/{other_rank}"]):  # read it each time: a dead process may have written it
                 store.set(f"metacli/answer/{store.get(f'metacli/ask/{other_rank}').decode()}", key)
         time.sleep(0.02)
     return key
@@ -222,9 +222,9 @@ def exchange_key(store: Any, rank: int, size: int) -> str:
 def _report_lost_process() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as e:  # what torch.distributed raises, whatever the backend
+    except RuntimeError as e:  # raised by torch.distributed with every backend
         minutes = f"{REPLY_TIMEOUT.total_seconds() / 60:.0f} minutes"
         raise ProcessLostError(
-            f"another process of this training ended, or did not answer within {minutes}",
-            "its own message says why; go on from what is saved with --resume, or let torchrun do so: --max-restarts",
+            f"another process of this training ended, or did not reply within {minutes}",
+            "its own message says why; resume the run with --resume, or let torchrun restart it: --max-restarts",
         ) from e

@@ -1,4 +1,4 @@
-"""The environment of torchrun, which starts several processes that train together. Imports no torch."""
+"""The environment variables of torchrun, which starts distributed training. Imports no torch."""
 
 from __future__ import annotations
 
@@ -47,19 +47,21 @@ def current_rank() -> RankInfo:
         return RankInfo()
     if not (rank < size and local_rank < local_size <= size):
         variables = f"RANK={rank} WORLD_SIZE={size} LOCAL_RANK={local_rank} LOCAL_WORLD_SIZE={local_size}"
-        raise UsageError(f"no place among several processes: {variables}", "start them with torchrun")
+        raise UsageError(
+            f"the ranks in the environment contradict each other: {variables}", "start the processes with torchrun"
+        )
     return RankInfo(rank, size, local_rank, local_size)
 
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "")
     if text and not text.isdecimal():
-        raise UsageError(f"{name}={text} in the environment is no number", f"unset {name}, or start with torchrun")
+        raise UsageError(f"{name}={text} in the environment is not a number", f"unset {name}, or start with torchrun")
     return int(text) if text else default
 
 
 def launch_id() -> str:
-    """An id that is the same in all processes of one torchrun, restarts included; empty without torchrun.
+    """Returns an id that all processes of one torchrun share, restarts included; empty without torchrun.
 
     torchrun's own run id is often `none`. So the id also covers the process id of torchrun and, on Linux, its start
     time, since process ids are reused.
@@ -77,7 +79,7 @@ def launch_id() -> str:
 
 @contextmanager
 def silence_other_ranks(rank: RankInfo) -> Iterator[None]:
-    """Within it, only the first process prints. Errors that leave it can be printed by every process."""
+    """In the block, only the first process prints. Errors that leave the block can be printed by every process."""
     if rank.is_first:
         yield
         return

@@ -14,7 +14,7 @@ def _validate_path_text(value: Any, validate: Callable[[Any], str]) -> str:
     return value if isinstance(value, str) and not can_encode("utf-8", value) else validate(value)
 
 
-# A file name whose bytes may not be UTF-8. Python stands surrogates for them, which pydantic itself does not accept.
+# A file name whose bytes may not be UTF-8. Python represents them by surrogates, which pydantic does not accept.
 PathText = Annotated[str, WrapValidator(_validate_path_text)]
 
 

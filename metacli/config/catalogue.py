@@ -1,4 +1,4 @@
-"""The bundled recipes: search them by words, read their headers, copy one as a start for your own."""
+"""The bundled recipes: search them by words, read their headers, copy one as a starting point."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def list_recipes(words: list[str] | None = None) -> list[Entry]:
     if not entries:
         query = " ".join(words or [])
         suggestion = did_you_mean(query, known_words)
-        raise UsageError(f"no recipe has {query!r}{suggestion}", "`metacli recipes` lists them all")
+        raise UsageError(f"no recipe matches {query!r}{suggestion}", "`metacli recipes` lists all recipes")
     order = list(TASKS)
     return sorted(entries, key=lambda e: (order.index(e.task), len(e.setting), e.setting))
 
@@ -83,7 +83,7 @@ def extract_purpose(text: str) -> str:
 
 
 def copy_recipe(source: Path, target: Path) -> None:
-    """Copies a recipe to a new file. Its header, which describes the original and its results, becomes a neutral one.
+    """Copies a recipe to a new file. A neutral header replaces the description of the original and its results.
 
     Raises:
         UsageError: the target exists.

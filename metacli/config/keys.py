@@ -56,7 +56,7 @@ SEED_KEY = Key(
     f"0 to {SEED_LIMIT - 1:,}",
     0,
     False,
-    "Seed of the initial weights and of every episode. The classes of the splits have their own seed, "
+    "Seed of the initial weights and of every task. The split of the classes has its own seed, "
     "`task.split_seed` (omniglot, folder).",
 )
 
@@ -76,7 +76,7 @@ def find_section(name: str) -> tuple[str, type[BaseConfig]]:
         if is_known(registry, name):
             return section, resolve(registry, name, section).Config
     names = ["train", *TASKS, *MODELS, *ENCODERS]
-    raise UsageError(f"no keys of {name!r}{did_you_mean(name, names)}", f"one of {', '.join(names)}")
+    raise UsageError(f"no task, model or encoder {name!r}{did_you_mean(name, names)}", f"known: {', '.join(names)}")
 
 
 def list_keys(

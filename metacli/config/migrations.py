@@ -1,7 +1,7 @@
-"""Migrations of recipes: one of an earlier format is brought to today's, step by step, before it is validated.
+"""Migrates recipes of earlier formats to the current one, step by step, before they are validated.
 
-A recipe that metacli wrote (recipe.yaml of a run, the one inside a checkpoint) holds every key and its `format`. One
-written by hand has no format and counts as one of format 1.
+A recipe that metacli wrote (recipe.yaml of a run, or the recipe inside a checkpoint) has every key and its `format`.
+A recipe written by hand has no `format` and counts as format 1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ MIGRATIONS: dict[int, Migration] = {}  # from a format to the next one
 
 
 def migrate(tree: dict[str, Any], source: str) -> dict[str, Any]:
-    """Returns a copy of a recipe in today's format, without the key `format`.
+    """Returns a copy of a recipe in the current format, without the key `format`.
 
     Args:
-        tree: a mapping. Values in it that are not mappings are left as they are.
+        tree: a mapping. Values that are not mappings are copied without a check.
         source: for messages.
 
     Raises:
@@ -29,8 +29,9 @@ def migrate(tree: dict[str, Any], source: str) -> dict[str, Any]:
     """
     version = tree.get("format", 1)
     if type(version) is not int or not 1 <= version <= FORMAT:
-        newer = "written by a newer metacli" if type(version) is int and version > FORMAT else "no format of a recipe"
-        raise UsageError(f"{source}: format {shorten_value(version)}: {newer}; this one reads 1 to {FORMAT}")
+        problem = "is newer than" if type(version) is int and version > FORMAT else "is unknown to"
+        known = f"this version of metacli, which reads formats 1 to {FORMAT}"
+        raise UsageError(f"{source}: recipe format {shorten_value(version)} {problem} {known}")
     tree = {key: dict(part) if isinstance(part, dict) else part for key, part in tree.items() if key != "format"}
     for number in range(version, FORMAT):
         MIGRATIONS[number](tree)

@@ -19,8 +19,8 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
 
     Args:
         tree: a recipe as plain values.
-        overrides: KEY=VALUE with dotted keys. The value of a key that holds text is text, as it stands; quotes around
-            it are removed. Other values follow the same YAML rules as a recipe file.
+        overrides: KEY=VALUE with dotted keys. The value of a text key is taken literally, without surrounding
+            quotes. Other values follow the same YAML rules as a recipe file.
 
     Raises:
         UsageError: an override does not have the form KEY=VALUE, or its value is not YAML.

@@ -35,8 +35,8 @@ class Recipe:
 
     Attributes:
         name: the name of the file without its ending.
-        seed: the seed of the initial weights and of every episode. The classes of the splits have a seed of their
-            own, `split_seed` of the task (omniglot, folder).
+        seed: the seed of the initial weights and of every task. The split of the classes has its own seed,
+            `task.split_seed` (omniglot, folder).
         task: the Config of a registered task distribution p(T).
         model: the Config of a registered model.
         train: how theta is trained.
@@ -51,7 +51,7 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Returns every key with its value, defaults included, as plain values. `recipe_from_dict` reads them back.
 
-        For names that are not metacli's own, `plugins` says which plugin registers each.
+        `plugins` maps each name that a plugin registers to that plugin.
         """
         task, model = ({"name": part.name, **part.as_dict()} for part in (self.task, self.model))
         plugins = find_origins((self.task.name, self.model.name, self.model.encoder.kind))
@@ -150,11 +150,11 @@ def recipe_from_dict(tree: Any, source: str) -> Recipe:
     errors += [f"{shorten_key(key)}: unknown key{_suggest_key(key, tree)}" for key in tree if key not in _KEYS]
     name = tree.get("name", "recipe")
     if not isinstance(name, str) or not operating_system.is_portable_folder_name(name):
-        limits = f"no path, no device of Windows, at most {operating_system.MAX_NAME_LENGTH} characters"
-        errors.append(f"name: {shorten_value(name)} names no folder: {limits}")
+        limits = f"no path, no Windows device name, at most {operating_system.MAX_NAME_LENGTH} characters"
+        errors.append(f"name: {shorten_value(name)} cannot be the name of a folder ({limits})")
     seed = tree.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < SEED_LIMIT:
-        errors.append(f"seed: a whole number from 0 to {SEED_LIMIT - 1}, not {shorten_value(seed)}")
+        errors.append(f"seed: should be a whole number from 0 to {SEED_LIMIT - 1}, not {shorten_value(seed)}")
     task_class, task = _validate_named_section(tree, "task", TASKS, errors)
     model_class, model = _validate_named_section(tree, "model", MODELS, errors)
     train = _validate_section(TrainConfig, tree.get("train", {}), "train", errors)
@@ -182,14 +182,14 @@ def _suggest_key(key: Any, tree: dict[str, Any]) -> str:
 def _validate_named_section(
     tree: dict[str, Any], section: str, registry: Registry, errors: list[str]
 ) -> tuple[Any, Any]:
-    """Returns the class that the section's `name` stands for and its valid Config. None stands for what is wrong."""
+    """Returns the class that the section's `name` stands for and its valid Config. Each is None if it is wrong."""
     values = tree.get(section)
     if not isinstance(values, dict) or "name" not in values:
         errors.append(f"{section}.name: missing; one of {', '.join(registry)}")
         return None, None
     name = values["name"]
     if not isinstance(name, str) or not is_known(registry, name):
-        known_names = f"(known: {', '.join(registry)}; yours: --plugin)"
+        known_names = f"(known: {', '.join(registry)}; --plugin adds your own)"
         suggestion = did_you_mean(name, registry)
         errors.append(f"{section}.name: unknown {section} {shorten_value(name)}{suggestion} {known_names}")
         return None, None
@@ -200,7 +200,7 @@ def _validate_named_section(
 def _validate_section(config: type[BaseConfig], values: Any, prefix: str, errors: list[str]) -> Any:
     """Returns the valid Config of a section. If it is wrong, appends to `errors` and returns None."""
     if not isinstance(values, dict):
-        errors.append(f"{prefix}: a mapping of keys to values, not {shorten_value(values)}")
+        errors.append(f"{prefix}: should be a mapping of keys to values, not {shorten_value(values)}")
         return None
     try:
         return config.model_validate(values)
@@ -210,7 +210,7 @@ def _validate_section(config: type[BaseConfig], values: Any, prefix: str, errors
 
 
 def _format_error(config: type[BaseConfig], values: Any, error: Any, prefix: str) -> str:
-    """Returns one validation error as a line that begins with its dotted key."""
+    """Returns one validation error as a line that starts with its dotted key."""
     path = ".".join([prefix, *map(shorten_key, error["loc"])])
     if error["type"] == "extra_forbidden":
         parent: Any = config

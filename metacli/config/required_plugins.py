@@ -18,7 +18,9 @@ def check_required_plugins(tree: dict[str, Any], source: str) -> None:
     """
     plugins = tree.get("plugins", {})
     if not isinstance(plugins, dict) or not all(isinstance(word, str) for item in plugins.items() for word in item):
-        raise UsageError(f"{source}: plugins: names and the plugin that registers each, not {shorten_value(plugins)}")
+        raise UsageError(
+            f"{source}: plugins: should map names to the plugins that register them, not {shorten_value(plugins)}"
+        )
     task, model = (part if isinstance(part, dict) else {} for part in (tree.get("task"), tree.get("model")))
     encoder = model.get("encoder")
     kind = encoder.get("kind") if isinstance(encoder, dict) else None
@@ -26,6 +28,6 @@ def check_required_plugins(tree: dict[str, Any], source: str) -> None:
     for registry, name in names:
         if isinstance(name, str) and name in plugins and not is_known(registry, name):
             raise UsageError(
-                f"{source}: needs {name!r} of the plugin {plugins[name]!r}, which has not been given",
-                "give the file or module that registers it: --plugin FILE_OR_MODULE; in Python, import it first",
+                f"{source}: needs {name!r} from the plugin {plugins[name]!r}, which is not loaded",
+                "load the file or module that registers it with --plugin FILE_OR_MODULE; in Python, import it",
             )

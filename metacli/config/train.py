@@ -19,8 +19,8 @@ class TrainConfig(BaseConfig):
     optimizer: Literal["adam", "adamw", "rmsprop", "rmsprop-graves"] = Field(
         "adam",
         description=(
-            "Optimizer. `rmsprop-graves` is the centred form that the NTM paper cites, with 1e-4 under the root. The "
-            "others are PyTorch's."
+            "Optimizer. `rmsprop-graves` is the centered RMSProp of Graves (2013), cited by the NTM paper, with 1e-4 "
+            "added under the root. The others are those of PyTorch."
         ),
     )
     momentum: float = Field(
@@ -48,7 +48,7 @@ class TrainConfig(BaseConfig):
         0.0, ge=0, description="Largest absolute value of a gradient element. 0 disables clipping."
     )
     eval_every: int = Field(
-        500, ge=0, description="Steps between validations on held-out classes. 0 validates once, at the end."
+        500, ge=0, description="Steps between validations on the `val` split. 0 validates once, at the end."
     )
     eval_tasks: int = Field(200, ge=1, le=1_000_000, description="Number of tasks per validation.")
     patience: int = Field(

@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
         """Composes a node as PyYAML does. Refuses aliases and more than MAX_DEPTH levels."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
-                None, None, "anchors and aliases are not used here", self.peek_event().start_mark
+                None, None, "anchors and aliases are not supported", self.peek_event().start_mark
             )
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -90,7 +90,7 @@ def parse(text: str, source: str) -> Any:
             tag. The message names the line.
     """
     if len(text) > MAX_BYTES:
-        raise UsageError(f"{source}: {len(text):,} characters; a recipe has at most {MAX_BYTES:,}")
+        raise UsageError(f"{source}: {len(text):,} characters, but a recipe has at most {MAX_BYTES:,}")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:

@@ -1,1 +1,1 @@
-"""The operating system at hand: files, cache, downloads, terminal, memory."""
+"""The operating system: files, cache, downloads, terminal, memory."""

@@ -14,7 +14,7 @@ import platformdirs
 from metacli.errors import MetacliError
 from metacli.system import files, operating_system, regular_files, terminal
 
-CHUNK = 1 << 20  # bytes that are read at a time
+CHUNK = 1 << 20  # bytes per read
 DIGEST_BYTES = 32  # of the SHA-256 at the end of a file of arrays
 
 
@@ -35,7 +35,7 @@ def directory() -> Path:
 def load_or_make(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Returns the arrays in NAME.npz of the cache, or makes and stores them.
 
-    A damaged file is made again. If the cache cannot be written, a warning is printed to stderr.
+    A damaged file is created again. If the cache cannot be written, a warning is printed to stderr.
 
     Args:
         name: must change with everything that the arrays depend on.
@@ -47,11 +47,11 @@ def load_or_make(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[s
             if _is_complete(file):
                 with np.load(file, allow_pickle=False) as stored:
                     return {key: stored[key] for key in stored.files}
-        terminal.print_to_stderr(f"{path} is damaged, making it again")
+        terminal.print_to_stderr(f"{path} is damaged, creating it again")
     except FileNotFoundError:
         pass
     except OSError as error:
-        terminal.print_to_stderr(f"cannot read {path} ({error.strerror or error}), making it again")
+        terminal.print_to_stderr(f"cannot read {path} ({error.strerror or error}), creating it again")
     arrays = make()
     store(path, lambda file: _write_arrays(file, arrays))
     return arrays
@@ -68,13 +68,13 @@ def store(path: Path, content: files.Content) -> None:
         files.write(path, content)
     except OSError as error:
         reason = error.strerror or error
-        terminal.print_to_stderr(f"cannot make the folder {path.parent}: {reason}; continuing without it")
+        terminal.print_to_stderr(f"cannot create the folder {path.parent}: {reason}; continuing without it")
     except MetacliError as error:
         terminal.print_to_stderr(f"{error.message}; continuing without it")
 
 
 def _write_arrays(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays, then the digest of all before it, which a zip file may have behind its end."""
+    """Write arrays as a zip file, then append the digest of its bytes, which zip readers ignore."""
     np.savez(file, **arrays)  # type: ignore[arg-type]
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def _write_arrays(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _is_complete(file: BinaryIO) -> bool:
-    """Whether a file ends with the digest of all before it. Afterwards the file is at its beginning."""
+    """Returns whether a file ends with the digest of all bytes before it. Rewinds the file."""
     left, digest = file.seek(0, os.SEEK_END) - DIGEST_BYTES, hashlib.sha256()
     file.seek(0)
     while left > 0 and (chunk := file.read(min(CHUNK, left))):

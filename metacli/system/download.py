@@ -16,8 +16,8 @@ from tqdm import tqdm
 from metacli.errors import MetacliError
 from metacli.version import __version__
 
-TIMEOUT = 30.0  # seconds without an answer, or without a byte of it
-WINDOW, MIN_BYTES = 60.0, 60_000  # in every window of so many seconds, so many bytes must arrive
+TIMEOUT = 30.0  # seconds without a reply, or without a byte of it
+WINDOW, MIN_BYTES = 60.0, 60_000  # at least MIN_BYTES must arrive in every WINDOW seconds
 CHUNK = 1 << 16  # bytes
 
 
@@ -28,11 +28,11 @@ def fetch(url: str, md5: str, max_bytes: int, hint: str) -> bytes:
         url: http or https. Redirects are followed, never from https to http.
         md5: the file's MD5, hexadecimal.
         max_bytes: its largest size.
-        hint: what to do where the download fails.
+        hint: what to do if the download fails.
 
     Raises:
-        MetacliError: there is no network or no such file, the connection breaks off or is too slow, the file is too
-            large, or its MD5 is another.
+        MetacliError: there is no network or no such file, the connection is interrupted or too slow, the file is too
+            large, or its MD5 differs.
     """
     try:
         data = _read(url, max_bytes)
@@ -40,12 +40,12 @@ def fetch(url: str, md5: str, max_bytes: int, hint: str) -> bytes:
         raise MetacliError(f"cannot download {url}: HTTP {error.code} {error.reason}", hint) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        text = f"no answer for {TIMEOUT:g} s" if isinstance(reason, TimeoutError) else str(reason) or repr(reason)
+        text = f"no reply for {TIMEOUT:g} s" if isinstance(reason, TimeoutError) else str(reason) or repr(reason)
         raise MetacliError(f"cannot download {url}: {text}", f"try again; else {hint}") from None
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if digest != md5:
-        page = ", a web page (of a proxy, or to sign in?)" if re.match(rb"\s*<(!doctype|html)", data, re.I) else ""
-        message = f"{url} gave {len(data):,} bytes with MD5 {digest}{page}, not {md5}"
+        page = ", a web page, perhaps of a proxy or a login" if re.match(rb"\s*<(!doctype|html)", data, re.I) else ""
+        message = f"{url} returned {len(data):,} bytes with MD5 {digest}{page}, not {md5}"
         raise MetacliError(message, f"try again; else {hint}")
     return data
 
@@ -72,7 +72,7 @@ def _read(url: str, max_bytes: int) -> bytes:
                         raise ValueError(f"slower than {MIN_BYTES:,} bytes in {WINDOW:g} s, after {len(data):,} bytes")
                     window_start, window_bytes = time.monotonic(), len(data)
     if total is not None and len(data) < total:
-        raise ValueError(f"the connection broke off after {len(data):,} of {total:,} bytes")
+        raise ValueError(f"the connection was interrupted after {len(data):,} of {total:,} bytes")
     return bytes(data)
 
 
@@ -82,10 +82,10 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         scheme = newurl.partition(":")[0].lower()
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
-            raise ValueError(f"it redirects to {newurl[:200]}, which is not followed")
+            raise ValueError(f"the redirect to {newurl[:200]} is not allowed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def open_url(request: urllib.request.Request, timeout: float) -> Any:
-    """Like `urllib.request.urlopen`, with safe redirects."""
+    """Opens a URL as `urllib.request.urlopen` does, and follows only safe redirects."""
     return urllib.request.build_opener(_SafeRedirects).open(request, timeout=timeout)

@@ -1,4 +1,4 @@
-"""Write files completely or not at all, and say why where that fails.
+"""Write files completely or not at all, and report why writing failed.
 
 Everything that metacli writes goes through `write` and `append`.
 """
@@ -19,7 +19,7 @@ from typing import BinaryIO
 from metacli.errors import MetacliError
 from metacli.system import lock
 
-WRITE_HINT = "name a file in a folder that exists and that you may write to, with free space"
+WRITE_HINT = "choose an existing folder with free space and write permission"
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part")
 _MAX_STEM = 40  # characters of a file's name in the name of its temporary file, whose length the system limits
 Writer = Callable[[BinaryIO], object]
@@ -29,17 +29,17 @@ Content = bytes | memoryview | str | Writer
 def write(path: str | Path, content: Content, hint: str = WRITE_HINT, new: bool = False) -> None:
     """Write a file through a temporary one beside it, synced and renamed: a crash leaves the old or the new file.
 
-    Concurrent writers do not disturb each other. `remove_abandoned` removes what a killed writer left. A pipe
-    or a device is written to directly.
+    Concurrent writers do not disturb each other. `remove_abandoned` removes the temporary files of killed writers. A
+    pipe or a device is written to directly.
 
     Args:
         content: text is written as UTF-8. A function writes into the open file itself, which saves memory.
         hint: what to do if the file cannot be written.
-        new: whether an existing file is a FileExistsError.
+        new: whether to raise a FileExistsError if the file exists.
 
     Raises:
-        MetacliError: the file cannot be written. Gives the reason and, on a full disk, the size of the content and the
-            free space. An existing file is unchanged.
+        MetacliError: the file cannot be written. The message gives the reason and, on a full disk, the size of the
+            content and the free space. An existing file is unchanged.
     """
     path = Path(path)
     if isinstance(content, str):
@@ -98,16 +98,16 @@ def sync(path: Path) -> None:
 
 
 def is_temporary_name(name: str) -> bool:
-    """Whether this is the name of a temporary file of `write`."""
+    """Returns whether this is the name of a temporary file of `write`."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder, but none that is being written.
 
-    The lock of a file tells whether its writer lives. On a file system without locks, all files stay.
+    A file is in use while its writer holds its lock. On a file system without locks, no file is removed.
     """
-    with contextlib.suppress(OSError):  # what cannot be removed does no harm
+    with contextlib.suppress(OSError):  # a file that stays does no harm
         for path in [path for path in folder.iterdir() if is_temporary_name(path.name)]:
             with contextlib.suppress(OSError):
                 descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
@@ -147,7 +147,7 @@ def format_size(count: int) -> str:
 
 
 def _write_through_temporary(path: Path, content: bytes | memoryview | Writer, new: bool) -> bool:
-    """Write a temporary file, locked as its writer lives, and rename it. Returns False if it was removed at once."""
+    """Write a temporary file, locked meanwhile, and rename it. Returns False if another process removed it first."""
     temporary = path.with_name(f".{path.name[:_MAX_STEM]}.{secrets.token_hex(4)}.part")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
@@ -173,7 +173,7 @@ def _write_through_temporary(path: Path, content: bytes | memoryview | Writer, n
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one at this path."""
+    """Returns whether an open file is the one at this path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def _rename(temporary: Path, path: Path, new: bool) -> None:
             return os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without hard links: a file that appears here from now on would be lost
+        except OSError:  # a file system without hard links: a file that appears after this check is overwritten
             if path.exists():
                 raise FileExistsError(errno.EEXIST, "it exists already") from None
     os.replace(temporary, path)

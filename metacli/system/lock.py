@@ -1,4 +1,4 @@
-"""Locks that end with the process that holds them, however it ends, by filelock."""
+"""Locks (by filelock) that are released when the process that holds them ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class DirectoryLock:
         directory: an existing one.
 
     Attributes:
-        is_exclusive: False where the file system has no locks, so that nothing keeps other processes out.
+        is_exclusive: False if the file system has no locks, so that other processes are not kept out.
 
     Raises:
-        UsageError: the lock is held, by this process or another. Names the holder's process and host if they are known.
+        UsageError: this or another process holds the lock. The message names the process and host if they are known.
         OSError: the file cannot be created.
     """
 
@@ -69,7 +69,7 @@ class DirectoryLock:
         try:
             self._lock.acquire()
         except Timeout:
-            hint = "wait for its end, or stop it: a run has one process"
+            hint = "wait until it ends, or stop it; one training at a time can use a run directory"
             raise UsageError(f"{directory} is in use{_read_holder(self._path)}", hint) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
@@ -95,7 +95,7 @@ def _write_holder(descriptor: int) -> None:
 
 
 def _read_holder(path: Path) -> str:
-    """Returns ` by process N on HOST` as the holder wrote it, and "" where that cannot be read."""
+    """Returns ` by process N on HOST` as the holder wrote it, or "" if that cannot be read."""
     try:
         with regular_files.open_regular_file(path) as file:
             file.seek(1)

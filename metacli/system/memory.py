@@ -1,4 +1,4 @@
-"""How much memory this machine has, and clear errors where it is not enough. Imports no torch."""
+"""The available memory of this machine, and clear errors if it is insufficient. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from pathlib import Path
 
 from metacli.errors import MetacliError
 
-KEYS_TO_LOWER = (
-    "lower train.batch, the sizes of the model (as model.locations) or of the tasks (as task.size, task.ways)"
-)
-CLEAR_EXCESS = 1.25  # times the available memory; below that the system decides, as it counts exactly
+KEYS_TO_LOWER = "lower train.batch, a size of the model (such as model.locations) or of the tasks (such as task.size)"
+CLEAR_EXCESS = 1.25  # times the available memory; with less excess the attempt is made, as the estimate is not exact
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 # The limit, the memory in use, and the part of that which the system can reclaim.
 _V2 = ("memory.max", "memory.current", "file")
@@ -32,13 +30,13 @@ _FAILED = (
 
 
 def check_fits(needed: int, user: str, hint: str, available: int | None) -> None:
-    """Check that something does not need clearly more memory than is available.
+    """Check that a use of memory does not clearly exceed what is available.
 
     Args:
         needed: bytes, a lower bound.
-        user: what needs them, for the message.
+        user: what needs the memory, for the message.
         hint: what to change.
-        available: bytes, see `available_bytes`. With None, nothing is refused.
+        available: bytes, see `available_bytes`. None skips the check.
 
     Raises:
         MetacliError: it needs more than CLEAR_EXCESS times the available memory.
@@ -51,14 +49,15 @@ def check_fits(needed: int, user: str, hint: str, available: int | None) -> None
 def available_bytes() -> int | None:
     """Returns how many bytes this process may use, None if the system does not report it.
 
-    This is free memory, swap included, within the limits of the container, and what the process holds already: it may
-    keep memory that it has freed.
+    This is the free memory, swap included, within the limits of the container, plus what the process already holds,
+    because it may keep memory that it has freed.
     """
     if sys.platform == "win32":
         return _available_on_windows()
     if not (_PROC / "meminfo").is_file():
         names = getattr(os, "sysconf_names", {})
-        is_reported = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names  # all of it: macOS does not say what is free
+        # The total, because macOS does not report free memory.
+        is_reported = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if is_reported else None
     meminfo = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read_text(_PROC / "meminfo"), re.M))
     if "MemAvailable" not in meminfo:
@@ -98,7 +97,7 @@ def _explanation(error: BaseException) -> MetacliError | None:
     cause, requested = "no memory is left", _REQUESTED.search(text)
     if requested:
         power = "BKMGTPE".index(requested[2][0].upper())
-        cause = f"asked for {describe_bytes(int(float(requested[1]) * 2 ** (10 * power)))} at once"
+        cause = f"requested {describe_bytes(int(float(requested[1]) * 2 ** (10 * power)))} at once"
     where = " on the GPU" if "CUDA" in text else ""
     return MetacliError(f"out of memory{where}: {cause}", f"{KEYS_TO_LOWER}; a saved run can be resumed: --resume")
 

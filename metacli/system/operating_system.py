@@ -1,6 +1,6 @@
-"""What one operating system has and another lacks, each with its replacement.
+"""Functions that only some operating systems provide, each with a replacement.
 
-No other module asks which system this is, except `compute.cpu`, `memory` and `peak_memory`, which read its own files.
+No other module checks which system this is, except `compute.cpu`, `memory` and `peak_memory`, which read its own files.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _EXCLUSIVE = "SO_EXCLUSIVEADDRUSE"  # only Windows has this option
 
 
 def is_portable_folder_name(name: str) -> bool:
-    """Whether a name can be that of a folder on Linux, macOS and Windows, and is no path to another folder."""
+    """Returns whether a name is a valid folder name on Linux, macOS and Windows, and not a path."""
     if not 0 < len(name) <= MAX_NAME_LENGTH or _REFUSED.search(name):
         return False
     return len(name.encode()) <= MAX_FILE_NAME_BYTES and not is_device_name(name)
 
 
 def is_device_name(name: str) -> bool:
-    """Whether Windows takes the name of a file or folder for that of a device, such as `con` and `NUL.txt`."""
+    """Returns whether Windows takes a file name for that of a device, such as `con` and `NUL.txt`."""
     return _DEVICES.fullmatch(name) is not None
 
 
@@ -48,7 +48,7 @@ def expand_home(path: str | os.PathLike[str]) -> Path:
 def session_temp_dir() -> Path:
     """Returns a temporary folder of this process, removed at its end: a replacement for a missing home folder.
 
-    Its name is random. In a folder with a known name others could leave files, and they would be trusted.
+    Its name is random. Other users could put files into a folder with a known name, and these would be trusted.
     """
     path = Path(tempfile.mkdtemp(prefix="metacli-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -58,8 +58,8 @@ def session_temp_dir() -> Path:
 def stop_signals() -> list[signal.Signals]:
     """Returns the signals that ask a run to stop on this system.
 
-    A lost connection sends SIGHUP, which stays ignored where it is, as under nohup. Windows lacks SIGHUP but has
-    SIGBREAK, for Ctrl-Break.
+    A lost connection sends SIGHUP. It stays ignored if it is ignored already, as under nohup. Windows has no SIGHUP
+    but SIGBREAK, for Ctrl-Break.
     """
     signals = [signal.SIGINT, signal.SIGTERM]
     for name in ("SIGHUP", "SIGBREAK"):
@@ -109,5 +109,5 @@ def claim_port(listener: socket.socket) -> None:
 
 
 def is_closed_pipe(error: OSError) -> bool:
-    """Whether an error means that the reader of our output has closed the pipe. On Windows it is an EINVAL."""
+    """Returns whether an error means that the reader of the output closed the pipe. On Windows it is an EINVAL."""
     return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)

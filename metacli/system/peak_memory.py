@@ -1,4 +1,4 @@
-"""Measure how much memory some work takes, by the operating system's own count."""
+"""Measures peak memory, as counted by the operating system or by torch on a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def measure_increase(work: Callable[[], object], device: torch.device) -> int | None:
-    """Returns by how many bytes memory in use rises at most while `work` runs, None where that is unknown.
+    """Returns the peak increase of memory in bytes while `work` runs, None if unknown.
 
     On a GPU this is the memory that torch has allocated, on a CPU the resident memory of this process, which only Linux
     reports.
@@ -51,7 +51,7 @@ def peak_resident_bytes() -> int | None:
 
 
 def reset_peak() -> bool:
-    """Set the peak back to what is resident now. Returns False where the system cannot do that."""
+    """Reset the peak to the current resident memory. Returns False if the system cannot do that."""
     try:
         _CLEAR.write_text("5", encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Read regular files only, never a pipe that would be waited for or a device without an end."""
+"""Read regular files only, never a pipe, which may block, or a device, which may be endless."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0
 def open_regular_file(path: str | os.PathLike[str], max_bytes: int | None = None) -> BinaryIO:
     """Open a regular file to read it. Links are followed.
 
-    The path is checked before it is opened, as opening some devices uses them. The open file is checked again, as
-    something else may have taken its place; until then, nothing is waited for.
+    The path is checked before it is opened, because opening some devices has effects. The open file is checked again,
+    because something else may have taken its place. Opening never blocks.
 
     Args:
-        path: of the file.
+        path: the file.
         max_bytes: the largest size allowed, None for any.
 
     Raises:

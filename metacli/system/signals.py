@@ -11,12 +11,12 @@ from metacli.system import operating_system
 class StopSignal:
     """Records SIGINT, SIGTERM or SIGHUP, so that a run stops after the current step. A second signal stops at once.
 
-    The signals are those of `operating_system.stop_signals`. Outside the main thread, which alone can handle signals,
-    nothing changes.
+    The signals are those of `operating_system.stop_signals`. Outside the main thread,
+    where Python cannot handle signals, nothing changes.
 
     Args:
-        twice: whether a second signal raises KeyboardInterrupt. Not under torchrun, which may pass on a signal that its
-            processes have received already.
+        twice: whether a second signal raises KeyboardInterrupt. False under torchrun, which may forward a signal that
+            its processes have already received.
 
     Attributes:
         code: 0 until a signal comes, then the exit status: 130 (SIGINT), 143 (SIGTERM) or 129 (SIGHUP).

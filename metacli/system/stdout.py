@@ -37,7 +37,7 @@ def report_write_failures() -> Iterator[None]:
         )
     try:
         yield
-    except SystemExit:  # which a success raises too
+    except SystemExit:  # also raised on success
         sys.stdout.flush()
         raise
     except BaseException:

@@ -55,7 +55,7 @@ def escape_lines(text: str, encoding: str = "utf-8") -> str:
 
 
 def can_encode(encoding: str, text: str) -> bool:
-    """Whether an encoding has all characters of a text."""
+    """Returns whether an encoding has all characters of a text."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -131,7 +131,7 @@ def encoding_of(stream: TextIO) -> str:
 def set_up_streams() -> None:
     """Let no character raise an error in stdout or stderr, and escape tracebacks. Call it once, before any output.
 
-    A terminal 0 columns wide, as some programs that start others leave in COLUMNS, counts as 80.
+    COLUMNS=0, which some programs set, counts as 80.
     """
     if (columns := os.environ.get("COLUMNS")) and not columns.strip("0"):
         os.environ["COLUMNS"] = "80"
@@ -152,7 +152,7 @@ def _escape_for_json(character: str) -> str:
 
 
 def _is_harmless(character: str) -> bool:
-    """Whether a character that `repr` would escape may be printed: a space of its own width, a joiner in a word."""
+    """Returns whether a character that `repr` escapes is safe to print: a space or a joiner."""
     return character in _JOINERS or unicodedata.category(character) == "Zs"
 
 

@@ -1,1 +1,1 @@
-"""Training and evaluation: the loop, and what it needs."""
+"""Training: the loop, the optimizer, progress messages, stopping and warm starts."""

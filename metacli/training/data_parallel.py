@@ -1,4 +1,4 @@
-"""A step in several processes: each computes its share of the batch, and all make the update of the whole batch."""
+"""Distributed training steps: each process computes its share of the batch, and all apply the same update."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Share(NamedTuple):
     """The part of a step's batch that this process computes.
 
     Attributes:
-        episode: its tasks, padded as in the whole batch.
+        episode: the tasks of this process, padded as in the whole batch.
         of_loss: the fraction, from 0 to 1, that their loss contributes to the loss of the whole batch.
         of_tasks: the fraction of the tasks of the whole batch.
         weight: the weight of the whole batch, see `Tasks.loss_weight`.
@@ -39,7 +39,7 @@ class Share(NamedTuple):
 
 
 def align_batch(state: TrainState, episode: Episode, stop_code: int = 0) -> Share:
-    """Exchange what the processes must know of each other's tasks before a step.
+    """Exchange the sizes of all processes' tasks before a step, and pad this process's tasks accordingly.
 
     Args:
         episode: the tasks of this process, on the CPU, where reading their sizes costs nothing.
@@ -57,7 +57,7 @@ def align_batch(state: TrainState, episode: Episode, stop_code: int = 0) -> Shar
 
 
 def pad_episode(episode: Episode, train_length: int, test_length: int) -> Episode:
-    """Pad D_train and D_test at their ends to these lengths; padding is masked."""
+    """Returns tasks with D_train and D_test padded at the end to these lengths. The padding is masked."""
     changes: dict[str, Any] = {}
     for missing, names in (
         (train_length - episode.x_train.shape[1], ("x_train", "y_train", "mask_train")),
@@ -68,14 +68,14 @@ def pad_episode(episode: Episode, train_length: int, test_length: int) -> Episod
             if missing and value is not None:
                 changes[name] = pad(value, (0, 0) * (value.dim() - 2) + (0, missing))
             elif missing and name.startswith("mask"):
-                raise ValueError(f"episodes of different lengths in a batch, but without {name}")
+                raise ValueError(f"tasks of different lengths in a batch need {name}")
     return replace(episode, **changes) if changes else episode
 
 
 def sum_gradients(model: nn.Module, processes: Processes, numbers: Tensor, of_tasks: float) -> Tensor:
-    """Sum each weight's gradient over all processes, in place, and `numbers` (n,), returned, in the same message.
+    """Sum each weight's gradient over all processes, in place. Returns `numbers` (n,), summed in the same message.
 
-    With `train.batch_norm: local` the message also averages the running statistics, so that they stay equal.
+    With `train.batch_norm: local` the message also averages the running statistics, so they stay equal.
 
     Args:
         of_tasks: see `Share`; the weight of this process's running statistics.

@@ -1,4 +1,4 @@
-"""Estimate what a training run takes by building it and timing a few steps. Nothing is written."""
+"""Estimate the memory and time of a training run by building it and timing a few steps. Nothing is written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dry_run(
         chance level.
 
     Raises:
-        UsageError: `run_dir` exists, the data do not suffice, or the weights to start from do not fit.
+        UsageError: `run_dir` exists, the data are insufficient, or the weights of the warm start do not fit.
         MetacliError: the data are missing.
     """
     if run_dir:
@@ -124,7 +124,7 @@ def _count(module: nn.Module) -> int:
 
 
 def _count_by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters of each part of a model; `itself` counts those outside of all parts."""
+    """Returns the number of parameters of each part of a model. `itself` counts those outside all parts."""
     counts = {name: _count(part) for name, part in model.named_children()}
     counts["itself"] = _count(model) - sum(counts.values())
     return {name: count for name, count in counts.items() if count}

@@ -58,7 +58,7 @@ class Logbook:
             self._progress.close()
 
     def after_step(self, update: Update) -> None:
-        """Record the latest update, and do what is due after it, together with the other processes.
+        """Record the latest update. Log, validate and save if due, together with the other processes.
 
         Raises:
             MetacliError: a loss or a gradient is not finite, or a file cannot be written.
@@ -71,7 +71,7 @@ class Logbook:
         logs = validates or is_due(cfg.log_every, step)
         if logs or saves or self._progress.is_due():
             with self._state.processes.report_once():
-                means: dict[str, Any] = self._meter.read(step)  # raises before anything that is not finite is kept
+                means: dict[str, Any] = self._meter.read(step)  # raises before a value that is not finite is saved
             self._progress.update_bar(means, self._headline)
             if validates or saves:
                 check_equal_weights(self._state.processes, self._state.model)
@@ -114,25 +114,25 @@ class Logbook:
     def _save_completed_step(self) -> None:
         """Save the last step if it was completed, its log line included.
 
-        On a GPU the step may still wait for the lost process, so the last checkpoint stays as it is.
+        On a GPU the step may still wait for the lost process, so the last checkpoint is not replaced.
         """
         if self._state.device.type == "cpu" and self._completed_step == self._run.step:
             self._save()
             self._progress.print_lines(f"saved at step {self._run.step}")
 
     def _report_lost_steps(self) -> None:
-        """Say which steps are lost, and how to resume."""
+        """Print which steps are lost, and how to resume."""
         path = self._run.path
         last = path / LAST
-        # Read from the file: the signal may have come after it was written and before that was noted.
+        # The step is read from the file: the signal may have come between writing it and recording that.
         saved = checkpoint.load(last).step if last.is_file() else 0
         lost = max(self._run.step - saved, 0)
         self._progress.print_lines(
-            f"stopped at once, nothing saved after step {saved:,}: {lost:,} step{'s' * (lost != 1)} and the one in "
-            f"hand are lost; go on from step {saved:,} with: metacli train --resume {path}"
+            f"stopped at once, nothing saved after step {saved:,}: {lost:,} step{'s' * (lost != 1)} and the current "
+            f"one are lost. Resume from step {saved:,} with: metacli train --resume {path}"
         )
 
 
 def is_due(period: int, step: int) -> bool:
-    """Whether something that happens every `period` steps (0: never) happens at `step`."""
+    """Returns whether something that happens every `period` steps (0: never) happens at `step`."""
     return period > 0 and step % period == 0

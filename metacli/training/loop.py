@@ -26,12 +26,12 @@ def train(
     deadline: Deadline | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Outcome:
-    """Train by a recipe. A resumed run reaches the same weights as a run that was never stopped.
+    """Train a model with a recipe. A resumed run reaches the same weights as a run that was never stopped.
 
     Args:
-        plan: where the run is written, and what it starts from or resumes.
-        threads: CPU threads; None keeps those of a resumed run, or measures which number is fastest.
-        deadline: when to stop; the run takes at least one step. The deadline of the first process counts.
+        plan: the run directory, and the weights or the run to start from.
+        threads: number of CPU threads. None keeps that of a resumed run, or measures which number is fastest.
+        deadline: when to stop, after at least one step. The deadline of the first process counts.
         processes: the processes that train together; the first one reads and writes the run directory.
 
     Raises:
@@ -40,7 +40,7 @@ def train(
         ProcessLostError: another process has ended. On a CPU the last complete step was saved.
         KeyboardInterrupt: a second signal; it does not wait for the current step.
     """
-    with Run(recipe, plan, processes) as run:  # the lock comes before anything is read
+    with Run(recipe, plan, processes) as run:  # locked before anything is read
         state = TrainState.build(recipe, device, processes, threads, run.previous_threads)
         run.open(state, progress)
         stop = Stopper(deadline, run.load_patience(state), processes)
@@ -57,10 +57,10 @@ def train(
 
 
 def train_step(state: TrainState, share: Share, step: int) -> Update:
-    """Update number `step` (from 0) of theta, by this process's share of a batch of tasks.
+    """Compute update number `step` (from 0) of theta, from this process's share of a batch of tasks.
 
     Raises:
-        ProcessLostError: another process has ended; the model is as it was before.
+        ProcessLostError: another process has ended. The model is unchanged.
     """
     tasks, model, optimizer, cfg = state.tasks, state.model, state.optimizer, state.recipe.train
     model.train()

@@ -1,4 +1,4 @@
-"""Refuses a training that cannot fit into memory, before anything is built."""
+"""Refuses a training run that cannot fit into memory, before anything is built."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from metacli.tasks.base import Tasks
 
 
 def check_training(recipe: Recipe, tasks: Tasks, device: torch.device, batch: int) -> None:
-    """Raise a MetacliError where no training step can have the memory that it needs.
+    """Raise a MetacliError if memory is insufficient for a training step.
 
     Args:
         recipe: the recipe.
         tasks: p(T).
-        device: where the model will be.
-        batch: tasks of a step in this process.
+        device: the device of the model.
+        batch: number of tasks per step in this process.
     """
     with suppress(RuntimeError, TypeError, ValueError, NotImplementedError):  # a model of a plugin may need real data
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -30,5 +30,5 @@ def check_training(recipe: Recipe, tasks: Tasks, device: torch.device, batch: in
 
 
 def _with_random_weights(config: Any) -> Any:
-    """The config of a model of the same size. The operations of other values of `init` import torch._dynamo on meta."""
+    """Returns the config with random initial weights. On meta, other values of `init` import torch._dynamo."""
     return config.model_copy(update={"init": "random"}) if hasattr(config, "init") else config

@@ -1,4 +1,4 @@
-"""Measurements of the training steps, kept on the device until a line is logged."""
+"""Measurements of training steps, kept on the device until a line is logged."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Meter:
     at once.
 
     Args:
-        headline: the name of the score.
-        rows: `Meter.rows` of the run that is resumed; None at the start of a log line.
+        headline: the name of the headline metric.
+        rows: `Meter.rows` of a resumed run; None if it was stopped right after a line of the log.
     """
 
     def __init__(self, headline: str, rows: Tensor | None = None) -> None:
@@ -28,15 +28,15 @@ class Meter:
             self._before = rows
 
     def add(self, loss: Tensor, score: Tensor, norm: Tensor, episodes: int) -> None:
-        """Count one step by its loss, mean score and gradient norm, all (), and its number of episodes."""
+        """Record the loss, mean score and gradient norm of a step, each (), and its number of tasks."""
         self._rows.append(torch.stack([loss.detach(), score, norm]))
         self._episodes += episodes
 
     def read(self, step: int) -> dict[str, float]:
-        """Means of `loss` and of the headline score, the last `grad_norm`, and `episodes_per_s`.
+        """Returns the means of `loss` and of the headline score, the last `grad_norm`, and `episodes_per_s`.
 
         Args:
-            step: updates of theta so far, the last one added included.
+            step: updates of theta so far, including the last one recorded.
 
         Raises:
             MetacliError: as `check`.
@@ -47,27 +47,28 @@ class Meter:
         return {"loss": loss, self._headline: score, "grad_norm": float(rows[-1, 2]), "episodes_per_s": speed}
 
     def check(self, step: int) -> Tensor:
-        """(n, 3) what `rows` returns, all of it finite.
+        """Returns `rows` (n, 3) after checking that loss and gradient norm are finite.
 
         Raises:
-            MetacliError: a loss or a gradient since the last line of the log is not finite; names its step.
+            MetacliError: a loss or a gradient since the last line of the log is not finite. The message names the step.
         """
         rows = self._all().double()
         wrong = (~rows[:, [0, 2]].isfinite()).any(1).nonzero()
         if len(wrong):
             first = int(wrong[0])
             loss, _, norm = rows[first].tolist()
+            diverged_step = step - len(rows) + first + 1
             raise MetacliError(
-                f"step {step - len(rows) + first + 1}: the loss is {loss} and the gradient's norm {norm}: training has "
-                "diverged; checkpoints before it are good",
+                f"training diverged at step {diverged_step}: the loss is {loss}, the gradient norm is {norm}; earlier "
+                "checkpoints are valid",
                 "try a smaller train.lr, train.clip_norm=1 or a longer train.warmup",
             )
         return rows
 
     def rows(self) -> Tensor | None:
-        """(n, 3) loss, score and gradient norm of the n steps since the last line of the log, on the CPU; None for 0.
+        """Returns loss, score and gradient norm (n, 3) of the n steps since the last line of the log; None if n is 0.
 
-        A run that is resumed with it logs the means over the same steps as one that was never stopped.
+        They are on the CPU. With them a resumed run logs the same means as a run that was never stopped.
         """
         return self._all() if self._rows or len(self._before) else None
 
@@ -75,7 +76,7 @@ class Meter:
         return torch.cat([self._before, torch.stack(self._rows).cpu()]) if self._rows else self._before
 
     def reset(self) -> None:
-        """Start anew, after a line of the log."""
+        """Discard all measurements, after a line of the log."""
         self._rows: list[Tensor] = []
         self._before = torch.empty(0, 3)  # of a run that was stopped between two lines of the log
         self._episodes = 0

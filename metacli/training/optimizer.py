@@ -1,4 +1,4 @@
-"""From the recipe's section `train` to updates of theta: optimiser, learning rate, clipping."""
+"""Optimizer, learning rate and gradient clipping, as set in the recipe's section `train`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from metacli.config.train import TrainConfig
 
 
 def _eager(kind: type[torch.optim.Optimizer]) -> Any:
-    """The method `step` of a kind of optimizer without its decorators, which differ between versions of torch."""
+    """Returns the method `step` of an optimizer class without decorators, which differ between versions of torch."""
     return torch.no_grad()(inspect.unwrap(kind.step))
 
 
 class EagerOptimizer(torch.optim.Optimizer):
     """An optimizer whose methods are not decorated for torch.compile.
 
-    The decorators import torch._dynamo at the first call, which takes about a second. An undecorated method, as in a
-    version of torch that decorates others, stays as it is.
+    The decorators import torch._dynamo at the first call, which takes about a second. A method that is not
+    decorated in the installed version of torch is not changed.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -56,16 +56,16 @@ class GravesRMSprop(EagerOptimizer):
         n <- decay n + (1 - decay) gradient^2,    g <- decay g + (1 - decay) gradient
         Delta <- momentum Delta - lr gradient / sqrt(n - g^2 + floor),    w <- w + Delta
 
-    PyTorch's `RMSprop(centered=True)` adds its `eps` after the root, which counts where gradients are as small as
-    here; and there the rate multiplies the sum of past steps, here each step as it is taken.
+    PyTorch's `RMSprop(centered=True)` differs in two points. It adds `eps` after the root, which matters for gradients
+    as small as these. It multiplies the sum of past steps by the current rate, and not each step by its own rate.
 
     Args:
-        params: what to train, weights or groups of them.
-        lr: the paper: 1e-4.
-        decay: of both running means; the paper: 0.95.
-        momentum: the paper: 0.9.
-        floor: added under the root; the paper: 1e-4. A gradient far below its root, 0.01, is not scaled up to `lr`.
-        weight_decay: L2 penalty; the paper has none.
+        params: weights or parameter groups.
+        lr: the learning rate, 1e-4 in the paper.
+        decay: the decay of both running means, 0.95 in the paper.
+        momentum: the momentum, 0.9 in the paper.
+        floor: added under the root, 1e-4 in the paper. Gradients far below its root, 0.01, are not scaled up to `lr`.
+        weight_decay: the L2 penalty, none in the paper.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class GravesRMSprop(EagerOptimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -103,9 +103,9 @@ class GravesRMSprop(EagerOptimizer):
 
 
 def make_optimizer(model: nn.Module, cfg: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser that the recipe names, over all parameters; Adam and AdamW as one operation where PyTorch has it.
+    """Returns the recipe's optimizer over all parameters. Adam and AdamW use the fused kernel if PyTorch has one.
 
-    `rmsprop` is PyTorch's: uncentred, 1e-8 added after the root; for `rmsprop-graves` see `GravesRMSprop`.
+    `rmsprop` is that of PyTorch: not centered, with 1e-8 added after the root. `rmsprop-graves` is `GravesRMSprop`.
     """
     groups = _groups(model, cfg)
     if cfg.optimizer == "rmsprop-graves":
@@ -129,12 +129,12 @@ def _groups(model: nn.Module, cfg: TrainConfig) -> list[dict[str, Any]]:
 
 
 def scale_loss(loss: Tensor, weight: int, batch: int, cfg: TrainConfig) -> Tensor:
-    """() what the gradient is taken of: the mean loss per answer, or its sum over the answers of a task (`cfg.loss`).
+    """Returns the loss () whose gradient is computed: the mean per answer, or the sum over a task (`cfg.loss`).
 
     Args:
-        loss: () the mean over all answers that are asked for.
-        weight: the number of answers that it is the mean over.
-        batch: tasks.
+        loss: () the mean over all scored answers.
+        weight: the number of scored answers.
+        batch: the number of tasks.
     """
     return loss if cfg.loss == "mean" else loss * (weight / batch)
 
@@ -146,7 +146,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def clip_gradients(model: nn.Module, cfg: TrainConfig) -> Tensor:
-    """Clip the gradient by value, then by norm, as the recipe asks; () the norm before the latter."""
+    """Clip the gradient by value, then by norm, as set in the recipe. Returns the norm () before the second step."""
     parameters = [p for p in model.parameters() if p.grad is not None]
     if cfg.clip_value:
         nn.utils.clip_grad_value_(parameters, cfg.clip_value)
@@ -159,11 +159,11 @@ def clip_gradients(model: nn.Module, cfg: TrainConfig) -> Tensor:
 
 
 def _norm_without_overflow(norm: Tensor, gradients: list[Tensor]) -> Tensor:
-    """() the norm of all, also where the squares of elements are more than a float holds (from some 1e19 on).
+    """Returns the norm () of all gradients, even if squares of elements (above about 1e19) overflow.
 
-    Over a hundred steps of a sequence a gradient can grow that large; clipped, its direction serves like any other.
+    Over a hundred steps of a sequence a gradient can grow that large. Its direction is still useful after clipping.
     """
-    if norm.device.type == "cpu" and norm.isfinite():  # on a GPU the question would wait for it
+    if norm.device.type == "cpu" and norm.isfinite():  # on a GPU this check would wait for the result
         return norm
     largest = torch.stack([g.abs().max() for g in gradients]).max()
     return torch.where(norm.isfinite(), norm, largest * nn.utils.get_total_norm([g / largest for g in gradients]))

@@ -1,4 +1,4 @@
-"""Training episodes in order, sampled while the step before them computes."""
+"""Training batches in order, sampled while earlier steps are computed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metacli.episode import Episode
 from metacli.tasks.base import Tasks
 from metacli.training.state import TrainState
 
-AHEAD = 3  # batches that are ready or being made: more than one, because some steps are shorter than others
+AHEAD = 3  # maximum number of batches sampled ahead; above 1 because steps differ in length
 
 
 def prefetch(state: TrainState, start: int, stop: int) -> closing[Generator[Episode, None, None]]:
-    """This process's share of the batches of steps `start` to `stop` - 1, as a context manager that ends the thread."""
+    """Returns this process's share of the batches of steps `start` to `stop` - 1. Closing it ends the thread."""
     share = state.processes.share(state.recipe.train.batch)
     samples_ahead = has_free_core(state.device, state.threads.count)
     return closing(
@@ -34,8 +34,8 @@ def batches(
     """Yield `tasks.batch("train", i * batch, batch)` for each step i, on the CPU, ready for `device`.
 
     Args:
-        samples_ahead: whether a thread samples the batches of later steps; the episodes are the same, bit for bit.
-            It helps if a core is free. Otherwise it costs up to a tenth of steps that are as short as sampling.
+        samples_ahead: whether a thread samples the batches of later steps. The batches are equal bit for bit. It is
+            faster if a core is free. Otherwise it slows short steps by up to a tenth.
         share: the tasks of each batch that this process samples, numbered from 0; None for all.
 
     Raises:
@@ -59,25 +59,25 @@ def batches(
 
 
 def has_free_core(device: torch.device, threads: int) -> bool:
-    """Whether a core is free for sampling beside steps on a device that take so many threads."""
+    """Returns whether a core is free for sampling while steps on a device use `threads` threads."""
     cores = cpu.available_cores()[0]
     return cores > 1 and (device.type != "cpu" or cores > threads)
 
 
 def pin_memory(episode: Episode) -> Episode:
-    """The episode in page-locked memory, from which a GPU copies while the processor continues."""
+    """Returns the batch in page-locked memory, from which a GPU copies while the CPU continues."""
     tensors = {f.name: getattr(episode, f.name) for f in fields(episode)}
     return replace(episode, **{name: tensor.pin_memory() for name, tensor in tensors.items() if tensor is not None})
 
 
 class SamplerThread:
-    """A thread that samples one batch after another, and waits while AHEAD of them are not taken.
+    """A thread that samples one batch after another, and waits while AHEAD batches are unused.
 
-    It computes on one core whatever the threads of the process are, and flushes denormals if its creator does: both
-    settings belong to each thread, and the second one could change the last bits of a batch.
+    It computes on one core, and flushes denormals if its creator does. Both settings are per thread. The second one can
+    change the last bits of a batch.
 
     Args:
-        sample: makes the batch of a step.
+        sample: returns the batch of a step.
         steps: the steps, in order.
     """
 
@@ -89,13 +89,13 @@ class SamplerThread:
         self._thread = threading.Thread(target=self._run, args=args, name="sampler", daemon=True)
         self._thread.start()
         self._is_set_up.wait()
-        torch.set_num_threads(torch.get_num_threads())  # undoes what the new thread set for threads to come
+        torch.set_num_threads(torch.get_num_threads())  # undoes the new thread's setting for later threads
 
     def next(self) -> Episode:
-        """The next batch, as soon as it is ready.
+        """Returns the next batch, as soon as it is ready.
 
         Raises:
-            Exception: what sampling it raised.
+            Exception: the error of sampling it.
         """
         result = self._ready.get()
         self._free_places.release()

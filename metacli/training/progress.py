@@ -1,4 +1,4 @@
-"""Progress messages of a training run on stderr: head lines, a bar on a terminal, a line per validation."""
+"""Progress messages of a training run on stderr: a header, a bar on a terminal, a line per validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 
 
 class Forecast:
-    """Estimates the time left from the steps and validations so far; the first step, which compiles, does not count.
+    """Estimates the time left from the steps and validations so far, without the first step, which compiles.
 
     Args:
         cfg: the section `train` of the recipe.
@@ -46,7 +46,10 @@ class Forecast:
         self._timed_validations += 1
 
     def seconds_left(self) -> float:
-        """Seconds to the end, validations included; before the first one, it counts as a third of as many tasks."""
+        """Returns the seconds to the end, validations included.
+
+        Before the first validation, a task of a validation counts as a third of a training task.
+        """
         cfg = self._cfg
         per_step = self.seconds_in_steps / max(self._timed_steps, 1)
         per_validation = per_step * cfg.eval_tasks / cfg.batch / 3
@@ -61,7 +64,7 @@ class Forecast:
 
 
 def count_validations(cfg: TrainConfig, step: int = 0) -> int:
-    """The number of validations after a step: one every `eval_every` steps, and one at the end."""
+    """Returns the number of validations after a step: one every `eval_every` steps, and one at the end."""
     times = range(cfg.eval_every, cfg.steps, cfg.eval_every) if cfg.eval_every else ()
     return sum(t > step for t in times) + 1
 
@@ -85,26 +88,26 @@ class Progress:
         self.print_lines(*format_fact(name, text))
 
     def print_hardware(self, state: TrainState) -> None:
-        """Print what the run computes with."""
+        """Print the threads, the scan and the precision of a run."""
         self.print_fact("threads", str(state.threads))
         if state.scan:
             self.print_fact("scan", state.scan)
         precision, reason = state.precision
         if reason:
-            self.print_lines(*format_fact("", f"convolve in {precision}: {reason}"))
+            self.print_lines(*format_fact("", f"convolutions in {precision}: {reason}"))
 
     def start(self, state: TrainState, run: Path, start: int) -> None:
-        """Print what is trained on what, and where the run is written; then open the progress bar."""
+        """Print the tasks, the model, the run directory and the chance level, then open the progress bar."""
         recipe, tasks = state.recipe, state.tasks
         size = sum(p.numel() for p in state.model.parameters())
         self.print_fact("tasks", tasks.describe())
         self.print_fact("model", f"{recipe.model.name}, {size:,} parameters")
-        self.print_lines(f"run     {run}" + (f", going on from step {start:,}" if start else ""))
+        self.print_lines(f"run     {run}" + (f", resumed at step {start:,}" if start else ""))
         chance_levels = [
             f"{m.label} {m.format_value(tasks.baseline[m.name])}" for m in tasks.metrics if m.name in tasks.baseline
         ]
         if chance_levels:
-            self.print_fact("guess", f"{', '.join(chance_levels)}: the line to beat")
+            self.print_fact("chance", ", ".join(chance_levels))
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,
@@ -132,15 +135,15 @@ class Progress:
             )
 
     def is_due(self) -> bool:
-        """Whether the bar needs new numbers."""
+        """Returns whether the bar needs new numbers."""
         return not self._bar.disable and time.monotonic() - self._shown > _BAR_PERIOD
 
     def update_bar(self, means: dict[str, float], headline: Metric) -> None:
-        """Show the loss, the headline score and the episodes per second on the bar."""
+        """Show the loss, the headline score and the tasks per second on the bar."""
         self._shown = time.monotonic()
         numbers = f"loss {means['loss']:.3f} {headline.label} {headline.format_value(means[headline.name])}"
         self._bar.set_postfix_str(
-            f"{duration(self._forecast.seconds_left())} left, {numbers} {means['episodes_per_s']:.0f} ep/s"
+            f"{duration(self._forecast.seconds_left())} left, {numbers} {means['episodes_per_s']:.0f} tasks/s"
         )
 
     def print_validation(self, step: int, means: dict[str, float], tasks: Tasks) -> None:
@@ -152,7 +155,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min` or `3 h 20 min`."""
+    """Returns a duration as in `45 s`, `12 min` or `3 h 20 min`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

@@ -1,4 +1,4 @@
-"""A training run: its directory, what it starts from, and how far it has come."""
+"""A training run: its directory, its initial state and its progress."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from metacli.training.warm_start import WarmStart, frozen_encoder_warning
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Where a run is written and what it starts from.
+    """The directory of a run and the state that it starts from.
 
     Attributes:
         run_dir: a new run directory; None for runs/<recipe>/<time>-seed<n>. If torchrun restarts its processes, they
-            resume the run that they had begun there.
+            resume the run that they created there.
         resume: an existing run directory to resume.
-        init: the weights that a new run starts from; only the first process needs them. None for the random weights
-            of the seed and the recipe's `encoder_from`.
+        init: the warm start of a new run; only the first process needs it. None for the recipe's `encoder_from` or
+            random weights.
     """
 
     run_dir: Path | None = None
@@ -43,8 +43,8 @@ class Run:
     """A run, as a context manager that holds the lock of its directory in the first process.
 
     Attributes:
-        path: the run directory.
-        directory: its files; None in all processes but the first.
+        path: the path of the run directory.
+        directory: the run directory; None in all processes but the first.
         step: updates of theta so far.
         best_score: the best validation score so far, None before the first validation.
         meter_rows: see `Meter.rows`, of the steps since the last line of the log when the run was stopped.
@@ -79,14 +79,14 @@ class Run:
 
     @property
     def previous_threads(self) -> int | None:
-        """The number of threads that a resumed run computed with."""
+        """The number of threads that a resumed run used before."""
         return self._previous.last_threads() if self._previous else None
 
     def open(self, state: TrainState, progress: Progress) -> None:
         """Restore the run from its last checkpoint, or create it. Then all processes hold the same state.
 
         Raises:
-            UsageError: the run directory exists, or the weights to start from do not fit.
+            UsageError: the run directory exists, or the weights of the warm start do not fit.
             MetacliError: a file cannot be read or written.
         """
         progress.print_hardware(state)
@@ -95,7 +95,7 @@ class Run:
         self.path, start = self._processes.broadcast((path, start or Start(state.provenance)))
         self.provenance, self.step, self.best_score, self.meter_rows = start
         if self.directory and not self.directory.is_exclusive:
-            progress.print_lines(f"note: this file system has no locks: let no other process train in {self.path}")
+            progress.print_lines(f"note: this file system has no locks. Do not start another training in {self.path}")
         state.broadcast_from_first()
         progress.start(state, self.path, self.step)
 
@@ -121,14 +121,14 @@ class Run:
         return Start(self.provenance)
 
     def load_patience(self, state: TrainState) -> Patience:
-        """The patience left after the validations in the log."""
+        """Returns the patience that is left after the validations in the log."""
         log = [record for record in self.directory.read_metrics() if "val" in record] if self.directory else []
         return Patience(self._recipe.train.patience, state.tasks.metrics[0], self._processes.broadcast(log))
 
     def save_last(self, state: TrainState, meter_rows: Tensor | None) -> None:
         """Write the checkpoint that a resumed run continues from."""
         if self.directory:
-            self.directory.sync_metrics()  # the log before the checkpoint that it leads to
+            self.directory.sync_metrics()  # the log must reach the disk before the checkpoint
             self._save(self.directory.last, state, state.optimizer, meter_rows)
 
     def save_best(self, state: TrainState) -> None:

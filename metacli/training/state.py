@@ -1,4 +1,4 @@
-"""What training works on: the tasks, the model, its optimizer, and what computes them."""
+"""The state of training: tasks, model, optimizer, and the hardware that computes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metacli.training.thread_trials import training_step
 
 
 class Update(NamedTuple):
-    """What one update of theta computed.
+    """The results of one update of theta.
 
     Attributes:
         loss: () the mean over all answers.
@@ -42,18 +42,18 @@ class Update(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainState:
-    """What training works on.
+    """The tasks, the model, the optimizer and the hardware of a training run.
 
     Attributes:
         recipe: the recipe.
-        tasks: p(T); the data of its splits train and val exist and suffice.
+        tasks: p(T). The data of its splits train and val are complete.
         provenance: the classes of the tasks, and a digest of their data.
         model: f_theta, on its device.
-        optimizer: over all its parameters.
-        device: where the model computes.
+        optimizer: the optimizer of all its parameters.
+        device: the device of the model.
         processes: the processes that train together.
         threads: CPU threads.
-        scan: how the model runs through a sequence, and why; None for a model with one way only.
+        scan: how the model computes a sequence, and why; None for a model without a choice.
     """
 
     recipe: Recipe
@@ -75,22 +75,22 @@ class TrainState:
         threads: int | None = None,
         previous_threads: int | None = None,
     ) -> TrainState:
-        """Seed the random generators, then build what the recipe names.
+        """Seed the random generators, then build the tasks, the model and the optimizer of a recipe.
 
         Args:
-            threads: CPU threads; None measures which number is fastest.
-            previous_threads: of a resumed run, which keeps them unless they have become slow.
+            threads: number of CPU threads; None measures which number is fastest.
+            previous_threads: the number of a resumed run, which is kept unless it has become slow.
 
         Raises:
-            UsageError: the data do not suffice, the model lacks what `train` asks for, or a step has fewer tasks than
-                there are processes.
-            MetacliError: the data or TensorBoard are missing, or memory cannot suffice.
+            UsageError: the data are insufficient, the model does not support a setting of `train`, or there are more
+                processes than tasks per step.
+            MetacliError: the data or TensorBoard are missing, or memory is insufficient.
         """
         if recipe.train.tensorboard:
             check_tensorboard()
         if recipe.train.batch < processes.size:
-            message = f"train.batch: {recipe.train.batch} tasks for {processes.size} processes"
-            raise UsageError(message, "start fewer of them")
+            message = f"train.batch is {recipe.train.batch}, less than the {processes.size} processes"
+            raise UsageError(message, "increase train.batch, or start fewer processes")
         own_tasks = len(processes.share(recipe.train.batch))
         with processes.local_first():
             set_up_torch(recipe.seed)
@@ -102,28 +102,30 @@ class TrainState:
                 model.encoder.freeze()
             scan = model.use_scan(recipe.train.scan, device)
             optimizer = make_optimizer(model, recipe.train)
-            for split in ("train", "val"):  # missing or insufficient data are found before a run directory is made
+            for split in ("train", "val"):  # find missing data before the run directory is created
                 tasks.batch(split, 0, 1)
         provenance = Provenance.of(tasks)
-        processes.check_same("data", provenance.digest, "every machine needs the same: METACLI_DATA, task.root")
+        processes.check_same(
+            "data", provenance.digest, "every machine needs the same data, see METACLI_DATA and task.root"
+        )
         trial = training_step(model, tasks, own_tasks, device)
         chosen = compute_threads.choose_threads(threads, trial, previous_threads)
         return cls(recipe, tasks, provenance, model, optimizer, device, processes, chosen, scan)
 
     @property
     def precision(self) -> tuple[str, str]:
-        """The precision of convolutions in training and the reason for it; `float32` and '' without convolutions."""
+        """The precision of convolutions in training and its reason; `float32` and '' without convolutions."""
         choice = self.model.encoder.training_precision(self.device)
         return ("float32", "") if choice is None else (str(choice[0]).removeprefix("torch."), choice[1])
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Returns what the result depends on besides the recipe: versions, device, threads, precision, data."""
+        """What the result depends on besides the recipe: versions, device, threads, precision, data."""
         facts = environment(self.device, self.threads, self.precision[0], self.scan)
         return facts | {"data": self.provenance.digest}
 
     def broadcast_from_first(self) -> None:
-        """Copy weights, optimizer state and random state of the first process, which may have read them, to all."""
+        """Copy the weights, the optimizer state and the random state of the first process to all others."""
         if self.processes.size == 1:
             return
         buffer = io.BytesIO()

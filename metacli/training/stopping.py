@@ -1,4 +1,4 @@
-"""Why a run stops before its last step: a signal, a time limit, or validations that no longer improve."""
+"""Stopping a run before its last step: a signal, a time limit, or validations without improvement."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Deadline:
     """The moment at which a run stops.
 
     Args:
-        limit: the time until then, from now; see `parse_duration`.
+        limit: the time from now until then, as text; see `parse_duration`.
 
     Attributes:
-        limit: the same text.
+        limit: the text.
 
     Raises:
         UsageError: `limit` is not a duration.
@@ -39,15 +39,15 @@ class Deadline:
         self._moment = time.monotonic() + parse_duration(limit)
 
     def has_passed(self) -> bool:
-        """Whether the moment has come."""
+        """Returns whether the moment has passed."""
         return time.monotonic() >= self._moment
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from a text such as `2h`, `90m`, `45s`, `1h30m`, or a number of seconds.
+    """Returns the seconds of a text such as `2h`, `90m`, `45s`, `1h30m`, or a number of seconds.
 
     Raises:
-        UsageError: it is none of these, 0, or more than LONGEST.
+        UsageError: the text is not a duration, or is 0 or more than LONGEST.
     """
     lowered = text.strip().lower()
     if re.fullmatch(_NUMBER, lowered):
@@ -57,8 +57,8 @@ def parse_duration(text: str) -> float:
     else:
         seconds = math.nan
     if not 0 < seconds <= LONGEST:
-        hint = "hours, minutes, seconds in this order, each with its letter, or seconds alone: --time-limit 5400"
-        raise UsageError(f"--time-limit {text!r}: a time above 0, as in 2h, 90m, 45s or 1h30m", hint)
+        hint = "give hours, minutes and seconds in this order, each with its letter, or only a number of seconds"
+        raise UsageError(f"--time-limit {text!r}: should be a duration above 0, such as 2h, 90m, 45s or 1h30m", hint)
     return seconds
 
 
@@ -66,8 +66,8 @@ class Patience:
     """Counts the validations since the best one.
 
     Args:
-        limit: how many validations without a new best end the run; 0 for no limit.
-        headline: the score that ranks them.
+        limit: the number of validations without a new best that ends the run; 0 for no limit.
+        headline: the metric that ranks them.
         log: the lines of metrics.jsonl so far; a resumed run continues their count.
     """
 
@@ -98,17 +98,17 @@ class Patience:
 
 
 class Stopper:
-    """Decides, for all processes alike, whether a run stops before its last step.
+    """Decides for all processes together whether a run stops before its last step.
 
-    Within `with`, a signal becomes a stop request. A second signal interrupts at once, except under torchrun, which
-    may forward one signal twice.
+    In its `with` block, a signal becomes a stop request. A second signal interrupts at once, except under torchrun,
+    which may forward one signal twice.
 
     Args:
-        deadline: None for no time limit; that of the first process counts.
+        deadline: the time limit, None for none. That of the first process counts.
 
     Attributes:
         patience: the validations without improvement.
-        code: the exit status that the agreed signal asks for, else 0.
+        code: the exit status for the agreed signal, 0 without one.
     """
 
     def __init__(self, deadline: Deadline | None, patience: Patience, processes: Processes):
@@ -125,9 +125,9 @@ class Stopper:
         self._signal.__exit__(*error)
 
     def read(self) -> int:
-        """This process's stop request: the exit status of a signal, TIME_LIMIT, or 0. The largest one counts.
+        """Returns this process's stop request: the exit status of a signal, TIME_LIMIT, or 0. The largest one counts.
 
-        Read it once per step: a request that comes later is for the next step.
+        Called once per step. A later request counts for the next step.
         """
         is_late = self._counts_time and self._deadline is not None and self._deadline.has_passed()
         return self._signal.code or (TIME_LIMIT if is_late else 0)

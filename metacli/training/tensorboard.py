@@ -9,7 +9,7 @@ from metacli.errors import MetacliError
 
 
 def check_tensorboard() -> None:
-    """Raise a MetacliError where the extra is not installed."""
+    """Raise a MetacliError if the extra is not installed."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
@@ -17,14 +17,14 @@ def check_tensorboard() -> None:
 
 
 def open_writer(folder: Path) -> Any:
-    """A writer of event files into a folder."""
+    """Returns a writer of event files in a folder."""
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder))
 
 
 def write_scalars(writer: Any, record: dict[str, Any]) -> None:
-    """Write one line of the log as scalars, those of a validation as val/NAME."""
+    """Write one line of the log as scalars. Validation scores are named val/NAME."""
     scalars = {**record, **{f"val/{name}": value for name, value in record.get("val", {}).items()}}
     for name, value in scalars.items():
         if isinstance(value, float):

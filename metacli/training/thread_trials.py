@@ -1,4 +1,4 @@
-"""A trial training step, to measure thread counts with."""
+"""A trial training step, which measures the speed of a number of threads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from metacli.tasks.base import Tasks
 
 
 def training_step(model: nn.Module, tasks: Tasks, batch: int, device: torch.device) -> Callable[[], object] | None:
-    """A training step on a copy of the model, without effects and without messages to other processes.
+    """Returns a training step on a copy of the model, without side effects or messages to other processes.
 
     Returns None on a GPU, where the number of CPU threads hardly matters.
 
     Args:
-        batch: tasks of a step in this process.
+        batch: number of tasks per step in this process.
     """
     if device.type != "cpu":
         return None

@@ -1,4 +1,4 @@
-"""Starting a new run from the weights of another one."""
+"""Warm start: a new run starts from the weights of another one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from metacli.evaluation.evaluate import trained_classes
 from metacli.registry import TASKS, resolve
 from metacli.tasks.base import Tasks
 
-_ENCODER = "encoder."  # how the names of its weights begin
-_NEW_ENCODER = "train.encoder_from= (nothing) begins with a new encoder"
+_ENCODER = "encoder."  # prefix of the names of its weights
+_NEW_ENCODER = "set train.encoder_from= (empty) for an encoder with random weights"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class WarmStart:
     def from_checkpoint(
         cls, source: str | Path, recipe: Recipe, part: Literal["model", "encoder"] = "model"
     ) -> WarmStart:
-        """Load a checkpoint file, the best checkpoint of a run directory, or a bundled model, for a run by a recipe.
+        """Load a checkpoint file, the best checkpoint of a run directory, or a bundled model for a recipe.
 
         Raises:
-            UsageError: it does not exist, or its model or encoder differs from the recipe's; names every key.
-            MetacliError: it cannot be read.
+            UsageError: there is no such checkpoint, or its model or encoder differs from the recipe's. Names every key.
+            MetacliError: the checkpoint cannot be read.
         """
         saved = checkpoint.load(bundled.find_checkpoint(source))
         models = (r.as_dict()["model"] for r in (saved.recipe, recipe))
@@ -53,29 +53,29 @@ class WarmStart:
             flatten({"model": m if part == "model" else {"encoder": _keys_of_weights(m["encoder"])}}) for m in models
         )
         keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
-        differences = [f"{k}: {old.get(k)} there, {new.get(k)} in the recipe" for k in keys]
+        differences = [f"{k}: {old.get(k)} in the checkpoint, {new.get(k)} in the recipe" for k in keys]
         if differences:
             raise UsageError(
-                [f"{saved.path} holds another {part} than {recipe.name}", *differences],
-                f"weights are for the {part} that they were trained as: give its keys, or "
+                [f"the {part} of {saved.path} differs from that of the recipe {recipe.name}", *differences],
+                "set these keys to the values of the checkpoint, or "
                 + ("train without --init" if part == "model" else _NEW_ENCODER),
             )
         return cls(saved, hashlib.sha256(saved.path.read_bytes()).hexdigest(), part)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> WarmStart | None:
-        """The encoder that the recipe starts from (`train.encoder_from`), if any; raises as `from_checkpoint` does."""
+        """Returns the encoder of the recipe's `train.encoder_from`, if any. Raises as `from_checkpoint`."""
         return cls.from_checkpoint(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
 
     def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
-        """Copy the weights into a model; returns the provenance of the model, with what the weights were trained on.
+        """Copy the weights into a model. Returns the model's provenance, including that of the weights.
 
         Args:
             tasks: the tasks that the model will be trained on.
             provenance: the provenance of these tasks.
 
         Raises:
-            UsageError: the weights do not fit, or were trained on classes that the tasks hold out.
+            UsageError: the weights do not fit, or were trained on held-out classes of the tasks.
         """
         trained = trained_classes(self.saved)
         hint = {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
@@ -92,32 +92,32 @@ class WarmStart:
             task = self.saved.recipe.task
             old_spec, new_spec = asdict(resolve(TASKS, task.name, "task").spec_of(task)), asdict(tasks.spec)
             keys = [k for k in new_spec if old_spec[k] != new_spec[k]]
-            differences = [f"{k}: {old_spec[k]} there, {new_spec[k]} here" for k in keys]
+            differences = [f"{k}: {old_spec[k]} in the checkpoint, {new_spec[k]} in these tasks" for k in keys]
             raise UsageError(
                 [f"{self.saved.path}: {e.lines[0]}", *e.lines[1:], *differences],
-                "tasks of the same shape take the same weights; nothing is loaded in part",
+                "weights fit only tasks of the same shapes; nothing was loaded",
             ) from None
         encoders = self.saved.provenance.initial_encoders
         return provenance.with_history(trained, (*encoders, tensors_digest(encoder)) if encoder else encoders)
 
     def __str__(self) -> str:
-        """As in `runs/first/best.safetensors, step 600, trained by strokes_ntm`."""
+        """Returns a description, as in `runs/first/best.safetensors, step 600, trained with strokes_ntm`."""
         whose = "the encoder of " * (self.part == "encoder")
-        return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained by {self.saved.recipe.name}"
+        return f"{whose}{self.saved.path}, step {self.saved.step:,}, trained with {self.saved.recipe.name}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry `init` of env.json."""
+        """Returns the entry `init` of env.json."""
         file = {"path": str(self.saved.path.resolve()), "sha256": self.sha256, "step": self.saved.step}
         return file | ({} if self.part == "model" else {"part": self.part})
 
 
 def frozen_encoder_warning(recipe: Recipe, init: WarmStart | None) -> list[str]:
-    """A note, as lines, if the encoder is frozen at random weights; otherwise none."""
+    """Returns a note as a list of lines, empty unless the encoder is frozen at random weights."""
     if init or recipe.train.encoder_rate or recipe.model.encoder.kind == "flat":
         return []
-    return ["note: the encoder learns nothing: train.encoder_rate=0, without train.encoder_from or --init"]
+    return ["note: the encoder keeps its random weights: train.encoder_rate=0 without train.encoder_from or --init"]
 
 
 def _keys_of_weights(encoder: dict[str, Any]) -> dict[str, Any]:
-    """The keys of an encoder that its weights depend on."""
+    """Returns the keys of an encoder that its weights depend on."""
     return {key: value for key, value in encoder.items() if key not in ("precision", "dropout")}
