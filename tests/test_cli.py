@@ -152,7 +152,7 @@ def test_help_of_every_verb(monkeypatch, capsys, verb):
         (["train", "FILE", "train.step=3"], 2, "did you mean 'steps'"),
         (["train", "FILE", "train.step=3", "train.lr=fast", "model.hidden=0"], 2, "train.lr"),
         (["train", "FILE", "train.lr"], 2, "KEY=VALUE"),
-        (["train", "FILE", "--device", "cuda:7"], 2, "absent"),
+        (["train", "FILE", "--device", "cuda:7"], 2, "not available"),
         (["train", "FILE", "--device", "warp"], 2, "unknown device"),
         (["train", "FILE", "--run-dir", "FOLDER"], 2, "exists already"),
         (["train", "FILE", "--run-dir", "FILE/x"], 1, "cannot write the run directory"),

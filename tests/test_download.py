@@ -24,7 +24,7 @@ SAYS = {
     ("endless",): "more than 1,000,000 bytes",
     ("to SELF",): "redirect",
     ("to file:///etc/passwd",): "file:///etc/passwd",
-    ("to ftp://127.0.0.1/x",): "not followed",
+    ("to ftp://127.0.0.1/x",): "is not allowed",
     ("to http://127.0.0.1:1/x",): "cannot download",
     ("wrong",): "with MD5",
 }
@@ -42,7 +42,7 @@ def test_what_is_not_the_file_is_refused_and_the_next_try_works(how):
 
 def test_no_redirect_from_https_to_http():
     request = urllib.request.Request("https://127.0.0.1/x")
-    with pytest.raises(ValueError, match="not followed"):
+    with pytest.raises(ValueError, match="is not allowed"):
         download._SafeRedirects().redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1/x")
 
 

@@ -32,7 +32,7 @@ def test_a_recipe_of_an_earlier_format_is_migrated(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("wrong", [migrations.FORMAT + 1, 0, "two", True])
 def test_a_recipe_of_another_format_is_refused(wrong):
-    with pytest.raises(UsageError, match="x: format"):
+    with pytest.raises(UsageError, match="x: recipe format"):
         migrations.migrate({"format": wrong}, "x")
 
 

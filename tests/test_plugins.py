@@ -90,7 +90,7 @@ def test_keys_are_explained():
         ("model.encoder.hidden=0", "model.encoder.hidden: should be greater than or equal to 1"),
         ("task.name=blob", "task.name: unknown task 'blob', did you mean 'blobs'"),
         ("task.sprad=1", "task.sprad: unknown key, did you mean 'spread'"),
-        ("plugins=3", "plugins: names"),
+        ("plugins=3", "plugins: should map names"),
     ],
 )
 def test_wrong_keys_are_told_as_those_of_the_package(change, says):
@@ -261,7 +261,7 @@ def test_installed_packages_are_asked_for_names_that_are_unknown(cli, tmp_path):
     assert cli("eval", "-c", "r", "--tasks", "5", PYTHONPATH=path).returncode == 0
     without = cli("eval", "-c", "r", "--tasks", "5")
     assert without.returncode == 2
-    assert "needs 'blobs' of the plugin 'own_blobs'" in without.stderr
+    assert "needs 'blobs' from the plugin 'own_blobs'" in without.stderr
 
 
 REFUSED = [
@@ -299,7 +299,7 @@ def test_the_whole_way_through_the_command_line(cli, tmp_path, monkeypatch, caps
         code, out, err = inside(monkeypatch, capsys, *args)
         assert (code, out) == (2, ""), args
         assert "needs 'blobs' from the plugin 'own.py', which is not loaded" in err
-        assert "hint: give the file or module that registers it: --plugin" in err
+        assert "hint: load the file or module that registers it with --plugin" in err
     assert not Path("was_imported").exists()
 
     for args in GRANTED:
@@ -321,7 +321,7 @@ def test_what_a_file_says_of_plugins_is_told_safely_and_held_to_its_form(tiny_tr
     assert "\x1b" not in caught.value.message
     recipe_from_dict({**tiny_tree, "plugins": said}, "file")  # of a name that is not used
     for wrong in ([], "x", {"a": 1}, {1: "a"}):
-        with pytest.raises(UsageError, match="plugins: names"):
+        with pytest.raises(UsageError, match="plugins: should map names"):
             recipe_from_dict({**tiny_tree, "plugins": wrong}, "file")
 
 
