@@ -150,7 +150,7 @@ def test_a_wrong_file_in_a_process_of_its_own(cli, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: x.safetensors: truncated, damaged or not a checkpoint of metacli\n"
-        "hint: train again, or --resume the run\n"
+        "hint: train again, or resume the run with --resume\n"
     )
 
 
@@ -195,7 +195,7 @@ def test_an_optimizer_or_weights_of_other_shapes_or_kinds(resumable):
     mean = tensors["optimizer.0.exp_avg"]
     for wrong in (mean[:-1], mean.long(), mean / 0):
         file_format.write_file(resumable, metadata, tensors | {"optimizer.0.exp_avg": wrong})
-        with pytest.raises(MetacliError, match=r"last\.safetensors: (its|the) optimizer's"):
+        with pytest.raises(MetacliError, match=r"last\.safetensors: (its|the) optimizer('s)?"):
             used(resumable)
     for wrong in (torch.zeros(3), torch.zeros(9, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8)):
         file_format.write_file(resumable, metadata, tensors | {"random.cpu": wrong})

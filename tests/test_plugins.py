@@ -122,7 +122,7 @@ def test_a_name_is_taken_but_by_the_same_class_defined_again():
     with pytest.raises(ValueError, match="the name 'again' is taken by test_plugins:test_a_name"):
         metacli.register("again", type("Other", (Clusters,), {}))
     for cls, name in ((Clusters, "clusters"), (second, "again")):
-        with pytest.raises(ValueError, match=f"has the name '{name}' already"):
+        with pytest.raises(ValueError, match=f"is already registered as '{name}'"):
             metacli.register("alias", cls)
     for name in ("", "two words", "a.b", "a=b", "1a", "x" * 65):
         with pytest.raises(ValueError, match="is not a valid name"):

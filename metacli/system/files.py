@@ -107,7 +107,7 @@ def remove_abandoned(folder: Path) -> None:
 
     A file is in use while its writer holds its lock. On a file system without locks, no file is removed.
     """
-    with contextlib.suppress(OSError):  # a file that stays does no harm
+    with contextlib.suppress(OSError):  # a file that stays is ignored
         for path in [path for path in folder.iterdir() if is_temporary_name(path.name)]:
             with contextlib.suppress(OSError):
                 descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
