@@ -193,7 +193,7 @@ def test_scores_of_a_run_and_of_its_model_are_the_same(run):
 def test_wrong_calls_of_evaluate_and_trace(run):
     tasks, model = metacli.build_tasks("smoke"), metacli.load_model(run)
     for call in (metacli.evaluate, metacli.trace):
-        with pytest.raises(TypeError, match="brings no tasks"):
+        with pytest.raises(TypeError, match="has no task distribution of its own"):
             call(model)
         with pytest.raises(TypeError, match="either them or tasks"):
             call(run, "task.ways=2", tasks=tasks)

@@ -113,9 +113,15 @@ def test_another_model_is_refused_key_by_key(tmp_path, tiny_tree, tiny):
     with pytest.raises(UsageError) as e:
         run(other, tmp_path / "second", init=tmp_path / "first")
     lines = e.value.message.splitlines()[1:]
-    assert lines == ["model.hidden: 8 there, 9 in the recipe", "model.layers: 1 there, 2 in the recipe"]
+    assert lines == [
+        "model.hidden: 8 in the checkpoint, 9 in the recipe",
+        "model.layers: 1 in the checkpoint, 2 in the recipe",
+    ]
     wider = recipe_from_dict(tiny_tree | {"task": {"name": "copy", "width": 5, "max_length": 3}}, "x")
-    with pytest.raises(UsageError, match=r"do not fit[^\n]*\nx_shape: \(4,\) there, \(6,\) here\nout_size: 3 there"):
+    with pytest.raises(
+        UsageError,
+        match=r"do not fit[^\n]*\nx_shape: \(4,\) in the checkpoint, \(6,\) in these tasks\nout_size: 3 in the checkpoint",
+    ):
         run(wider, tmp_path / "second", init=tmp_path / "first")
     with pytest.raises(UsageError, match="no checkpoint 'nothing'"):
         run(tiny, tmp_path / "second", init="nothing")
@@ -196,7 +202,7 @@ def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
         tree = recipe.as_dict()
         tree["train"]["encoder_from"] = str(tmp_path / "first")
         for begin in (run, rehearsed):
-            with pytest.raises(UsageError, match=f"1 classes of this {split} split were") as e:
+            with pytest.raises(UsageError, match=f"trained on 1 classes of this {split} split") as e:
                 begin(recipe_from_dict(tree, "x"), tmp_path / "second")
             assert "train.encoder_from= (nothing)" in e.value.hint
         tree["train"]["encoder_from"] = None

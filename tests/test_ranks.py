@@ -133,7 +133,7 @@ def test_killed_processes_are_started_anew_and_the_run_goes_on(folder):
     said = [line for line in done.stderr.splitlines() if line.startswith(("run ", "error", "saved"))]
     (run,) = (folder / "runs" / "r").iterdir()
     where = f"run     {run.relative_to(folder)}"
-    lost = "another process of this training ended, or did not answer within 10 minutes"
+    lost = "another process of this training ended, or did not reply within 10 minutes"
     expected = [where, "saved at step 2", f"{where}, resumed at step 2", f"{where}, resumed at step 4"]
     assert [line for line in said if not line.startswith("error")] == expected
     errors = [line for line in said if line.startswith("error")]  # torchrun may end a survivor before it has its say
@@ -193,7 +193,7 @@ def test_patience_ends_all_after_the_same_step(folder):
 def test_weights_to_begin_from_that_do_not_fit_end_all_with_one_word(folder):
     done = run_torchrun(folder, 2, "train", "r.yaml", "model.hidden=9", "--run-dir", "misfit", "--init", "one")
     assert done.returncode != 0
-    assert done.stderr.count("model.hidden: 8 there, 9 in the recipe") == 1
+    assert done.stderr.count("model.hidden: 8 in the checkpoint, 9 in the recipe") == 1
     assert not (folder / "misfit").exists()
 
 
