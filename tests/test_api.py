@@ -195,7 +195,7 @@ def test_wrong_calls_of_evaluate_and_trace(run):
     for call in (metacli.evaluate, metacli.trace):
         with pytest.raises(TypeError, match="has no task distribution of its own"):
             call(model)
-        with pytest.raises(TypeError, match="either them or tasks"):
+        with pytest.raises(TypeError, match="either tasks or overrides"):
             call(run, "task.ways=2", tasks=tasks)
         with pytest.raises(ValueError, match="unknown split"):
             call(run, split="tset")
@@ -203,7 +203,7 @@ def test_wrong_calls_of_evaluate_and_trace(run):
             call(run, tasks=tasks)
         with pytest.raises(metacli.MetacliError, match="tasks of the mode"):
             call(model, tasks=tasks)
-        with pytest.raises(metacli.MetacliError, match="3 logits, these tasks take 5"):
+        with pytest.raises(metacli.MetacliError, match="3 logits, but these tasks need 5"):
             call(model, tasks=metacli.build_tasks(run / "recipe.yaml", "task.ways=5"))
         with pytest.raises(metacli.MetacliError, match="no checkpoint"):
             call("nonesuch")
