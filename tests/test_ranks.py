@@ -205,7 +205,7 @@ def test_other_verbs_are_for_the_first_process(cli):
     assert second.stdout + second.stderr == ""
     wrong = cli("recipes", RANK="2", WORLD_SIZE="2")
     assert wrong.returncode == 2
-    assert "contradictory ranks in the environment" in wrong.stderr
+    assert "the ranks in the environment contradict each other" in wrong.stderr
 
 
 def test_one_process_by_itself_needs_no_other():
@@ -254,7 +254,7 @@ def test_padding_to_the_longest_of_all_is_that_of_a_larger_batch(tiny):
     longer = data_parallel.pad_episode(some, whole.x_train.shape[1], whole.x_test.shape[1])
     for name in ("x_train", "y_train", "x_test", "y_test", "mask_train", "mask_test"):
         assert torch.equal(getattr(longer, name), getattr(whole, name)[:2])
-    with pytest.raises(ValueError, match="without mask_test"):
+    with pytest.raises(ValueError, match="of different lengths in a batch need mask_test"):
         data_parallel.pad_episode(SimpleNamespace(**vars(some) | {"mask_test": None}), some.x_train.shape[1], 99)
 
 
