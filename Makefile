@@ -1,6 +1,6 @@
 # make demo   set up, then train on drawn characters, evaluate and look into the memory (a few minutes on 2 cores)
 # make test   set up with the development tools, then lint, type check and test
-# make test-all  the same, then the slow tests: the commands of README and the guides, and the notebook
+# make test-all  the same, then the slow tests: guides, notebook, benchmark cases, several processes
 # make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
 # make bench  time steps, episodes and commands beside references and packages; BENCH='--quick --only ntm' for less
 # make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less

@@ -243,6 +243,7 @@ def tiny_run(tmp_path_factory) -> SimpleNamespace:
     return SimpleNamespace(code=code, figures=figures, printed=stdout.getvalue(), folder=folder)
 
 
+@pytest.mark.slow
 def test_every_case_and_sweep_runs(tiny_run):
     assert tiny_run.code == 0
     assert [case["name"] for case in tiny_run.figures["cases"]] == list(CASES)
@@ -250,6 +251,7 @@ def test_every_case_and_sweep_runs(tiny_run):
     assert {"processor", "instructions", "cores", "torch"} <= tiny_run.figures["machine"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_has_all_figures(tiny_run, name):
     (case,) = (case for case in tiny_run.figures["cases"] if case["name"] == name)
@@ -269,12 +271,14 @@ def test_a_case_has_all_figures(tiny_run, name):
         assert case["floor"]["operations"]["float32"] > 0
 
 
+@pytest.mark.slow
 def test_the_tables_stay_whole_at_80_columns(tiny_run):
     assert max(map(len, tiny_run.printed.splitlines())) <= 80
     assert all(word in tiny_run.printed for word in ("NTM copy, batch 1", "metacli, ms", "plain eager", "floor"))
     assert "L 1024" in tiny_run.printed
 
 
+@pytest.mark.slow
 def test_the_markdown_has_a_row_for_each_case_and_sweep(tiny_run):
     lines = (tiny_run.folder / "bench.md").read_text().splitlines()
     tables = [line for line in lines if line.startswith("|")]
@@ -283,6 +287,7 @@ def test_the_markdown_has_a_row_for_each_case_and_sweep(tiny_run):
     assert tiny_run.figures["machine"]["processor"] in lines[0]
 
 
+@pytest.mark.slow
 def test_the_plot_is_written(tiny_run):
     pytest.importorskip("matplotlib")
     assert (tiny_run.folder / "growth.png").read_bytes().startswith(b"\x89PNG")

@@ -103,6 +103,7 @@ def test_cores_are_the_least_of_affinity_quota_and_omp_num_threads(monkeypatch):
     assert cpu.available_cores() == (3, "set by OMP_NUM_THREADS")
 
 
+@pytest.mark.slow
 def test_training_with_the_newer_instructions_hidden(cli, tmp_path):
     """As on an ordinary desktop: float32, told and kept, and it learns."""
     keys = ["task.size=16", "task.classes=60", "model.encoder.channels=16", "train.steps=120", "train.batch=16"]

@@ -94,6 +94,7 @@ def records(path: Path) -> list[dict]:
     return [{k: v for k, v in record.items() if k not in changing} for record in RunDirectory(path).read_metrics()]
 
 
+@pytest.mark.slow
 def test_four_processes_compute_what_one_does_in_double_precision(tmp_path):
     done = run_torchrun(tmp_path, 4, HERE / "ranks_script.py")
     assert done.returncode == 0, done.stderr
@@ -125,6 +126,7 @@ def test_two_processes_evaluate_bit_for_bit_as_one(folder):
     assert json.loads((folder / "two" / "eval.json").read_text(encoding="utf-8")) == result
 
 
+@pytest.mark.slow
 def test_killed_processes_are_started_anew_and_the_run_goes_on(folder):
     """The second one, before there is any checkpoint: the first saves. Then the first one: its checkpoint stands."""
     kills = f"0:1:2:{signal.SIGKILL:d}:self 1:0:6:{signal.SIGKILL:d}:self"
@@ -145,6 +147,7 @@ def test_killed_processes_are_started_anew_and_the_run_goes_on(folder):
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
     done = run_torchrun(
         folder, 2, "train", "r.yaml", "train.steps=100000", "train.eval_every=0", "--run-dir", "asked",
@@ -157,6 +160,7 @@ def test_a_signal_to_torchrun_stops_all_after_the_same_step_and_saves(folder):
     assert records(folder / "asked")[-1]["step"] == step
 
 
+@pytest.mark.slow
 def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder):
     keys = ("train.steps=1000000", "train.eval_every=0")
     done = run_torchrun(
@@ -176,6 +180,7 @@ def test_the_first_clock_stops_all_and_the_run_goes_on_by_another_length(folder)
     }
 
 
+@pytest.mark.slow
 def test_patience_ends_all_after_the_same_step(folder):
     keys = ("train.steps=1000", "train.eval_every=1", "train.checkpoint_every=0", "train.lr=1e-9", "train.patience=2")
     done = run_torchrun(folder, 2, "train", "r.yaml", *keys, "--run-dir", "patient")

@@ -91,6 +91,7 @@ def test_an_eager_optimizer_updates_as_the_one_of_torch(ours, reference):
     assert all(torch.equal(first["state"][0][key], second["state"][0][key]) for key in second["state"][0])
 
 
+@pytest.mark.slow
 def test_a_compilation_is_announced_once(cli, tmp_path):
     pytest.importorskip("numba")
     announced = "numba   compiles the fast loops"
