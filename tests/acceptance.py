@@ -108,6 +108,12 @@ def check_commands(session: Session, plot: bool) -> None:
     session.run("inspect-memory", "--checkpoint", "run", "--out", "memory", "--format", "npz,html,json")
     assert {path.suffix for path in (session.folder / "memory").iterdir()} == {".npz", ".html", ".json"}
 
+    characters = "examples/characters"  # not in this folder: those that come with the package
+    answers = json.loads(
+        session.run("predict", f"--support={characters}/support", f"--query={characters}/query", "--json").stdout
+    )
+    assert len(answers["predictions"]) == 8
+
     more = session.run("train", "--resume", "run", "train.steps=6")
     assert "step 6" in more.stdout
     assert "0.1.0" in session.run("--version").stdout
