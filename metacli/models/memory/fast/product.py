@@ -1,9 +1,9 @@
 """The product of a few rows by a matrix, compiled.
 
-At every step of a scan, the rows of a batch of tasks are multiplied by the same weights. For one to some hundred rows
-this loop is about as fast as the BLAS library that PyTorch calls, and it can be called from compiled code. The inner
-loops run along rows of the matrix and of the result. They combine four rows of each, so that a loaded number is used
-four times.
+At every step of a scan, the rows of a batch of tasks are multiplied by the same weights. With some 100 hidden units
+this loop is about as fast as the BLAS library that PyTorch calls, and it can be called from compiled code. With 512
+units BLAS is faster: a training step of an NTM takes 1.1 to 1.3 times as long by this loop. The inner loops run along
+rows of the matrix and of the result. They combine four rows of each, so that a loaded number is used four times.
 """
 
 from __future__ import annotations
