@@ -61,6 +61,7 @@ def test_batches_come_from_all_over_the_run(tiny_tree):
     assert found["episode"]["x_test"][1] > 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LINUX, reason="the system does not tell a process's peak")
 def test_activations_are_at_least_what_autograd_keeps(tiny_tree):
     model = {"name": "transformer", "width": 256, "layers": 4, "heads": 4, "encoder": {"kind": "flat"}}

@@ -244,6 +244,7 @@ def installed(folder: Path, name: str, text: str) -> None:
     (info / "entry_points.txt").write_text(f"[metacli.plugins]\n{name} = {name}\n")
 
 
+@pytest.mark.slow
 def test_installed_packages_are_asked_for_names_that_are_unknown(cli, tmp_path):
     site = tmp_path / "site"
     site.mkdir()

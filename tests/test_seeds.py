@@ -16,6 +16,7 @@ from metacli.errors import UsageError
 from metacli.runs.seeds import SeedRuns, parse_seeds
 
 
+@pytest.mark.slow
 def test_each_seed_is_the_run_that_it_is_by_itself(cli, tiny_file, tmp_path):
     done = cli("train", tiny_file, "train.steps=4", "--seeds", "5,6", "--jobs", "2", "--run-dir", "all", "--json")
     assert done.returncode == 0, done.stderr
