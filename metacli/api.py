@@ -18,6 +18,7 @@ from metacli.compute.device import choose_device, preserve_torch_state, set_up_t
 from metacli.compute.threads import parse_thread_count
 from metacli.config import catalogue
 from metacli.config import recipe as recipes
+from metacli.config.overrides import held_out_seed
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import Scores, build_eval_tasks, check_answerable, check_spec
@@ -67,11 +68,13 @@ def list_recipes(*words: str) -> list[catalogue.Entry]:
 def build_tasks(recipe: RecipeSource, *overrides: str) -> Tasks:
     """Builds the task distribution p(T) of a recipe. `episodes` iterates over tasks; `batch` samples any range.
 
+    The tasks of val and test do not depend on the recipe's seed. The override `seed=N` draws others.
+
     Args:
         recipe: see `load_recipe`, also for the overrides and the errors.
     """
     resolved = load_recipe(recipe, *overrides)
-    return build(TASKS, resolved.task, resolved.seed)
+    return build(TASKS, resolved.task, resolved.seed, held_out_seed(list(overrides)))
 
 
 def build_model(recipe: RecipeSource, *overrides: str) -> MetaLearner:

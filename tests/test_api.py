@@ -221,3 +221,18 @@ def test_a_trace_is_that_of_its_task(run):
         np.testing.assert_allclose(head.weights.sum(1), 1, atol=1e-5)
     other = metacli.trace(metacli.load_model(run), tasks=metacli.build_tasks(run / "recipe.yaml"), index=5)
     np.testing.assert_array_equal(other.arrays["logits"], trace.arrays["logits"])
+
+
+def test_held_out_tasks_do_not_depend_on_the_seed_of_the_run(run):
+    recipe = metacli.load_recipe(run / "recipe.yaml")
+    trained, other = metacli.build_tasks(recipe), metacli.build_tasks(metacli.load_recipe(recipe, "seed=4"))
+
+    def first_inputs(tasks, split):
+        return tasks.batch(split, 0, 3).x_test
+
+    for split in ("val", "test"):
+        assert first_inputs(trained, split).equal(first_inputs(other, split))
+        assert not first_inputs(trained, split).equal(first_inputs(metacli.build_tasks(recipe, "seed=4"), split))
+    assert not first_inputs(trained, "train").equal(first_inputs(other, "train"))
+    scores, others = (metacli.evaluate(run, *overrides, n_tasks=5) for overrides in ((), ("seed=4",)))
+    assert scores.values["loss"].tolist() != others.values["loss"].tolist()

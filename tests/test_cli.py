@@ -44,6 +44,7 @@ def test_train_eval_sample(cli, tiny_file, tmp_path):
         "recipe",
         "step",
         "split",
+        "task_seed",
         "n_tasks",
         "d_test_accuracy",
         "d_test_loss",

@@ -89,7 +89,7 @@ def test_ranges_are_what_validation_enforces():
 
 def test_the_seed_stands_beside_the_sections():
     assert SEED_KEY.range == "0 to 2,147,483,647"
-    assert "every task" in SEED_KEY.meaning
+    assert "training tasks" in SEED_KEY.meaning
 
 
 def test_an_unknown_part_suggests_a_near_one():

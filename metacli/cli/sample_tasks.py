@@ -28,6 +28,7 @@ def sample_tasks(
     as_json: AsJson = False,
 ) -> None:
     """Show a few tasks of a recipe: the support set D_train and the query set D_test of each."""
+    from metacli.config.overrides import held_out_seed
     from metacli.config.recipe import load_recipe, recipe_of_run
     from metacli.registry import TASKS, build
     from metacli.show import picture
@@ -38,7 +39,8 @@ def sample_tasks(
     if png:
         require_matplotlib()
     plan = load_recipe(recipe_of_run(recipe) or recipe, overrides)
-    samples = sample.collect_samples(build(TASKS, plan.task, plan.seed), split, count)
+    tasks = build(TASKS, plan.task, plan.seed, held_out_seed(overrides or []))
+    samples = sample.collect_samples(tasks, split, count)
     print_result(as_json, sample.as_json(samples), lambda console: print_samples(console, samples))
     if png:
         picture.save_samples(png, samples)

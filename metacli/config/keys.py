@@ -56,8 +56,8 @@ SEED_KEY = Key(
     f"0 to {SEED_LIMIT - 1:,}",
     0,
     False,
-    "Seed of the initial weights and of every task. The split of the classes has its own seed, "
-    "`task.split_seed` (omniglot, folder).",
+    "Seed of the initial weights and of the training tasks. Validation and test tasks do not depend on it; "
+    "`eval RUN seed=N` draws others. The split of the classes has its own seed, `task.split_seed` (omniglot, folder).",
 )
 
 

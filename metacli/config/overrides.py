@@ -31,6 +31,15 @@ def apply_overrides(tree: dict[str, Any], overrides: list[str]) -> dict[str, Any
     return _set_values(tree, [(path, _parse_value(named, path, text)) for path, text in items])
 
 
+def held_out_seed(overrides: list[str]) -> int:
+    """Returns the seed of the val and test tasks of an evaluation: that of an override `seed=N`, otherwise 0.
+
+    It is not the recipe's seed, so that runs with different seeds are scored on the same tasks.
+    """
+    seed: int = apply_overrides({"seed": 0}, [item for item in overrides if item.startswith("seed=")])["seed"]
+    return seed
+
+
 def _split(item: str) -> tuple[list[str], str]:
     key, equals, text = item.partition("=")
     if not equals or not key.strip("."):

@@ -35,7 +35,7 @@ class Recipe:
 
     Attributes:
         name: the name of the file without its ending.
-        seed: the seed of the initial weights and of every task. The split of the classes has its own seed,
+        seed: the seed of the initial weights and of the training tasks. The split of the classes has its own seed,
             `task.split_seed` (omniglot, folder).
         task: the Config of a registered task distribution p(T).
         model: the Config of a registered model.

@@ -82,13 +82,14 @@ def compare(
 
 
 def summarize_comparison(
-    scores: list[ModelScore], recipe: Recipe, tasks: Tasks, split: str, count: int
+    scores: list[ModelScore], recipe: Recipe, tasks: Tasks, split: Split, count: int
 ) -> dict[str, Any]:
     """Returns the comparison as plain values. Its keys are part of the interface; docs/cli.md describes them."""
     metric = tasks.metrics[0]
     return {
         "recipe": recipe.as_dict(),
         "split": split,
+        "task_seed": tasks.seed_of(split),
         "n_tasks": count,
         "metrics": {metric.name: metric.as_dict()},
         "models": [

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.checkpoints.provenance import Provenance, TrainingClasses, check_held_out
 from metacli.compute.processes import SINGLE_PROCESS, Processes
-from metacli.config.overrides import apply_overrides
+from metacli.config.overrides import apply_overrides, held_out_seed
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
@@ -142,7 +142,7 @@ def build_eval_tasks(checkpoint: Checkpoint, overrides: list[str], split: Split 
         keys = resolve(TASKS, renamed[-1], "task").Config.model_fields
         tree["task"] = {k: v for k, v in tree["task"].items() if k in keys}
     recipe = recipe_from_dict(apply_overrides(tree, overrides), "eval")
-    tasks: Tasks = build(TASKS, recipe.task, recipe.seed)
+    tasks: Tasks = build(TASKS, recipe.task, recipe.seed, held_out_seed(overrides))
     check_answerable(checkpoint, tasks, split)
     if not overrides:
         for change in checkpoint.provenance.changes(Provenance.of(tasks)):

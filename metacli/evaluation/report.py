@@ -10,7 +10,7 @@ from metacli.checkpoints.provenance import Provenance
 from metacli.config.recipe import Recipe
 from metacli.evaluation.confidence import mean_ci95
 from metacli.evaluation.evaluate import Scores
-from metacli.tasks.base import Tasks
+from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Metric, Score
 
 
@@ -20,7 +20,7 @@ def summarize_evaluation(
     tasks: Tasks,
     checkpoint: str,
     step: int,
-    split: str,
+    split: Split,
     environment: dict[str, Any],
 ) -> dict[str, Any]:
     """Returns the result of `eval` as plain values. Its keys are part of the interface; docs/cli.md describes them."""
@@ -30,6 +30,7 @@ def summarize_evaluation(
         "recipe": recipe.as_dict(),
         "step": step,
         "split": split,
+        "task_seed": tasks.seed_of(split),
         "n_tasks": len(scores),
         "environment": environment,
         "data": Provenance.of(tasks).digest,

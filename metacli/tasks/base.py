@@ -13,6 +13,7 @@ from torch import Tensor
 from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Answer, Decoded
 from metacli.tasks.metrics import Metric
+from metacli.tasks.rng import CounterRNG
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -22,8 +23,14 @@ View = Literal["images", "channels", "curve"]
 class Tasks(ABC):
     """A distribution p(T) with the splits train, val and test.
 
-    A subclass is built as `cls(config, seed)` and declares a nested `Config(BaseConfig)` (see `metacli.config.base`).
-    The kind of answer from `answer_of` determines loss, scores, decoding and drawing.
+    A subclass is built as `cls(config, seed, held_out_seed)` and declares a nested `Config(BaseConfig)` (see
+    `metacli.config.base`). The kind of answer from `answer_of` determines loss, scores, decoding and drawing.
+
+    Args:
+        config: the keys of the recipe's section `task`.
+        seed: seed of the tasks of the split train.
+        held_out_seed: seed of the tasks of val and test. It is 0 in every training run, so that runs with different
+            seeds are validated and tested on the same tasks.
 
     Attributes:
         answer: the kind of answer.
@@ -38,9 +45,10 @@ class Tasks(ABC):
     group: ClassVar[str] = ""
     has_fixed_class_names: ClassVar[bool] = True
 
-    def __init__(self, config: Any, seed: int = 0):
+    def __init__(self, config: Any, seed: int = 0, held_out_seed: int = 0):
         self.config = config
         self.seed = seed
+        self.held_out_seed = held_out_seed
         self.answer = self.answer_of(config)
         self.spec = self.spec_of(config)
 
@@ -56,7 +64,23 @@ class Tasks(ABC):
 
     @abstractmethod
     def batch(self, split: Split, first: int, count: int) -> Episode:
-        """Returns episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, number)."""
+        """Returns episodes first, ..., first + count - 1 of a split, each a pure function of (seed, split, number).
+
+        All random numbers come from `random_numbers`.
+        """
+
+    def random_numbers(self, split: Split, index: np.ndarray) -> CounterRNG:
+        """Returns the random numbers of the tasks `index` (B,) of a split, by its seed."""
+        return CounterRNG(self.seed_of(split), split, index)
+
+    def seed_of(self, split: Split) -> int:
+        """Returns the seed of the tasks of a split."""
+        return self.seed if split == "train" else self.held_out_seed
+
+    def describe_seeds(self) -> str:
+        """Returns the seed of the tasks, and that of the held-out tasks if it differs."""
+        held_out = "" if self.held_out_seed == self.seed else f", val and test {self.held_out_seed}"
+        return f"seed {self.seed}{held_out}"
 
     def episodes(
         self, split: Split = "train", batch: int = 1, first: int = 0, count: int | None = None

@@ -12,7 +12,6 @@ from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Symbols
 from metacli.tasks.base import Split, Tasks
-from metacli.tasks.rng import CounterRNG
 
 
 class Clusters(Tasks):
@@ -42,7 +41,7 @@ class Clusters(Tasks):
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """See `Tasks.batch`. D_train and D_test are in random order."""
         index = np.arange(first, first + count)
-        rng, c = CounterRNG(self.seed, split, index), self.config
+        rng, c = self.random_numbers(split, index), self.config
         centres, task_row = 2 * rng.uniform(c.ways, c.width) - 1, np.arange(count)[:, None]
         parts = []
         for per_class in (c.shots, c.queries):
@@ -56,4 +55,6 @@ class Clusters(Tasks):
     def describe(self) -> str:
         """See `Tasks.describe`."""
         c = self.config
-        return f"clusters: {c.ways}-way {c.shots}-shot, vectors of {c.width} numbers, generated; seed {self.seed}"
+        return (
+            f"clusters: {c.ways}-way {c.shots}-shot, vectors of {c.width} numbers, generated; {self.describe_seeds()}"
+        )

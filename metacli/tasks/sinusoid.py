@@ -15,7 +15,6 @@ from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Reals
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Metric
-from metacli.tasks.rng import CounterRNG
 
 X_MIN, X_MAX = -5.0, 5.0
 MIN_AMPLITUDE, MAX_AMPLITUDE = 0.1, 5.0
@@ -47,7 +46,7 @@ class Sinusoid(Tasks):
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """See `Tasks.batch`."""
         index = np.arange(first, first + count)
-        rng, c = CounterRNG(self.seed, split, index), self.config
+        rng, c = self.random_numbers(split, index), self.config
         uniforms = rng.uniform(2)
         x = X_MIN + (X_MAX - X_MIN) * rng.uniform(c.shots + c.queries, 1)  # (B, S + Q, 1)
         points, y = (torch.from_numpy(values).float() for values in (x, _evaluate_wave(uniforms, x)))
@@ -57,7 +56,7 @@ class Sinusoid(Tasks):
 
     def curves(self, split: Split, first: int, count: int) -> np.ndarray:
         """See `Tasks.curves`: 101 points."""
-        uniforms = CounterRNG(self.seed, split, np.arange(first, first + count)).uniform(2)
+        uniforms = self.random_numbers(split, np.arange(first, first + count)).uniform(2)
         x = np.broadcast_to(np.linspace(X_MIN, X_MAX, 101)[:, None], (count, 101, 1))
         return np.concatenate([x, _evaluate_wave(uniforms, x)], 2)
 
@@ -81,7 +80,9 @@ class Sinusoid(Tasks):
     def describe(self) -> str:
         """See `Tasks.describe`."""
         c = self.config
-        return f"sinusoid: {c.shots} support points and {c.queries} queries per wave, generated; seed {self.seed}"
+        return (
+            f"sinusoid: {c.shots} support points and {c.queries} queries per wave, generated; {self.describe_seeds()}"
+        )
 
 
 def _evaluate_wave(uniforms: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ class Images(Tasks):
         c = self.config
         pool, index = self.pools[split], np.arange(first, first + count)
         self.check(split)
-        rng = CounterRNG(self.seed, split, index)
+        rng = self.random_numbers(split, index)
         classes = pool[self._sample_classes(rng, split, count)]  # (B, N)
         starts, sizes = self._class_rows
         counts = sizes[classes]  # (B, N)
@@ -231,13 +231,13 @@ class Images(Tasks):
         return scores
 
     def describe(self) -> str:
-        """See `Tasks.describe`: the data, the classes, poses and images of each split, the seed."""
+        """See `Tasks.describe`: the data, the classes, poses and images of each split, the seeds."""
         n, counts, sizes = len(self.image_set.names), self.image_set.counts, []
         for split, pool in self.pools.items():
             classes = np.unique(pool % n)
             poses = f" in {len(pool) // len(classes)} poses" if len(pool) > len(classes) else ""
             sizes.append(f"{split} {len(classes):,} classes{poses}, {counts[classes].sum():,} images")
-        return f"{self.source()}: {'; '.join(sizes)}; seed {self.seed}"
+        return f"{self.source()}: {'; '.join(sizes)}; {self.describe_seeds()}"
 
     def source(self) -> str:
         """Returns a short description of the data and of the division into splits."""

@@ -58,7 +58,7 @@ class Algorithmic(Tasks):
         index = np.arange(first, first + count)
         curriculum = getattr(self.config, "curriculum", 0) if split == "train" else 0
         progress = np.minimum(1.0, index / curriculum) if curriculum else np.ones(count)
-        phases = self.sample_phases(CounterRNG(self.seed, split, index), progress)
+        phases = self.sample_phases(self.random_numbers(split, index), progress)
         return Episode(
             x_train=torch.from_numpy(phases.x_train.astype(np.float32)),
             y_train=torch.zeros(*phases.x_train.shape[:2], 0),
