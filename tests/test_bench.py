@@ -41,8 +41,8 @@ MEMORY = {"hidden": 7, "locations": 9, "width": 5, "read_heads": 2}
 PAIRS = {
     "ntm": (COPY, {"name": "ntm", **MEMORY, "write_heads": 2, "init": "content"}),
     "ntm-stream": (STREAM, {"name": "ntm", **MEMORY, "shift_range": 2}),
-    "mann": (STREAM, {"name": "mann", **MEMORY}),
-    "mann-paper": (STREAM, {"name": "mann", **MEMORY, "least_used": "shared", "erase": "one"}),
+    "mann": (STREAM, {"name": "mann", **MEMORY, "least_used": "own", "erase": "all", "write_vector": "key"}),
+    "mann-paper": (STREAM, {"name": "mann", **MEMORY, "write_vector": "key"}),
     "mann-shipped": (
         STREAM,
         {
@@ -51,7 +51,8 @@ PAIRS = {
             "encoder": {**CONV, "normalise": True},
             "strength": 10.0,
             "learn_strength": True,
-            "write_vector": "separate",
+            "least_used": "own",
+            "erase": "all",
             "init": "content",
         },
     ),

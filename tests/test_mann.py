@@ -13,9 +13,10 @@ from metacli.models.memory import lrua
 from metacli.models.memory.mann import MANN
 
 SMALL = {"hidden": 7, "locations": 6, "width": 5, "read_heads": 2}
-PAPER = {"least_used": "shared", "erase": "one"}
-DEVIATIONS = [{}, {"learn_strength": True, "strength": 10.0, "write_vector": "separate"}]
-READINGS = [*DEVIATIONS, PAPER, {"erase": "one"}]
+PAPER = {"write_vector": "key"}  # the letter of the paper; the other defaults follow it
+OWN = {"least_used": "own", "erase": "all"}
+DEVIATIONS = [{**OWN, **PAPER}, {**OWN, "learn_strength": True, "strength": 10.0}]
+READINGS = [{}, *DEVIATIONS, PAPER, {**OWN, "erase": "one"}]
 
 
 def weighting(rng, *shape):
@@ -171,7 +172,7 @@ def test_a_step_is_erase_write_read_by_the_equations(keys):
                 np.testing.assert_allclose(got[0].numpy(), want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("keys", [*DEVIATIONS, {"controller": "feedforward", "layers": 2}])
+@pytest.mark.parametrize("keys", [*DEVIATIONS, {**OWN, "controller": "feedforward", "layers": 2}])
 def test_weightings_sum_to_one_and_signals_keep_their_ranges(keys):
     model = make(**keys)
     steps, _ = model.unroll(model.initial_state(3), 5 * torch.randn(3, 20, model.input_size))
@@ -295,7 +296,7 @@ def test_set_by_hand_it_forgets_the_least_used_first():
 def test_an_init_by_content_writes_to_fresh_locations_and_where_it_last_read():
     """Heads 0 and 1 are a pair, heads 2 and 3 another, head 4 has no partner."""
     spec = Spec("stream", (6,), 3, 3, 5)
-    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 5, "write_vector": "separate"}
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 5}
     model = MANN(MANN.Config(init="content", **keys), spec)
     steps, _ = model.unroll(model.initial_state(1), model.encode_items(torch.randn(1, 4, 6), torch.zeros(1, 4, 3)))
     for step in steps:
@@ -311,7 +312,7 @@ def test_an_init_by_content_writes_to_fresh_locations_and_where_it_last_read():
 
 def test_an_init_by_content_needs_no_vector_of_its_own_to_write():
     spec = Spec("stream", (6,), 3, 3, 5)
-    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 2, "init": "content"}
+    keys = {"hidden": 16, "locations": 12, "width": 8, "read_heads": 2, "init": "content", "write_vector": "key"}
     torch.manual_seed(0)
     model = MANN(MANN.Config(**keys), spec)
     torch.manual_seed(0)

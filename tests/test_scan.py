@@ -25,16 +25,17 @@ from metacli.models.memory.fast.tape import Tape
 
 CPU = torch.device("cpu")
 SIZES = {"hidden": 6, "locations": 7, "width": 3, "read_heads": 2}
+OWN = {"least_used": "own", "erase": "all"}
 KEYS = {
     NTM: [{}, {"write_heads": 3, "shift_range": 2}, {"shift_range": 0}, {"init": "content"}],
     MANN: [
         {},
-        {"learn_strength": True, "write_vector": "separate", "strength": 4.0},
-        {"order": "read-first", "usage_decay": 0.9},
-        {"least_used": "shared", "erase": "one"},
-        {"least_used": "shared", "order": "read-first", "read_heads": 3, "learn_strength": True},
-        {"erase": "one", "write_vector": "separate"},
-        {"init": "content", "write_vector": "separate", "locations": 2},
+        {**OWN, "learn_strength": True, "strength": 4.0},
+        {**OWN, "write_vector": "key", "order": "read-first", "usage_decay": 0.9},
+        {"write_vector": "key"},
+        {"erase": "all", "order": "read-first", "read_heads": 3, "learn_strength": True},
+        {"least_used": "own"},
+        {**OWN, "init": "content", "locations": 2},
     ],
     DNC: [{}, {"read_heads": 1}, {"read_heads": 3, "init": "content"}, {"init": "previous-label"}],
 }

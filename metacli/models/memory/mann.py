@@ -158,11 +158,12 @@ class MANN(MemoryNetwork):
 
     - Order: a step writes first and then reads M_t, as the indices of the paper's equations imply. So a head can read
       the location that it has just written, and in a stream can write the label there one step later.
-    - Locations: head r uses the (r + 1)-th least used location, so that R heads write R different ones. In the paper's
-      equation 6, w^lu is 1 at all R least used locations, the same for every head: `least_used: shared`.
-    - Erasing: all R locations are set to zero before the write. The paper erases "the least used memory location":
-      `erase: one`.
-    - Write vector: the key, as in the paper. `write_vector: separate` is a deviation.
+    - Locations: w^lu is 1 at all R least used locations, the same for every head, as in the paper's equation 6. With
+      `least_used: own`, head r uses the (r + 1)-th least used location, so that R heads write R different ones.
+    - Erasing: "the least used memory location" is set to zero before the write, as in the paper. `erase: all` sets all
+      R of them to zero.
+    - Write vector: a vector of its own, as in public code. The paper writes the key (equation 8), `write_vector: key`,
+      which learns much more slowly from random weights (docs/ablation.md).
     - Initial state: the memory is 1e-6 and the usage 0. Head r has last read and written location r.
     """
 
@@ -171,7 +172,10 @@ class MANN(MemoryNetwork):
     tiny: ClassVar[dict[str, Any]] = {"hidden": 12, "locations": 40, "width": 5, "read_heads": 2}
 
     class Config(MemoryConfig):
-        """Keys of MANN, beside those of every memory network. All but two defaults are the paper's values."""
+        """Keys of MANN, beside those of every memory network.
+
+        The number of locations and the separate write vector are not those of the paper. All other defaults are.
+        """
 
         name: Literal["mann"] = Field("mann", description="Registered name of the model.")
         hidden: int = Field(200, ge=1, le=8192, description="H, units per controller layer.")
@@ -202,25 +206,25 @@ class MANN(MemoryNetwork):
             ),
         )
         write_vector: Literal["key", "separate"] = Field(
-            "key",
+            "separate",
             description=(
-                "Vector that a head writes. `key`: the key of its read, as in the paper. `separate`: another vector "
-                "that the controller emits."
+                "Vector that a head writes. `separate`: a vector that the controller emits for it. `key`: the key of "
+                "its read, as in the paper, which learns much more slowly."
             ),
         )
         least_used: Literal["own", "shared"] = Field(
-            "own",
+            "shared",
             description=(
-                "Location of a new write (w^lu, equation 6). `own`: head r writes to the (r + 1)-th least used "
-                "location. `shared`: every head writes to all R least used locations at once, as in the paper. A write "
-                "weighting then sums to sigma(alpha) + R (1 - sigma(alpha))."
+                "Location of a new write (w^lu, equation 6). `shared`: every head writes to all R least used locations "
+                "at once, as in the paper. A write weighting then sums to sigma(alpha) + R (1 - sigma(alpha)). `own`: "
+                "head r writes to the (r + 1)-th least used location."
             ),
         )
         erase: Literal["all", "one"] = Field(
-            "all",
+            "one",
             description=(
-                "Locations set to zero before each write. `all`: the R least used ones. `one`: the least used one, as "
-                "in the paper."
+                "Locations set to zero before each write. `one`: the least used one, as in the paper. `all`: the R "
+                "least used ones."
             ),
         )
         order: Literal["write-first", "read-first"] = Field(
