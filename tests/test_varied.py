@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metacli.errors import UsageError
 from metacli.registry import TASKS, resolve
-from metacli.tasks.images.sampling import sample_varied_ways
+from metacli.tasks.images.sampling import sample_varied_shots, sample_varied_ways
 from metacli.tasks.rng import CounterRNG
 
 
@@ -93,3 +93,35 @@ def test_too_few_instances_for_the_fewest_ways():
         tasks(ways=5, fewest_ways=2, shots=2, queries=2).batch("train", 0, 1)
     with pytest.raises(ValueError, match="fewest_ways"):
         tasks(ways=5, fewest_ways=6)
+
+
+def test_tasks_with_a_varying_number_of_shots():
+    t, most = (
+        tasks(ways=3, shots=4, fewest_shots=shots, queries=2, rotation=10, shift=1, stretch=1.2) for shots in (2, 4)
+    )
+    whole = t.batch("train", 0, 192)
+    shots = whole.mask_train.sum(1) // 3
+    assert set(shots.tolist()) == {2, 3, 4}
+    assert all(len(set(group.tolist())) == 1 for group in shots.split(64))
+    for i in (0, 70, 191):
+        one, count = t.batch("train", i, 1), int(shots[i])
+        assert one.mask_train is None
+        assert one.y_train.sum(1).tolist() == [[count] * 3]
+        assert torch.equal(one.x_train[0], whole.x_train[i, : 3 * count])
+        assert torch.equal(one.x_test[0], whole.x_test[i])
+    assert most.batch("train", 0, 192).mask_train is None
+    assert not torch.equal(t.batch("val", 0, 1).x_train, t.batch("train", 0, 1).x_train)
+    with pytest.raises(ValueError, match="fewest_shots 5 is above shots 4"):
+        tasks(shots=4, fewest_shots=5)
+    with pytest.raises(ValueError, match="fewest_ways already varies"):
+        tasks(shots=4, fewest_shots=2, fewest_ways=2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(1, 5), st.integers(0, 99))
+def test_every_class_has_the_shots_of_its_task(shots, ways, seed):
+    rng, counts = CounterRNG(seed, "train", np.arange(len(shots))), np.array(shots)
+    (label, instance), mask = sample_varied_shots(rng, ways, counts, 4)
+    for b, count in enumerate(shots):
+        chosen = {*zip(label[b][mask[b]].tolist(), instance[b][mask[b]].tolist(), strict=True)}
+        assert chosen == {(c, k) for c in range(ways) for k in range(count)}

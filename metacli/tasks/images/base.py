@@ -23,6 +23,7 @@ from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
+SAME_SHOTS = 64  # tasks in a row with the same number of shots, see `ImageConfig.fewest_shots`
 SCORED_INSTANCES = 10  # in a stream, the accuracy is reported for the 1st to 10th instance of a class
 
 
@@ -129,6 +130,7 @@ class Images(Tasks):
         """Returns episodes first, ..., first + count - 1 of a split.
 
         k-shot: D_train contains K images of each class, D_test `queries` other images of each, both in random order.
+        With `fewest_shots`, K differs between tasks, and shorter support sets are padded.
         stream: D_train is empty. Each step draws a class uniformly from those with unused images, and takes an unused
         image of it. So no image appears twice, and a class rarely runs out of images.
         """
@@ -138,14 +140,12 @@ class Images(Tasks):
         rng = self.random_numbers(split, index)
         classes = pool[self._sample_classes(rng, split, count)]  # (B, N)
         starts, sizes = self._class_rows
-        counts = sizes[classes]  # (B, N)
+        counts, mask = sizes[classes], None  # (B, N)
         if c.protocol == "k-shot" and c.fewest_ways:
             parts = sampling.sample_varied_ways(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
         elif c.protocol == "k-shot":
-            parts = (
-                sampling.shuffle_instances(rng, c.ways, 0, c.shots),
-                sampling.shuffle_instances(rng, c.ways, c.shots, c.shots + c.queries),
-            )
+            support, mask = sampling.sample_varied_shots(rng, c.ways, self._sample_shots(split, index), c.shots)
+            parts = support, sampling.shuffle_instances(rng, c.ways, c.shots, c.shots + c.queries)
         else:
             empty = np.zeros((count, 0), np.int64)
             parts = ((empty, empty), sampling.sample_stream(rng, counts, c.length))
@@ -162,8 +162,24 @@ class Images(Tasks):
         y_previous = None
         if c.protocol == "stream":
             y_previous = F.pad(self.answer.encode(y[1]), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
-        numbers = torch.from_numpy(index)
-        return Episode(x[0], y_train, x[1], y[1], numbers, y_previous=y_previous, classes=torch.from_numpy(classes))
+        return Episode(
+            x_train=x[0],
+            y_train=y_train,
+            x_test=x[1],
+            y_test=y[1],
+            index=torch.from_numpy(index),
+            y_previous=y_previous,
+            mask_train=None if mask is None or mask.all() else torch.from_numpy(mask),
+            classes=torch.from_numpy(classes),
+        )
+
+    def _sample_shots(self, split: Split, index: np.ndarray) -> np.ndarray:
+        """Returns (B,) int64, the shots K of each task."""
+        c = self.config
+        if not c.fewest_shots:
+            return np.full(len(index), c.shots)
+        rng = CounterRNG(self.seed_of(split), f"{split} shots", index // SAME_SHOTS)
+        return c.fewest_shots + rng.integers(c.shots - c.fewest_shots + 1, 1)[:, 0]
 
     def _sample_classes(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
         """Returns (B, N) indices into the split's pool; for a share `within` of tasks, all classes are of one group."""

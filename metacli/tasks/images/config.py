@@ -118,6 +118,16 @@ class ImageConfig(BaseConfig):
         ),
     )
     shots: int = Field(1, ge=1, le=1000, description="K, support examples per class (k-shot).")
+    fewest_shots: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "Smallest number of support examples per class (k-shot). 0 gives every task `shots`. Above 0, a task has a "
+            "random number of them, from this one to `shots`, the same for all its classes. Each 64 tasks in a row "
+            "have the same number, so that most training batches need no padding."
+        ),
+    )
     queries: int = Field(5, ge=1, le=1000, description="Queries per class (k-shot).")
     length: int = Field(50, ge=1, le=10_000, description="T, number of steps of a task (stream).")
     labels: Literal["one-hot", "strings"] = Field(
@@ -164,7 +174,11 @@ class ImageConfig(BaseConfig):
     )
 
     @model_validator(mode="after")
-    def _check_fewest_ways(self) -> ImageConfig:
+    def _check_fewest(self) -> ImageConfig:
         if self.fewest_ways > self.ways:
             raise ValueError(f"fewest_ways {self.fewest_ways} is above ways {self.ways}: lower it or raise ways")
+        if self.fewest_shots > self.shots:
+            raise ValueError(f"fewest_shots {self.fewest_shots} is above shots {self.shots}: lower it or raise shots")
+        if self.fewest_ways and self.fewest_shots:
+            raise ValueError("fewest_ways already varies the images per class: set fewest_ways or fewest_shots to 0")
         return self

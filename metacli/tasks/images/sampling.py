@@ -14,6 +14,29 @@ def shuffle_instances(rng: CounterRNG, ways: int, start: int, stop: int) -> tupl
     return label, start + instance
 
 
+def sample_varied_shots(
+    rng: CounterRNG, ways: int, shots: np.ndarray, most_shots: int
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Samples D_train with a number of shots for each task.
+
+    Padding consists of further images of the classes, so that batch norm sees no blank images.
+
+    Args:
+        rng: random numbers of the episodes.
+        ways: N.
+        shots: (B,) int64, K of each task.
+        most_shots: at least the largest of `shots`; the random numbers depend on it.
+
+    Returns:
+        Labels and instance numbers, (B, T) each, T = N max(shots), and the mask (B, T), False at padding.
+    """
+    label, instance = shuffle_instances(rng, ways, 0, most_shots)
+    length = ways * int(shots.max())
+    order = (instance >= shots[:, None]).argsort(1, kind="stable")[:, :length]
+    mask = np.arange(length) < ways * shots[:, None]
+    return (np.take_along_axis(label, order, 1), np.take_along_axis(instance, order, 1)), mask
+
+
 def sample_varied_ways(
     rng: CounterRNG, counts: np.ndarray, fewest_ways: int, support_size: int, query_size: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
