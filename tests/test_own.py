@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from metacli.tasks.images.preprocess import prepare
-from tests.own import digits
+from tests.own import digits, official
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,6 +34,26 @@ def test_ways_of_drawing_differ_as_they_say():
     assert sizes["small"] < 0.5 * sizes["as the examples"] < 0.5 * sizes["large"]
     ink = {way: np.mean([255 - np.asarray(q, float) for q in digits.runs(1, way)[0].queries]) for way in digits.WAYS}
     assert ink["thin"] < 0.5 * ink["as the examples"] < 0.25 * ink["thick"]
+
+
+def test_the_official_runs_pair_each_query_with_its_class(tmp_path):
+    def picture(number):
+        file = io.BytesIO()
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(file, "png")
+        return file.getvalue()
+
+    with zipfile.ZipFile(tmp_path / "all_runs.zip", "w") as archive:
+        for run in range(1, official.RUNS + 1):
+            lines = [f"run{run:02}/test/{k}.png run{run:02}/training/{(k + 1) % 3}.png" for k in range(3)]
+            archive.writestr(f"run{run:02}/class_labels.txt", "\n".join(lines) + "\n")
+            for k in range(3):
+                archive.writestr(f"run{run:02}/test/{k}.png", picture((k + 1) % 3))
+                archive.writestr(f"run{run:02}/training/{k}.png", picture(k))
+    runs = list(official.runs(tmp_path / "all_runs.zip"))
+    assert len(runs) == 20
+    for run in runs:
+        of_class = {label: np.asarray(image)[0, 0] for label, image in zip(run.labels, run.support, strict=True)}
+        assert [np.asarray(image)[0, 0] for image in run.queries] == [of_class[answer] for answer in run.answers]
 
 
 def extent(picture) -> float:

@@ -6,6 +6,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from rich.table import Table
 import metacli
 from metacli.evaluation.confidence import mean_ci95
 from metacli.tasks.images.preprocess import prepare
-from tests.own import alphabets, digits
+from tests.own import alphabets, digits, official
 from tests.own.alphabets import Run
 
 EXAMPLES = """examples:
   python -m tests.own alphabets --runs 200 --orders 1 10 50     20-way one-shot within one alphabet, by orders
   python -m tests.own alphabets --ways 5 --shots 3              other numbers
+  python -m tests.own official all_runs.zip             the 20 official runs of Lake et al. 2015
   python -m tests.own digits                                    digits drawn in many ways, prepared and not
 """
 
@@ -30,7 +32,8 @@ def main() -> None:
     """Parse, measure, print."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["alphabets", "digits"])
+    parser.add_argument("what", choices=["alphabets", "official", "digits"])
+    parser.add_argument("file", nargs="?", type=Path, help="all_runs.zip, for official")
     parser.add_argument("-c", "--checkpoint", default="glyphs_transformer")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--orders", type=int, nargs="+", default=[10])
@@ -42,8 +45,14 @@ def main() -> None:
     console = Console()
     if o.what == "digits":
         return digits_table(console, o)
-    tasks = list(alphabets.runs(o.runs, o.ways, o.shots, o.seed))
-    title = f"{o.ways}-way {o.shots}-shot within one alphabet, {o.runs} runs"
+    if o.what == "official":
+        if o.file is None:
+            parser.error("official needs the file all_runs.zip")
+        tasks = list(official.runs(o.file))
+        title = f"the official runs, {len(tasks)} runs"
+    else:
+        tasks = list(alphabets.runs(o.runs, o.ways, o.shots, o.seed))
+        title = f"{o.ways}-way {o.shots}-shot within one alphabet, {o.runs} runs"
     table = Table("orders", "error", "seconds a run", title=title)
     for orders in o.orders:
         begin = time.perf_counter()
