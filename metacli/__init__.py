@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from metacli.tasks.answers import Reals as Reals
     from metacli.tasks.answers import Symbols as Symbols
     from metacli.tasks.base import Tasks as Tasks
+    from metacli.tasks.images.class_folders import list_images as list_images
     from metacli.tasks.rng import CounterRNG as CounterRNG
     from metacli.training.outcome import Outcome as Outcome
 
@@ -63,6 +64,7 @@ _HOME = {
     "build_tasks": "metacli.api:build_tasks",
     "evaluate": "metacli.api:evaluate",
     "examples_folder": "metacli.system.package_data:examples_folder",
+    "list_images": "metacli.tasks.images.class_folders:list_images",
     "list_recipes": "metacli.api:list_recipes",
     "load": "metacli.classifier.learner:load",
     "load_model": "metacli.api:load_model",

@@ -1,8 +1,22 @@
-"""The one exception that the command line expects."""
+"""The one exception that the command line expects, and how its messages list names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+MAX_LISTED = 10  # names that a message lists
+
+
+def list_some(names: Sequence[object]) -> str:
+    """Returns names as in `a, b, c and 12 more`: the first MAX_LISTED, and the number of the others."""
+    listed, more = ", ".join(map(str, names[:MAX_LISTED])), len(names) - MAX_LISTED
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def cut_lines(lines: Sequence[str]) -> list[str]:
+    """Returns the first MAX_LISTED lines, and one with the number of the others."""
+    more = len(lines) - MAX_LISTED
+    return [*lines[:MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 class MetacliError(Exception):

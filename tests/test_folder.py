@@ -13,7 +13,7 @@ from PIL import Image
 from metacli.checkpoints.provenance import Provenance, check_held_out
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
-from metacli.tasks.images import folder
+from metacli.tasks.images import folder_cache
 from metacli.tasks.images.folder import Folder, to_pixels
 from metacli.tasks.images.pixel_digests import picture_digest
 from metacli.tasks.images.preprocess import decode
@@ -86,25 +86,36 @@ def test_fractions_hold_out_whole_classes_by_the_split_seed(tmp_path):
 def test_a_new_class_moves_no_other_one(tmp_path):
     """Found once: a directory that sorts first moved classes from train to test."""
     grow(tmp_path, [f"c{i:02d}" for i in range(40)])
-    before = names(tasks(tmp_path))
-    assert all(before.values())
-    for new in ("a-first", "c20-middle", "z-last"):
-        grow(tmp_path, [new])
-        after = names(tasks(tmp_path))
-        for split in SPLITS:
-            assert before[split] == after[split] - {"a-first", "c20-middle", "z-last"}
-    shares = [
-        len(found) for found in names(tasks(grow(tmp_path / "many", [f"n{i}" for i in range(400)], each=4))).values()
-    ]
-    assert shares[1] == pytest.approx(60, abs=25)
-    assert shares[2] == pytest.approx(60, abs=25)
+    first = tasks(tmp_path)
+    before, recorded = names(first), first.resolve_config().model_dump(include={"val_cut", "test_cut"})
+    new = {"a-first", "c20-middle", *(f"z{i}" for i in range(20))}
+    grow(tmp_path, sorted(new))
+    after = names(tasks(tmp_path, **recorded))
+    assert all(before[split] == after[split] - new for split in SPLITS)
+    assert all(after[split] & new for split in SPLITS), "new classes are divided as the others are"
+    grow(tmp_path / "test", ["more"])  # a directory of the split does not free its recorded classes for training
+    assert names(tasks(tmp_path, **recorded))["test"] == after["test"] | {"test/more"}
 
 
-def test_a_fraction_that_catches_no_class_takes_one(tmp_path):
-    grow(tmp_path, ["a", "b", "c", "d"])
-    for seed in range(8):
-        found = names_of(tasks(tmp_path, val_fraction=0.001, test_fraction=0.001, split_seed=seed))
-        assert [len(found[split]) for split in SPLITS] == [2, 1, 1]
+@pytest.mark.parametrize(
+    ("count", "keys", "sizes"),
+    [
+        (400, {}, [280, 60, 60]),
+        (40, {"ways": 5}, [28, 6, 6]),
+        (40, {"ways": 10}, [20, 10, 10]),
+        (16, {"ways": 5}, [6, 5, 5]),
+        (12, {"ways": 5}, [5, 5, 2]),
+        (4, {"val_fraction": 0.001, "test_fraction": 0.001}, [2, 1, 1]),
+        (2, {}, [1, 1, 0]),
+        (1, {}, [1, 0, 0]),
+        (20, {"val_fraction": 0.9, "test_fraction": 0.9}, [2, 16, 2]),
+    ],
+)
+def test_each_split_has_its_share_and_enough_classes_for_a_task(tmp_path, count, keys, sizes):
+    grow(tmp_path, [f"n{i}" for i in range(count)], each=1, size=(4, 4))
+    for seed in range(2):
+        found = names_of(tasks(tmp_path, split_seed=seed, **keys))
+        assert [len(found[split]) for split in SPLITS] == sizes
 
 
 def test_a_class_is_known_by_its_pictures_wherever_it_is(tmp_path):
@@ -236,7 +247,7 @@ def test_ragged_classes_show_no_padding(tmp_path):
     ("classes", "message"),
     [
         (None, "is not a folder"),
-        ([], "contains no directory with images"),
+        ([], "contains no directory with pictures"),
         (["a", "b", "c", "d"], "val: 2 ways, but the split has 1 class\ntest: 2 ways, but the split has 1 class"),
     ],
 )
@@ -261,15 +272,15 @@ def test_too_few_images_name_the_class(tmp_path):
 
 def test_too_few_images_name_all_the_classes_or_ten_and_a_count(tmp_path):
     for split, count in (("train", 13), ("val", 2), ("test", 2)):
-        grow(tmp_path, [f"{split}/c{i:02d}" for i in range(count)])
-    os.remove(tmp_path / "val" / "c01" / "0.png")
+        grow(tmp_path, [f"{split}/{split}{i:02d}" for i in range(count)])
+    os.remove(tmp_path / "val" / "val01" / "0.png")
     with pytest.raises(UsageError) as caught:
         tasks(tmp_path, queries=6, rotated_classes=True).batch("train", 0, 1)
     train, val, test = caught.value.message.splitlines()[1:]
-    listed = ", ".join(f"train/c{i:02d} (6)" for i in range(10))
+    listed = ", ".join(f"train/train{i:02d} (6)" for i in range(10))
     assert train == f"train: 1 shots + 6 queries, but 13 classes have fewer images: {listed} and 3 more"
-    assert val.endswith("but 2 classes have fewer images: val/c00 (6), val/c01 (5)")
-    assert test.endswith("but 2 classes have fewer images: test/c00 (6), test/c01 (6)")
+    assert val.endswith("but 2 classes have fewer images: val/val00 (6), val/val01 (5)")
+    assert test.endswith("but 2 classes have fewer images: test/test00 (6), test/test01 (6)")
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n1234", "cut"])
@@ -300,7 +311,7 @@ def decodings(monkeypatch) -> list[str]:
         seen.append(Path(name).as_posix())
         return read_image(source, name, hint)
 
-    monkeypatch.setattr(folder, "read_image", spy)
+    monkeypatch.setattr(folder_cache, "read_image", spy)
     return seen
 
 
@@ -340,7 +351,7 @@ def test_whatever_the_images_depend_on_makes_them_anew(tmp_path, decodings, monk
     elif change == "moved":
         path.rename(tmp_path / "c" / "9.png")
     elif change == "pillow":
-        monkeypatch.setattr(folder.PIL, "__version__", "another")
+        monkeypatch.setattr(folder_cache.PIL, "__version__", "another")
     else:
         keys = {"size": {"size": 9}, "channels": {"channels": 3}}[change]
     after = tasks(tmp_path, **keys).image_set
@@ -362,7 +373,7 @@ def test_a_changed_image_of_the_same_length_and_time_is_noticed(tmp_path):
 
 def test_an_image_that_changes_while_it_is_read_is_not_kept(tmp_path, kept, monkeypatch):
     grow(tmp_path, ["a", "b"])
-    monkeypatch.setattr(folder, "file_digest", lambda path: "0" * 64)
+    monkeypatch.setattr(folder_cache, "file_digest", lambda path: "0" * 64)
     with pytest.raises(MetacliError, match="changed while it was read"):
         tasks(tmp_path).image_set  # noqa: B018
     assert not list(kept.iterdir())

@@ -119,14 +119,13 @@ def test_wrong_support(cli, model, tmp_path):
         return done.stderr
 
     assert "nowhere is not a folder" in failed("--support", "nowhere")
-    nothing = cli("predict", "-c", model, "--support", "support", "--query", "support")  # holds folders alone
+    (tmp_path / "empty" / "a").mkdir(parents=True)
+    nothing = cli("predict", "-c", model, "--support", "support", "--query", "empty")
     assert nothing.returncode == 2
     assert "contain no images" in nothing.stderr
-    (tmp_path / "empty").mkdir()
-    assert "contains 0 directories" in failed("--support", "empty")
-    (tmp_path / "empty" / "a").mkdir()
-    assert "contains 1 directory" in failed("--support", "empty")
+    assert "contains no directory with pictures" in failed("--support", "empty")
     Image.fromarray(pictures(1)[0]).save(tmp_path / "empty" / "a" / "1.png")
+    assert "contains 1 class, a" in failed("--support", "empty")
     (tmp_path / "empty" / "b").mkdir()
     (tmp_path / "empty" / "b" / "1.png").write_bytes(b"x")
     said = failed("--support", "empty")

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from metacli.classifier.few_shot_model import FewShotModel
 from metacli.classifier.learner import Learner
-from metacli.errors import MetacliError, UsageError
+from metacli.errors import MetacliError, UsageError, cut_lines, list_some
 from metacli.system import terminal
-from metacli.tasks.images.folder import SUFFIXES
+from metacli.tasks.images.class_folders import ClassList, list_classes, list_pictures
+from metacli.tasks.images.class_splits import split_of
+from metacli.tasks.images.preprocess.file_kinds import SUPPORTED
 from metacli.tasks.images.preprocess.pictures import open_image
 
 
@@ -108,17 +110,17 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
 
     Args:
         learner: a Learner, not fitted yet.
-        support: a folder with one directory per class, each with one or more images.
-        queries: image files, or folders of them.
+        support: a folder with one directory per class, see `class_folders`.
+        queries: image files, or folders of them at any depth.
 
     Raises:
         UsageError: no such folder, fewer than two classes, a class without a readable image, more classes than the
             model supports, no queries.
     """
-    folders = list_class_folders(support)
+    classes, notes = list_support_classes(support)
     try:
-        few_shot = learner.select_model(len(folders))
-        examples, notes = load_support(support, folders, few_shot)
+        few_shot = learner.select_model(len(classes))
+        examples, skipped = load_support(support, classes, few_shot)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             x_train = stack_pixels([example for _, example in examples], few_shot)
@@ -126,15 +128,12 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
     except ValueError as error:
         message = getattr(error, "message", str(error))
         raise UsageError(f"{support}: {message}", getattr(error, "hint", "")) from None
-    query_files = list_image_files(queries)
+    query_files, ignored = list_query_files(queries)
     if not query_files:
-        raise UsageError(
-            "the folders of --query contain no images",
-            f"name image files, or folders that contain {', '.join(SUFFIXES)}",
-        )
+        raise UsageError("the folders of --query contain no images", f"name images or folders of images ({SUPPORTED})")
     loaded, errors = load_image_files(few_shot, query_files)
     probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
-    notes += [str(warning.message) for warning in caught]
+    notes = [*notes, *skipped, *ignored, *(str(warning.message) for warning in caught)]
     return Prediction(
         learner.name,
         learner.orders,
@@ -148,50 +147,54 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
     )
 
 
-def list_class_folders(root: Path) -> list[Path]:
-    """Returns the directory of each class, sorted by name; raises a UsageError for fewer than two."""
-    if not os.path.isdir(root):
-        raise UsageError(f"--support {root} is not a folder", "name a folder with one directory of images per class")
-    visible = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    folders = sorted(visible, key=lambda path: path.name)
-    if len(folders) < 2:
-        count = f"{len(folders)} director{'y' if len(folders) == 1 else 'ies'}"
-        message = f"{root} contains {count}, but a model needs two classes or more"
+def list_support_classes(root: Path) -> ClassList:
+    """Returns the images of each class; raises a UsageError for fewer than two classes, or for several splits."""
+    listing = list_classes(root, "--support")
+    if divided := sorted({name.split("/")[0] for name in listing.classes if split_of(name)}):
+        raise UsageError(
+            f"--support: {root} is divided into splits: {', '.join(divided)}",
+            f"choose one of them: --support {root / divided[0]}",
+        )
+    if len(listing.classes) < 2:
+        message = f"--support: {root} contains 1 class, {min(listing.classes)}, but a model needs two classes or more"
         raise UsageError(message, "make one directory per class, as in DIR/alpha/1.png, DIR/beta/1.png")
-    return folders
+    return listing
 
 
 def load_support(
-    root: Path, folders: list[Path], few_shot: FewShotModel
+    root: Path, classes: dict[str, list[Path]], few_shot: FewShotModel
 ) -> tuple[list[tuple[str, LoadedImage]], list[str]]:
-    """Loads the support examples, each with its class name; also returns a note on each image that was skipped.
+    """Loads the support examples, each with its class name; also returns notes on the images that were skipped.
 
     Raises:
         UsageError: classes without a readable image.
     """
-    examples, notes, empty = [], [], []
-    for folder in folders:
-        loaded, errors = load_image_files(few_shot, list_image_files([folder]))
-        examples += [(folder.name, image) for image in loaded]
-        notes += [f"skipped: {message}" for _, message in errors]
+    examples, skipped, empty = [], [], []
+    for name, paths in classes.items():
+        loaded, errors = load_image_files(few_shot, paths)
+        examples += [(name, image) for image in loaded]
+        skipped += [f"skipped: {message}" for _, message in errors]
         if not loaded:
-            empty.append(folder.name)
+            empty.append(name)
+    notes = cut_lines(skipped)
     if empty:
-        hint = f"put an image ({', '.join(SUFFIXES)}) into the directory, or remove the directory"
-        raise UsageError(f"{root}: no readable image in {', '.join(empty)}", [hint, *notes[:10]])
+        hint = f"put an image ({SUPPORTED}) into the directory, or remove the directory"
+        raise UsageError(f"{root}: no readable image in {list_some(empty)}", [hint, *notes])
     return examples, notes
 
 
-def list_image_files(paths: Iterable[Path]) -> list[Path]:
-    """Returns files as they are, and the images directly inside each folder, sorted by name."""
-    files = []
+def list_query_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Returns files as they are, and all images in each folder; also notes on its other content."""
+    files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
         if os.path.isdir(path):
-            images = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            files += sorted((p for p in images if not p.name.startswith(".")), key=lambda p: p.name)
+            images, ignored = list_pictures(path)
+            files += images
+            notes += [f"{path}: {note}" for note in ignored]
         else:
             files.append(path)
-    return files
+    return files, notes
 
 
 def load_image_files(few_shot: FewShotModel, paths: list[Path]) -> tuple[list[LoadedImage], list[tuple[Path, str]]]:

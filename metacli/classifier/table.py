@@ -21,11 +21,14 @@ def print_prediction(console: Console, prediction: Prediction) -> None:
     for heading in ("query", "answer", "probability", "second choice", *["most attended"] * has_attended):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "probability" else "left")
     cell_width = (console.width - len("probability") - 2 * len(table.columns)) // (len(table.columns) - 1)
-    for q, (query, row) in enumerate(zip(prediction.queries, prediction.probabilities, strict=True)):
+    names = [query.path.name for query in prediction.queries]
+    if len(set(names)) < len(names):  # from several folders
+        names = [str(query.path) for query in prediction.queries]
+    for q, row in enumerate(prediction.probabilities):
         first, second = row.argsort()[::-1][:2]
         is_likely = row[second] >= MIN_SECOND_PROBABILITY
         second_choice = f"{prediction.classes[second]} {format_number(row[second], unit='%')}" if is_likely else ""
-        cells = [query.path.name, prediction.classes[first], format_number(row[first], unit="%"), second_choice]
+        cells = [names[q], prediction.classes[first], format_number(row[first], unit="%"), second_choice]
         if attended := prediction.most_attended(q):
             cells.append(f"{attended[0]}/{attended[1].path.name}")
         table.add_row(*(Text(shorten(printable(console, cell), cell_width)) for cell in cells))

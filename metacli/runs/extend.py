@@ -40,6 +40,8 @@ def recipe_changes(
 ) -> dict[str, str]:
     """Returns the keys in which two recipes differ, each with a line that describes the difference.
 
+    A key that is null in the new recipe does not differ: the run chose its value, see `Tasks.resolve_config`.
+
     Args:
         old_recipe: the recipe of the run, or of a checkpoint.
         new_recipe: the recipe to compare with it.
@@ -47,7 +49,7 @@ def recipe_changes(
         new_label: follows the new value in each line.
     """
     old, new = flatten(old_recipe.as_dict()), flatten(new_recipe.as_dict())
-    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key) and new.get(key, "missing") is not None]
     return {key: f"{key}: {old.get(key)} {old_label}, {new.get(key)} {new_label}" for key in keys}
 
 

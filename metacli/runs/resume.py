@@ -88,7 +88,7 @@ def recipe_to_resume(path: Path, recipe: Recipe | None, overrides: list[str]) ->
     if changed := recipe_changes(run_recipe, recipe):
         hint = f"leave the recipe out: metacli train --resume {path}. Set train.steps=N to change its length."
         raise UsageError([f"{path} was made by another recipe", *changed.values()], hint)
-    return recipe
+    return run_recipe
 
 
 def restore(
@@ -131,7 +131,7 @@ def restore(
     if changes := saved.provenance.changes(provenance):
         raise UsageError(
             [f"{directory.path}: the data have changed since the run began", *changes],
-            "restore the data, or start a new run: this one would train on its held-out classes",
+            f"restore the data, or start a new run; {directory.path / 'recipe.yaml'} keeps each class in its split",
         )
     saved.restore(model, optimizer)
     directory.rewind_metrics(saved.step)

@@ -156,6 +156,13 @@ class Tasks(ABC):
         """Returns one line about the data and its splits, printed before training."""
         return str(self.config.name)
 
+    def resolve_config(self) -> Any:
+        """Returns the config with every choice that depends on the data.
+
+        A run records it, so that the same tasks are built when the data have grown. May load the data.
+        """
+        return self.config
+
     def curves(self, split: Split, first: int, count: int) -> np.ndarray | None:
         """Returns (count, P, 2), points x, y of the true function of each task, for the view `curve`; else None."""
         return None

@@ -100,7 +100,7 @@ class Run:
         progress.start(state, self.path, self.step)
 
     def _restore_or_create(self, state: TrainState, progress: Progress) -> Start:
-        previous, recipe = self._previous, self._recipe
+        previous, recipe = self._previous, state.recipe
         starts_elsewhere = bool(self._plan.init or recipe.train.encoder_from)
         if previous and (previous.last.is_file() or not starts_elsewhere):
             self.directory = previous
@@ -123,7 +123,7 @@ class Run:
     def load_patience(self, state: TrainState) -> Patience:
         """Returns the patience that is left after the validations in the log."""
         log = [record for record in self.directory.read_metrics() if "val" in record] if self.directory else []
-        return Patience(self._recipe.train.patience, state.tasks.metrics[0], self._processes.broadcast(log))
+        return Patience(state.recipe.train.patience, state.tasks.metrics[0], self._processes.broadcast(log))
 
     def save_last(self, state: TrainState, meter_rows: Tensor | None) -> None:
         """Write the checkpoint that a resumed run continues from."""
@@ -144,7 +144,7 @@ class Run:
         meter_rows: Tensor | None = None,
     ) -> None:
         snapshot = checkpoint.Snapshot(
-            recipe=self._recipe,
+            recipe=state.recipe,
             step=self.step,
             best=self.best_score,
             model=state.model,

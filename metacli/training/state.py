@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ class TrainState:
     """The tasks, the model, the optimizer and the hardware of a training run.
 
     Attributes:
-        recipe: the recipe.
+        recipe: the recipe, with every choice of the tasks that depends on the data, see `Tasks.resolve_config`.
         tasks: p(T). The data of its splits train and val are complete.
         provenance: the classes of the tasks, and a digest of their data.
         model: f_theta, on its device.
@@ -104,6 +104,7 @@ class TrainState:
             optimizer = make_optimizer(model, recipe.train)
             for split in ("train", "val"):  # find missing data before the run directory is created
                 tasks.batch(split, 0, 1)
+            recipe = replace(recipe, task=tasks.resolve_config())
         provenance = Provenance.of(tasks)
         processes.check_same(
             "data", provenance.digest, "every machine needs the same data, see METACLI_DATA and task.root"

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from metacli.system import operating_system
+from metacli.tasks.images.image_tree import is_ignored_name
 
 PAD_SIDE = 1000  # width and height of a pad in its own units, whatever its size on the screen
 IMAGE_SIDE = 256  # height and width of an image
@@ -132,7 +133,7 @@ def _zip_entry(path: str) -> zipfile.ZipInfo:
 def _unique_directory(name: str, used_names: set[str]) -> str:
     """Returns a directory name for a class that is valid on any system and unique, also where case is ignored."""
     allowed = re.sub(r"[^\w -]", "_", name).strip() or "class"
-    allowed = f"{allowed}_" if operating_system.is_device_name(allowed) else allowed
+    allowed = f"{allowed}_" if operating_system.is_device_name(allowed) or is_ignored_name(allowed) else allowed
     candidates = (allowed if i == 1 else f"{allowed}_{i}" for i in range(1, MAX_CLASSES + 1))
     unique = next(name for name in candidates if name.casefold() not in used_names)
     used_names.add(unique.casefold())

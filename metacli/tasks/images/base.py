@@ -107,10 +107,15 @@ class Images(Tasks):
         if not self._problems[split]:
             return
         if not len(self.pools[split]):
-            raise UsageError(self._problems[split][0], "add classes to it, or choose another split")
+            raise UsageError(self._problems[split][0], f"add classes to it, choose another split, or {self.split_hint}")
         problems = [problem for s in SPLITS if len(self.pools[s]) for problem in self._problems[s]]
-        hint = "lower ways, shots, queries or length, or change the division into splits (such as split_seed)"
+        hint = f"lower ways, shots, queries or length, or {self.split_hint}"
         raise UsageError(["too little data for these tasks:", *problems], hint)
+
+    @property
+    def split_hint(self) -> str:
+        """How to change the division into splits, for the hint of an error."""
+        return "change the division into splits (such as split_seed)"
 
     def augments(self, split: Split) -> bool:
         """Whether augmentation applies to a split."""

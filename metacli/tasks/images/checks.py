@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
+from metacli.errors import list_some
 from metacli.system import memory
 from metacli.tasks.images.config import ImageConfig, ImageSet
-
-MAX_LISTED = 10  # classes that a message lists
 
 
 def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: ImageSet) -> list[str]:
@@ -29,9 +28,8 @@ def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: 
     counts, needed = image_set.counts[class_numbers], config.shots + config.queries
     too_small = class_numbers[counts < needed]
     if config.protocol == "k-shot" and len(too_small):
-        listed = [f"{names[i]} ({image_set.counts[i]})" for i in too_small[:MAX_LISTED]]
-        more = f" and {len(too_small) - MAX_LISTED} more" if len(too_small) > MAX_LISTED else ""
-        cause = f"{len(too_small)} classes have fewer images: {', '.join(listed)}{more}"
+        listed = list_some([f"{names[i]} ({image_set.counts[i]})" for i in too_small])
+        cause = f"{len(too_small)} classes have fewer images: {listed}"
         if len(too_small) == 1:
             cause = f"class {names[too_small[0]]} has {counts.min()} images"
         problems.append(f"{split}: {config.shots} shots + {config.queries} queries, but {cause}")

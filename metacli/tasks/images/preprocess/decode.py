@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metacli.errors import MetacliError
 from metacli.system import regular_files
+from metacli.tasks.images.preprocess.file_kinds import HEAD_BYTES, SUPPORTED, name_unsupported_format
 
 MAX_PIXELS = 50_000_000  # larger images are rejected before they are decoded
 MAX_BYTES = 50_000_000  # maximum size of a file
@@ -27,7 +28,7 @@ FORMATS = (
     "WEBP",
     "TIFF",
 )  # Pillow runs external programs for some other formats
-REPLACE = "replace or remove the file"
+REPLACE, REPLACE_ALL = "replace or remove the file", "replace or remove the files"
 BAND_PIXELS = 1_000_000  # pixels converted at a time
 
 
@@ -40,8 +41,8 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
         hint: the hint of error messages.
 
     Raises:
-        MetacliError: the source is not a file, cannot be read, is not an image in one of FORMATS, or is larger than
-            MAX_BYTES or MAX_PIXELS.
+        MetacliError: the source is not a file, cannot be read, is not an image in one of FORMATS, has a colour space
+            without a conversion, or is larger than MAX_BYTES or MAX_PIXELS.
     """
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, bytes):
@@ -56,10 +57,15 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
                 ImageOps.exif_transpose(image, in_place=True)
                 if image.mode in ("P", "PA") and image.palette is None:
                     fault = f"cannot read the image {name}: its palette is missing"
+                else:
+                    check_convertible(image)
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        raise MetacliError(f"cannot read the image {name}: it is not an image in a supported format", hint) from None
+        if unsupported := name_unsupported_format(data[:HEAD_BYTES]):
+            fault, hint = f"cannot read the image {name}: {unsupported} is not supported", f"convert it to {SUPPORTED}"
+        else:
+            fault = f"cannot read the image {name}: it is not an image in a supported format"
     except Image.DecompressionBombError:
         fault = f"{name} has more than {MAX_PIXELS:,} pixels"
     except Exception as error:  # Pillow raises many kinds of errors for damaged files
@@ -67,6 +73,13 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
     if fault:
         raise MetacliError(fault, hint)
     return image
+
+
+def check_convertible(picture: Image.Image) -> None:
+    """Convert one pixel as the whole image is converted later, which raises Pillow's ValueError if it cannot be."""
+    pixel = make_opaque(picture.crop((0, 0, 1, 1)))
+    pixel.convert("L")
+    pixel.convert("RGB")
 
 
 def read_file(path: Path, name: str, hint: str = REPLACE) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.decode import describe_size_error, read_image
+from metacli.tasks.images.preprocess.decode import check_convertible, describe_size_error, read_image
 
 
 def load_image(source: Any, name: str) -> Image.Image:
@@ -27,6 +27,10 @@ def load_image(source: Any, name: str) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         check_image_size(*source.size, name)
+        try:
+            check_convertible(source)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         return ImageOps.exif_transpose(source)
     if isinstance(source, str | os.PathLike | bytes):
         return open_image(source, name)
