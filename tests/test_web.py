@@ -252,6 +252,7 @@ def test_the_zip_is_a_folder_that_the_task_folder_reads(ask, tmp_path):
         *QUESTION["classes"],
         {"name": "../Alpha é/", "drawings": [DOT, LINE]},
         {"name": "ALPHA", "drawings": [BAR]},
+        {"name": "__MACOSX", "drawings": [BAR]},
     ]
     status, headers, body = ask(path=f"/{TOKEN}/folder.zip", body={"classes": classes})
     assert status == 200
@@ -263,6 +264,7 @@ def test_the_zip_is_a_folder_that_the_task_folder_reads(ask, tmp_path):
     assert sorted(names) == [
         "metacli-drawings/README.txt",
         "metacli-drawings/test/ALPHA_2/01.png",
+        "metacli-drawings/test/__MACOSX_/01.png",
         "metacli-drawings/test/___Alpha é_/01.png",
         "metacli-drawings/test/___Alpha é_/02.png",
         "metacli-drawings/test/alpha/01.png",
@@ -272,7 +274,7 @@ def test_the_zip_is_a_folder_that_the_task_folder_reads(ask, tmp_path):
     lesson = DrawnSupport.model_validate_json(json.dumps({"classes": classes}))
     image = np.asarray(Image.open(tmp_path / "metacli-drawings/test/zeta/02.png"))
     assert (image == np.asarray(render_drawing(lesson.classes[0].drawings[1]))).all()
-    for single in ("alpha", "ALPHA_2"):
+    for single in ("alpha", "ALPHA_2", "__MACOSX_"):
         (tmp_path / "metacli-drawings/test" / single / "01.png").unlink()
     tasks = Folder(
         Folder.Config(root=str(tmp_path / "metacli-drawings"), invert=True, ways=2, shots=1, queries=1, size=20), 0
