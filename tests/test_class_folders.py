@@ -166,7 +166,8 @@ def test_splits_are_recognised_in_the_usual_spellings(tmp_path, spelled, capsys)
     (tmp_path / spelled[0] / "loose.png").write_bytes(encode(3, "PNG", "L"))
     expected = {s: {f"{name}/{s}1", f"{name}/{s}2"} for s, name in zip(SPLITS, spelled, strict=True)}
     assert divided(tmp_path) == expected
-    assert f"ignored pictures that are directly in the split {spelled[0]}: 1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told == f"note: ignored pictures that are directly in the split {spelled[0]}: 1\n"
 
 
 def test_two_directories_of_one_split_are_an_error(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metacli.errors import UsageError, list_some
+from metacli.tasks.images.class_splits import SPELLINGS
 from metacli.tasks.images.image_tree import Directory, Tree, name_key, read_tree
 from metacli.tasks.images.preprocess.file_kinds import SUPPORTED, read_format_name
 
@@ -65,7 +66,8 @@ def list_classes(root: Path, option: str) -> ClassList:
             f"{option}: {root} contains no directory with pictures ({SUPPORTED})",
             "put the pictures of each class into a separate directory below it",
         )
-    nested = [name for name in classes if any(name[:i] in classes for i, c in enumerate(name) if c == "/")]
+    holders = {name for name in classes if name.casefold() not in SPELLINGS}  # a split is no class
+    nested = [name for name in classes if any(name[:i] in holders for i, c in enumerate(name) if c == "/")]
     notes = [f"classes that are directories of other classes: {list_some(nested)}"] if nested else []
     return ClassList(classes, [*notes, *_describe_ignored(root, tree)])
 

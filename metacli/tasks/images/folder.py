@@ -137,9 +137,9 @@ class Folder(Images):
         """Returns the files of each class, and prints what is ignored and which directories resemble splits."""
         root = operating_system.expand_home(self.config.root)
         classes, notes = class_folders.list_classes(root, "task.root")
-        class_splits.check_names(str(root), list(classes), self.config.allow_same_names)
         for split in class_splits.find_mixed(list(classes)):
             notes.append(f"ignored pictures that are directly in the split {split}: {len(classes.pop(split)):,}")
+        class_splits.check_names(str(root), list(classes), self.config.allow_same_names)
         lines = [f"note: {note}" for note in notes]
         if resembling := class_splits.find_resembling(list(classes)):
             lines.append(f"warning: not taken as a split: {list_some(resembling)}. {_SPLIT_HINT}")
