@@ -26,7 +26,7 @@ from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.images.preprocess.decode import REPLACE, make_opaque, map_bands, read_file, read_image
 
-VERSION = 2  # of the cache; increase it when any pixel changes
+VERSION = 3  # of the cache; increase it when any pixel or digest changes
 MAX_IMAGES = 2_000_000  # in a folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -124,7 +124,8 @@ class Folder(Images):
         images = packed["images"]
         if c.invert:
             np.subtract(255, images, out=images)
-        return ImageSet(torch.from_numpy(images), list(classes), counts, packed["digests"])
+        names = [f"{name}/{path.name}" for name, paths in classes.items() for path in paths]
+        return ImageSet(torch.from_numpy(images), list(classes), counts, packed["digests"], names)
 
     def class_splits(self, n: int) -> dict[Split, np.ndarray]:
         """See `Images.class_splits`: by a hash of each name, so that a class stays in its split when others change.
