@@ -17,8 +17,9 @@ from PIL import Image, ImageDraw
 
 from metacli.errors import MetacliError
 from metacli.system import cache, download
-from metacli.tasks.images import omniglot_archive
+from metacli.tasks.images import omniglot_archive, omniglot_identity
 from metacli.tasks.images.folder import Folder
+from metacli.tasks.images.pixel_digests import EXACT
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -265,9 +266,65 @@ def test_an_archive_is_checked_by_its_content(folder, changes, part):
 
 def test_other_files_in_an_archive_do_no_harm(folder):
     expected = omniglot_archive.omniglot(28)["images"]
-    (cache.directory() / f"omniglot-{omniglot_archive.VERSION}-lanczos-28.npz").unlink()
     spoil(folder, **{f"__MACOSX/{FIRST}": b"", f"{NAMES[0]}/.DS_Store": b"", f"{NAMES[0]}/README": b""})
     assert np.array_equal(omniglot_archive.omniglot(28)["images"], expected)
+
+
+def test_the_cache_is_bound_to_its_source(folder, monkeypatch, tmp_path, capsys):
+    """Shuffled archives fill the cache; then the right ones are in METACLI_DATA again, and in the end unpacked."""
+    right = omniglot_archive.omniglot(28)
+    exact = [digest[:EXACT] for digest in right["digests"].astype(str).ravel().tolist()]
+    named = "\n".join([*right["names"].tolist(), *exact])
+    for name, content in (("OFFICIAL_DATA", named), ("OFFICIAL_DRAWINGS", "\n".join(sorted(exact)))):
+        monkeypatch.setattr(omniglot_identity, name, hashlib.sha256(content.encode()).hexdigest())
+    capsys.readouterr()
+    shuffled = dict(zip(tree(NAMES[0]), reversed(tree(NAMES[0]).values()), strict=True))
+    spoil(folder, **shuffled)
+    for _ in range(2):  # packed, then from the cache
+        wrong = omniglot_archive.omniglot(28)
+        assert not np.array_equal(wrong["images"], right["images"])
+        note = f"note: the Omniglot data in {folder} are not the official data: all drawings are official, but some"
+        assert note in capsys.readouterr().err
+    spoil(folder, **{FIRST: png(99)})
+    omniglot_archive.omniglot(28)
+    assert "not the official data: some drawings are missing or different" in capsys.readouterr().err
+
+    (folder / f"{NAMES[0]}.zip").write_bytes(zipped(dict(reversed(tree(NAMES[0]).items()))))  # packed anew
+    assert np.array_equal(omniglot_archive.omniglot(28)["images"], right["images"])
+    monkeypatch.setattr(omniglot_archive, "_pack", None)
+    assert np.array_equal(omniglot_archive.omniglot(28)["images"], right["images"])
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_changed_folder_is_packed_again(monkeypatch, tmp_path):
+    for name in NAMES:
+        for path, content in tree(name).items():
+            (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / path).write_bytes(content)
+    monkeypatch.setenv("METACLI_DATA", str(tmp_path / "data"))
+    first = omniglot_archive.omniglot(28)
+    one, two = (tmp_path / "data" / path for path in list(tree(NAMES[0]))[::2])
+    one.rename(tmp_path / "other")  # two drawings change places: names and times of modification stay
+    two.rename(one)
+    (tmp_path / "other").rename(two)
+    second = omniglot_archive.omniglot(28)
+    assert not np.array_equal(second["images"], first["images"])
+    with monkeypatch.context() as patch:
+        patch.setattr(omniglot_archive, "_pack", None)
+        assert np.array_equal(omniglot_archive.omniglot(28)["images"], second["images"])
+
+
+def test_a_cached_download_that_changed_is_fetched_again(monkeypatch):
+    network(monkeypatch)
+    first = omniglot_archive.omniglot(28)
+    (cache.directory() / f"{NAMES[0]}.zip").write_bytes(ZIPS[NAMES[1]])
+    again = network(monkeypatch)
+    assert np.array_equal(omniglot_archive.omniglot(14)["names"], first["names"])
+    assert [Path(url).stem for url in again.asked] == [NAMES[0]]
+    for name in NAMES:
+        (cache.directory() / f"{name}.zip").unlink()
+    network(monkeypatch, AssertionError("asked the network again"))
+    assert np.array_equal(omniglot_archive.omniglot(28)["images"], first["images"]), "packed data need no archives"
 
 
 @SLOW

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metacli.checkpoints.provenance import Provenance, check_held_out
+from metacli.checkpoints.held_out import check_held_out
+from metacli.checkpoints.provenance import Provenance
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images import folder_cache
+from metacli.tasks.images.fingerprints import fingerprint
 from metacli.tasks.images.folder import Folder, to_pixels
 from metacli.tasks.images.pixel_digests import picture_digest
 from metacli.tasks.images.preprocess import decode
@@ -189,9 +191,9 @@ def test_transparent_is_white_and_photographs_stand_upright(tmp_path):
 
 
 def digest_of(to_pixels: np.ndarray) -> str:
-    """The documented form of a digest, of (H, W) or (H, W, 3) uint8."""
+    """The documented form of a digest, of (H, W) or (H, W, 3) uint8, with the fingerprint of the same pixels."""
     size = f"{to_pixels.shape[1]} {to_pixels.shape[0]} {to_pixels.shape[2] if to_pixels.ndim == 3 else 1}\n".encode()
-    return hashlib.sha256(size + to_pixels.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(size + to_pixels.tobytes()).hexdigest()[:16] + fingerprint(Image.fromarray(to_pixels))
 
 
 @pytest.mark.parametrize("band", [1_000_000, 50])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from metacli.errors import MetacliError, UsageError
 from metacli.tasks.base import SPLITS
-from metacli.tasks.images import omniglot_archive
+from metacli.tasks.images import omniglot_archive, omniglot_identity
 from metacli.tasks.images.folder import Folder
 from metacli.tasks.images.omniglot import Omniglot
 
@@ -158,6 +158,8 @@ def test_the_real_data_is_whole(real):
     blank_drawings = images.flatten(1).amax(1) < 128
     assert not blank_drawings.any(), "every drawing has ink"
     assert 0.03 < images.float().mean() / 255 < 0.15, "ink is bright and rare"
+    arrays = {"names": np.array(names), "digests": real.image_set.source_digests}
+    assert omniglot_identity.compare_with_official(arrays) == ""
 
 
 @needs_data

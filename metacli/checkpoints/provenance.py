@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +16,14 @@ import torch
 from torch import Tensor
 
 from metacli.checkpoints.errors import ANOTHER_COPY, RefusedError
-from metacli.errors import UsageError
-from metacli.tasks.base import SPLITS, Split, Tasks
+from metacli.tasks.base import SPLITS, Tasks
+from metacli.tasks.images.pixel_digests import EXACT, LENGTH
 
 KEPT = 4  # pixel digests stored per class: the smallest ones, as most of them stay if a class gains images
 MAX_CLASSES = 2_000_000  # per split
 MAX_WARM_STARTS = 10_000  # in the history of a run
 MAX_NAME = 33_000  # characters; the name of a class in a folder is its path
-_PIXEL_DIGEST, _SHA256 = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{64}")
-_HINT = "accuracy on training classes says little about new classes; train with the same split that you evaluate"
+_PIXEL_DIGEST, _SHA256 = re.compile(f"[0-9a-f]{{{EXACT}}}|[0-9a-f]{{{LENGTH}}}"), re.compile("[0-9a-f]{64}")
 
 PixelDigests = dict[str, list[str]]  # class name -> sorted digests of up to KEPT of its images
 
@@ -48,7 +46,8 @@ class Provenance:
     """The classes of each split, and what the initial weights were trained on before the run.
 
     Attributes:
-        classes: by split, the classes with their pixel digests; empty for tasks without classes.
+        classes: by split, the classes with their pixel digests, whole for `train`, the exact part for the others; empty
+            for tasks without classes.
         digest: SHA-256, hexadecimal; changes with any class, image or pixel.
         data_identity: the name of the data set, see `Tasks.data_identity`.
         initialised_from: the training classes of the initial weights, over any number of warm starts. The most recent
@@ -67,9 +66,12 @@ class Provenance:
     def of(cls, tasks: Tasks) -> Provenance:
         """Returns the provenance of tasks. Loads their data."""
         digests = {str(split): dict(sorted(tasks.class_digests(split).items())) for split in SPLITS}
+        exact = {s: {name: [d[:EXACT] for d in own] for name, own in c.items()} for s, c in digests.items()}
         identity = tasks.data_identity()
-        digest = hashlib.sha256(json.dumps([identity, digests]).encode() + tasks.data_digest())
-        classes = {split: {name: d[:KEPT] for name, d in by_class.items()} for split, by_class in digests.items()}
+        digest = hashlib.sha256(json.dumps([identity, exact]).encode() + tasks.data_digest())
+        classes = {
+            s: {n: all_of[:KEPT] for n, all_of in c.items()} for s, c in (exact | {"train": digests["train"]}).items()
+        }
         return cls(classes, digest.hexdigest(), identity)
 
     @property
@@ -156,48 +158,6 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def check_held_out(trained: TrainingClasses, tasks: Tasks, split: Split, hint: str = _HINT) -> None:
-    """Raise a UsageError if a model was trained on classes of a held-out split.
-
-    Classes are compared within one data set: by name if the names are fixed, otherwise by their images.
-
-    Args:
-        trained: the training classes.
-        tasks: the tasks with the held-out classes; their data are loaded only if the data set is the same.
-        split: the split to check. `train` always passes.
-        hint: the hint of the error.
-    """
-    if split == "train" or trained.data_identity != tasks.data_identity():
-        return
-    by_name, shares_pictures = tasks.has_fixed_class_names, _picture_lookup(trained.classes)
-    overlap = [
-        name
-        for name, digests in tasks.class_digests(split).items()
-        if (name in trained.classes if by_name else shares_pictures(digests))
-    ]
-    if overlap:
-        raise UsageError(
-            f"the model was trained on {len(overlap):,} classes of this {split} split, such as {min(overlap)}", hint
-        )
-
-
-def _picture_lookup(trained: PixelDigests) -> Callable[[list[str]], bool]:
-    """Returns a function that checks whether the images of a class are those of a training class.
-
-    They are if they share at least half of that class's digests. One image that occurs in two classes is not enough.
-    """
-    owners: dict[str, list[str]] = {}
-    for name, digests in trained.items():
-        for digest in digests:
-            owners.setdefault(digest, []).append(name)
-
-    def shares_pictures(digests: list[str]) -> bool:
-        shared = Counter(owner for digest in set(digests) for owner in owners.get(digest, []))
-        return any(2 * count >= len(trained[owner]) for owner, count in shared.items())
-
-    return shares_pictures
 
 
 def _matches(value: object, pattern: re.Pattern[str]) -> bool:

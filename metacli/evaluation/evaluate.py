@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
-from metacli.checkpoints.provenance import Provenance, TrainingClasses, check_held_out
+from metacli.checkpoints.held_out import check_held_out, training_poses
+from metacli.checkpoints.provenance import Provenance, TrainingClasses
 from metacli.compute.processes import SINGLE_PROCESS, Processes
 from metacli.config.overrides import apply_overrides, held_out_seed
 from metacli.config.recipe import Recipe, recipe_from_dict
@@ -154,7 +155,7 @@ def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None
     """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
     check_compatible(checkpoint.recipe, tasks)
     for classes in trained_classes(checkpoint):
-        check_held_out(classes, tasks, split)
+        terminal.print_to_stderr(*check_held_out(classes, tasks, split, training_poses(checkpoint.recipe.task)))
 
 
 def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:

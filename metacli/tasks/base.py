@@ -178,6 +178,10 @@ class Tasks(ABC):
         """
         return {}
 
+    def image_name(self, class_name: str, digest: str) -> str:
+        """Returns a name for the image of a class with a digest, for messages."""
+        return class_name
+
     def data_digest(self) -> bytes:
         """Returns a digest that changes with any bit of the data set; empty for generated tasks."""
         return b""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metacli.checkpoints.held_out import check_splits
 from metacli.config.recipe import Recipe
 from metacli.episode import Episode
 from metacli.models.distributed import make_local
@@ -47,15 +48,17 @@ def dry_run(
         chance level.
 
     Raises:
-        UsageError: `run_dir` exists, the data are insufficient, or the weights of the warm start do not fit.
+        UsageError: `run_dir` exists, the data are insufficient, the splits overlap, or the weights of the warm start do
+            not fit.
         MetacliError: the data are missing.
     """
     if run_dir:
         check_unused(run_dir)
     init = init or WarmStart.from_recipe(recipe)
     state = TrainState.build(recipe, device, threads=threads)
-    progress.print_lines(*frozen_encoder_warning(recipe, init))
+    progress.print_lines(*check_splits(state.tasks), *frozen_encoder_warning(recipe, init))
     if init:
+        progress.print_lines(*init.check_held_out(state.tasks))
         init.load_into(state.model, state.tasks, state.provenance)
     make_local(state.model)  # one of the batches is smaller than the recipe's
     progress.print_hardware(state)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metacli.checkpoints import checkpoint
+from metacli.checkpoints.held_out import check_splits
 from metacli.checkpoints.provenance import Provenance
 from metacli.compute.processes import Processes
 from metacli.config.recipe import Recipe
@@ -86,9 +87,10 @@ class Run:
         """Restore the run from its last checkpoint, or create it. Then all processes hold the same state.
 
         Raises:
-            UsageError: the run directory exists, or the weights of the warm start do not fit.
+            UsageError: the run directory exists, the splits overlap, or the weights of the warm start do not fit.
             MetacliError: a file cannot be read or written.
         """
+        progress.print_lines(*check_splits(state.tasks))
         progress.print_hardware(state)
         start = self._processes.run_on_first(lambda: self._restore_or_create(state, progress))
         path = self.directory.path if self.directory else Path()
@@ -108,7 +110,7 @@ class Run:
             extend_run(previous, recipe, start.step, progress.print_fact)
             return start
         init = self._plan.init or WarmStart.from_recipe(recipe)
-        progress.print_lines(*frozen_encoder_warning(recipe, init))
+        progress.print_lines(*frozen_encoder_warning(recipe, init), *(init.check_held_out(state.tasks) if init else ()))
         self.provenance = init.load_into(state.model, state.tasks, state.provenance) if init else state.provenance
         environment = state.environment | ({"init": init.as_dict()} if init else {})
         if previous:  # torchrun restarted this run before its first checkpoint

@@ -11,7 +11,8 @@ from torch import nn
 
 from metacli.checkpoints import bundled, checkpoint, restore
 from metacli.checkpoints.errors import RefusedError
-from metacli.checkpoints.provenance import Provenance, check_held_out, tensors_digest
+from metacli.checkpoints.held_out import check_held_out, training_poses
+from metacli.checkpoints.provenance import Provenance, tensors_digest
 from metacli.config.keys import flatten
 from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
@@ -67,6 +68,15 @@ class WarmStart:
         """Returns the encoder of the recipe's `train.encoder_from`, if any. Raises as `from_checkpoint`."""
         return cls.from_checkpoint(recipe.train.encoder_from, recipe, "encoder") if recipe.train.encoder_from else None
 
+    def check_held_out(self, tasks: Tasks) -> list[str]:
+        """Raise a UsageError if the weights were trained on held-out classes of tasks. Returns warnings."""
+        poses, hint = training_poses(self.saved.recipe.task), {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
+        warnings = []
+        for classes in trained_classes(self.saved):
+            for split in ("val", "test"):
+                warnings += check_held_out(classes, tasks, split, poses, **hint)
+        return warnings
+
     def load_into(self, model: nn.Module, tasks: Tasks, provenance: Provenance) -> Provenance:
         """Copy the weights into a model. Returns the model's provenance, including that of the weights.
 
@@ -75,13 +85,8 @@ class WarmStart:
             provenance: the provenance of these tasks.
 
         Raises:
-            UsageError: the weights do not fit, or were trained on held-out classes of the tasks.
+            UsageError: the weights do not fit.
         """
-        trained = trained_classes(self.saved)
-        hint = {"hint": _NEW_ENCODER} if self.part == "encoder" else {}
-        for classes in trained:
-            check_held_out(classes, tasks, "val", **hint)
-            check_held_out(classes, tasks, "test", **hint)
         encoder = {k.removeprefix(_ENCODER): v for k, v in self.saved.model.items() if k.startswith(_ENCODER)}
         try:
             if self.part == "encoder":
@@ -97,7 +102,7 @@ class WarmStart:
                 [f"{self.saved.path}: {e.lines[0]}", *e.lines[1:], *differences],
                 "weights fit only tasks of the same shapes; nothing was loaded",
             ) from None
-        encoders = self.saved.provenance.initial_encoders
+        encoders, trained = self.saved.provenance.initial_encoders, trained_classes(self.saved)
         return provenance.with_history(trained, (*encoders, tensors_digest(encoder)) if encoder else encoders)
 
     def __str__(self) -> str:

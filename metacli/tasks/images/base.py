@@ -270,6 +270,10 @@ class Images(Tasks):
         classes = np.unique(self.pools[split] % len(image_set.names)).tolist()
         return {image_set.names[c]: image_set.pixel_digests(c) for c in classes}
 
+    def image_name(self, class_name: str, digest: str) -> str:
+        """See `Tasks.image_name`."""
+        return self.image_set.image_name(class_name, digest)
+
     def data_digest(self) -> bytes:
         """See `Tasks.data_digest`: 0.05 s for all of Omniglot."""
         return self.image_set.digest()

@@ -27,6 +27,7 @@ class ImageSet:
         counts: (classes,) int64, the images of each class.
         source_digests: (images,) bytes, digests of the decoded files that the images were made from, see
             `pixel_digests`; None without such files.
+        files: the name of each image's file for messages; None without such files.
 
     Raises:
         ValueError: the shapes do not agree.
@@ -36,6 +37,7 @@ class ImageSet:
     names: list[str]
     counts: np.ndarray
     source_digests: np.ndarray | None = None
+    files: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or len(self.images) != self.counts.sum() or len(self.names) != len(self.counts):
@@ -69,6 +71,13 @@ class ImageSet:
     def pixel_digests(self, c: int) -> list[str]:
         """Returns the distinct digests of the images of class number c, sorted."""
         return sorted(set(self._pixel_digests[self.starts[c] : self.starts[c] + self.counts[c]]))
+
+    def image_name(self, name: str, exact_digest: str) -> str:
+        """Returns a name for the first image of a class with a digest: its file, or the class and a number."""
+        c = self.names.index(name)
+        digests = self._pixel_digests[self.starts[c] : self.starts[c] + self.counts[c]]
+        number = next(i for i, digest in enumerate(digests) if digest.startswith(exact_digest))
+        return self.files[self.starts[c] + number] if self.files else f"image {number + 1} of {name}"
 
     def digest(self) -> bytes:
         """Returns a digest of the images and of their division into classes.

@@ -131,7 +131,8 @@ class Folder(Images):
         images, digests = folder_cache.load_pixels(classes, c)
         if c.invert:
             np.subtract(255, images, out=images)
-        return ImageSet(torch.from_numpy(images), list(classes), counts, digests)
+        names = [f"{name}/{path.name}" for name, paths in classes.items() for path in paths]
+        return ImageSet(torch.from_numpy(images), list(classes), counts, digests, names)
 
     def _list_classes(self) -> dict[str, list[Path]]:
         """Returns the files of each class, and prints what is ignored and which directories resemble splits."""

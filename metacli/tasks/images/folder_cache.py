@@ -18,7 +18,7 @@ from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.images.preprocess.decode import REPLACE, REPLACE_ALL, make_opaque, map_bands, read_file, read_image
 
-VERSION = 2  # of the cache; increase it when any pixel changes
+VERSION = 3  # of the cache; increase it when any pixel or digest changes
 
 
 def load_pixels(classes: dict[str, list[Path]], config: Any) -> tuple[np.ndarray, np.ndarray]:

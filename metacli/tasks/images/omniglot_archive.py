@@ -5,6 +5,7 @@ The variable METACLI_DATA names a folder that contains the data, METACLI_MIRROR 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import sys
@@ -22,17 +23,19 @@ from tqdm import tqdm
 
 from metacli.errors import MetacliError, UsageError
 from metacli.system import cache, download, regular_files, terminal
+from metacli.tasks.images import omniglot_identity
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
 from metacli.tasks.images.preprocess.decode import read_image
 
-VERSION = 2  # of the cache; increase it when any array changes
+VERSION = 3  # of the cache; increase it when any array changes
 DRAWINGS = 20  # drawings of each character, one by each person
 PIXELS = 105  # height and width of a drawing
 OFFICIAL_URL = "https://github.com/brendenlake/omniglot/raw/master/python"
 MAX_ARCHIVE_BYTES = 100_000_000  # limit of a zip file and of its content, more than ten times the official size
 MAX_DRAWING_BYTES = 100_000  # limit of the file of a drawing, which has about 300 bytes
 MAX_FILES = 100_000  # limit of PNG files in a folder; the larger official one has 19,280
+SOURCE_DIGITS = 16  # hexadecimal digits of the source's digest in the name of the cache file
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may allocate gigabytes of memory
 
 
@@ -102,8 +105,42 @@ def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
         MetacliError: the data cannot be found, downloaded or verified.
     """
     folder = data_dir()  # an invalid METACLI_DATA is an error even if the data are cached
-    kind = f"prepared{prepared.VERSION}" if prepare else "lanczos"
-    return cache.load_or_make(f"omniglot-{VERSION}-{kind}-{size}", lambda: _pack(folder, size, prepare))
+    kind, source = f"prepared{prepared.VERSION}" if prepare else "lanczos", _source_digest(folder)
+
+    def pack() -> dict[str, np.ndarray]:
+        arrays = _pack(folder, size, prepare)
+        if _source_digest(folder) != source:
+            raise MetacliError(f"the data in {folder} changed while they were read", "try again")
+        return arrays
+
+    arrays = cache.load_or_make(f"omniglot-{VERSION}-{kind}-{size}-{source}", pack)
+    if difference := omniglot_identity.compare_with_official(arrays):
+        where = f" in {folder}" if folder else ""
+        terminal.print_to_stderr(f"note: the Omniglot data{where} are not the official data: {difference}")
+    return arrays
+
+
+def _source_digest(folder: Path | None) -> str:
+    """Returns a digest of the source of the data, which the name of the cache file contains.
+
+    It covers the content of zip files, and the name, size and times of every unpacked drawing: reading 32,460 files
+    would take seconds. A download always has the official MD5, so it is not read again.
+
+    Args:
+        folder: the folder of METACLI_DATA, None for downloads.
+    """
+    if folder is None:
+        parts = [archive.md5.encode() for archive in ARCHIVES]
+    else:
+        parts = [_digest_of_part(_find_in_folder(archive, folder)) for archive in ARCHIVES]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:SOURCE_DIGITS]
+
+
+def _digest_of_part(path: Path) -> bytes:
+    try:
+        return omniglot_identity.digest_of_source(path, MAX_ARCHIVE_BYTES)
+    except OSError as error:
+        raise MetacliError(f"cannot read {error.filename or path}: {error.strerror or error}", _HINT) from error
 
 
 def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray]:
@@ -156,7 +193,20 @@ def _find_source(archive: Archive, folder: Path | None) -> Path | IO[bytes]:
     """Finds an archive: in `folder` if given, otherwise in the cache, otherwise on the network."""
     if folder is None:
         cached_path = cache.directory() / f"{archive.name}.zip"
-        return cached_path if os.path.isfile(cached_path) else io.BytesIO(_download(archive, cached_path))
+        return cached_path if _is_official(cached_path, archive) else io.BytesIO(_download(archive, cached_path))
+    return _find_in_folder(archive, folder)
+
+
+def _is_official(path: Path, archive: Archive) -> bool:
+    """Returns whether a file exists and has the MD5 of an archive."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == archive.md5
+
+
+def _find_in_folder(archive: Archive, folder: Path) -> Path:
+    """Returns the zip file or the folder of an archive in the folder of METACLI_DATA."""
     for path in (folder / f"{archive.name}.zip", folder / archive.name):
         if os.path.exists(path):
             return path

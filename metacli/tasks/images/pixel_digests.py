@@ -1,4 +1,8 @@
-"""Digests of decoded images. Equal pixels have equal digests, whatever the file format and mode."""
+"""Digests of decoded images. Equal pixels have equal digests, whatever the file format and mode.
+
+A digest has two parts: EXACT digits that differ with any pixel, then a fingerprint that copies with small changes share
+(see `metacli.tasks.images.fingerprints`).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ import hashlib
 import numpy as np
 from PIL import Image
 
+from metacli.tasks.images import fingerprints
 from metacli.tasks.images.preprocess.decode import make_opaque, map_bands, split_into_bands
 
-LENGTH = 16  # number of hexadecimal digits that are kept of a SHA-256
+EXACT = 16  # number of hexadecimal digits that are kept of a SHA-256
+LENGTH = EXACT + fingerprints.LENGTH
 
 
 def picture_digest(picture: Image.Image) -> str:
@@ -20,8 +26,8 @@ def picture_digest(picture: Image.Image) -> str:
     channels counts as grey. So every lossless copy has the same digest, whether it is stored with one bit, as grey, in
     colour, with a palette or with an alpha channel.
 
-    SHA-256 reads the ASCII text "WIDTH HEIGHT CHANNELS", a line feed, and the pixels row by row: one byte each for
-    grey, otherwise red, green and blue.
+    The fingerprint is that of the same pixels. SHA-256 reads the ASCII text "WIDTH HEIGHT CHANNELS", a line feed, and
+    the pixels row by row: one byte each for grey, otherwise red, green and blue.
     """
     picture = make_opaque(picture)
     if picture.mode not in ("1", "L"):
@@ -32,7 +38,7 @@ def picture_digest(picture: Image.Image) -> str:
     digest = hashlib.sha256(f"{picture.width} {picture.height} {len(mode)}\n".encode())
     for band in split_into_bands(picture):
         digest.update(band.convert(mode).tobytes())
-    return digest.hexdigest()[:LENGTH]
+    return digest.hexdigest()[:EXACT] + fingerprints.fingerprint(picture)
 
 
 def image_digests(images: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize, resize_p
 from metacli.tasks.images.synthetic.script import ALPHABET_SIZE, generate_characters
 from metacli.tasks.rng import CounterRNG
 
-VERSION = 2  # of the cache; increase it when any pixel or digest changes
+VERSION = 3  # of the cache; increase it when any pixel or digest changes
 CLASSES_PER_SPLIT = 25_000  # character numbers of a family that are reserved for each split
 CHUNK_CHARACTERS = 100  # few enough that their pages fit into the processor's cache
 NAME_STRIDE = 181_081  # between the numbers of successive alphabet names
