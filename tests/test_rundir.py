@@ -163,6 +163,22 @@ def test_what_training_does_not_need_may_be_missing(run, monkeypatch, capsys, mi
     assert code == 0, err
 
 
+def test_a_resumed_run_says_what_has_changed_around_it(run, monkeypatch, capsys):
+    words = ("train", "--resume", run, "--threads", 1)
+    code, err = called(monkeypatch, capsys, *words, "train.steps=7")
+    assert code == 0, err
+    assert "changed since the last checkpoint" not in err
+    monkeypatch.setattr("metacli.compute.device.__version__", "9.9")
+    monkeypatch.setattr(torch, "__version__", "9.8")
+    code, err = called(monkeypatch, capsys, *words, "train.steps=8")
+    assert code == 0, err
+    (note,) = [line for line in err.splitlines() if "changed since the last checkpoint" in line]
+    assert " to 9.9, torch from " in note
+    assert note.endswith(" to 9.8")
+    code, err = called(monkeypatch, capsys, *words, "train.steps=9", "--quiet")
+    assert (code, err) == (0, "")
+
+
 @pytest.mark.parametrize("cut", ['{"step": 7, "lo', "\x00\x00\x00", '{"step"', "{"])
 def test_a_line_that_was_cut_short_is_repaired(run, monkeypatch, capsys, cut):
     whole = (run / "metrics.jsonl").read_text()

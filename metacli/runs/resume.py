@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
 from metacli.runs.directory import RunDirectory
 from metacli.runs.extend import CHANGEABLE_KEYS, recipe_changes, with_new_schedule
+
+# What the last bits of a result depend on besides the recipe and the data; see `metacli.compute.device.environment`.
+_CONDITIONS = ("metacli", "torch", "numpy", "device", "gpu", "instructions", "threads", "precision", "scan")
 
 
 class Start(NamedTuple):
@@ -92,7 +96,13 @@ def recipe_to_resume(path: Path, recipe: Recipe | None, overrides: list[str]) ->
 
 
 def restore(
-    directory: RunDirectory, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, provenance: Provenance
+    directory: RunDirectory,
+    recipe: Recipe,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    provenance: Provenance,
+    environment: dict[str, Any],
+    report: Callable[[str], None],
 ) -> Start:
     """Load the run's last checkpoint into model and optimizer. Without a checkpoint, the run starts anew.
 
@@ -102,6 +112,8 @@ def restore(
         model: of the recipe; its weights are replaced.
         optimizer: of the model; its state is replaced.
         provenance: of the tasks as they are now.
+        environment: the versions and the hardware as they are now.
+        report: called with a note if versions or hardware have changed.
 
     Raises:
         UsageError: the data have changed since the run was trained, more steps are done than the recipe has, or the
@@ -134,6 +146,20 @@ def restore(
             f"restore the data, or start a new run; {directory.path / 'recipe.yaml'} keeps each class in its split",
         )
     saved.restore(model, optimizer)
+    if changes := describe_changed_conditions(saved.environment or {}, environment):
+        report(f"note: changed since the last checkpoint: {', '.join(changes)}")
+        report("note: the result may differ slightly from that of a run that was never stopped")
     directory.rewind_metrics(saved.step)
     provenance = provenance.with_history(saved.provenance.initialised_from, saved.provenance.initial_encoders)
     return Start(provenance, saved.step, saved.best, saved.meter)
+
+
+def describe_changed_conditions(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Returns a text for each version, and each property of the hardware, that differs from the one that was recorded.
+
+    Args:
+        old: the environment of a checkpoint; what it did not record is left out.
+        new: the environment now.
+    """
+    pairs = {key: [str(facts[key]).partition(": ")[0] for facts in (old, new)] for key in _CONDITIONS if key in old}
+    return [f"{key} from {before} to {after}" for key, (before, after) in pairs.items() if before != after]

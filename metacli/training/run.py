@@ -106,7 +106,8 @@ class Run:
         starts_elsewhere = bool(self._plan.init or recipe.train.encoder_from)
         if previous and (previous.last.is_file() or not starts_elsewhere):
             self.directory = previous
-            start = restore(previous, recipe, state.model, state.optimizer, state.provenance)
+            model, optimizer, report = state.model, state.optimizer, progress.print_lines
+            start = restore(previous, recipe, model, optimizer, state.provenance, state.environment, report)
             extend_run(previous, recipe, start.step, progress.print_fact)
             return start
         init = self._plan.init or WarmStart.from_recipe(recipe)
