@@ -88,6 +88,20 @@ def test_eval_replaces_a_damaged_result_and_keeps_what_is_no_file(run, monkeypat
         assert "note: eval.json is not written: cannot write run/eval.json: " in err
 
 
+def test_eval_keeps_more_tasks_of_the_same_data_only(run, monkeypatch, capsys):  # noqa: F811
+    def evaluate(count: int) -> str:
+        code, err = called(monkeypatch, capsys, "eval", run, "--tasks", count, "--threads", 1)
+        assert code == 0, err
+        return err
+
+    evaluate(9)
+    assert "already holds a result on 9 tasks" in evaluate(5)
+    result = json.loads((run / "eval.json").read_text())
+    (run / "eval.json").write_text(json.dumps({**result, "data": "0" * 64}))
+    assert "already holds" not in evaluate(5)
+    assert json.loads((run / "eval.json").read_text())["n_tasks"] == 5
+
+
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", ["recipe.yaml", "metrics.jsonl"])
 def test_curves_refuse_a_damaged_file(run, monkeypatch, capsys, name, how):  # noqa: F811

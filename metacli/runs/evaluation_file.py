@@ -15,7 +15,7 @@ from metacli.system import files, terminal
 def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
     """Write the result of a run's best checkpoint on the test split to its eval.json.
 
-    An existing result of the same checkpoint on more tasks is kept.
+    An existing result of the same checkpoint on more tasks of the same data is kept.
 
     Args:
         checkpoint: the file that was evaluated.
@@ -32,7 +32,7 @@ def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         return f"{path} holds only results of {BEST} on the test split"
     try:
         previous = terminal.round_floats(run_files.read_json(path) or {})
-        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe"))
+        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe", "data"))
         if is_same and Path(previous["checkpoint"]).name == BEST and previous["n_tasks"] > result["n_tasks"]:
             return f"{path} already holds a result on {previous['n_tasks']:,} tasks"
     except (MetacliError, TypeError, KeyError):  # there is none, or a damaged one, which is replaced
