@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import tiny_keys
 from PIL import Image
 from rich.console import Console
 from test_cli import inside
@@ -25,10 +26,8 @@ def runs(tmp_path_factory):
         "task": {"name": "clusters", "ways": 3, "shots": 1, "queries": 2},
         "train": {"steps": 8, "batch": 4, "eval_every": 2, "eval_tasks": 6, "log_every": 1},
     }
-    for name, hidden in (("a", 8), ("b", 12)):
-        metacli.train(
-            {"name": name, **tree, "model": {"name": "lstm", "hidden": hidden}}, run_dir=place / name, quiet=True
-        )
+    for name, model in (("a", {"name": "lstm", "hidden": 8}), ("b", tiny_keys("transformer"))):
+        metacli.train({"name": name, **tree, "model": model}, run_dir=place / name, quiet=True)
     return place
 
 
@@ -42,12 +41,27 @@ def test_models_are_compared_task_by_task(runs, monkeypatch, capsys):
     score = first["d_test_accuracy"]
     assert score["mean"] == pytest.approx(a.mean(), rel=1e-5)
     assert (score["metric"], score["unit"], score["n_tasks"]) == ("accuracy", "%", 40)
+    assert (b - a).std() > 0
     assert second["difference"]["mean"] == pytest.approx((b - a).mean(), rel=1e-5)
     half = 2.0227 * (b - a).std(ddof=1) / np.sqrt(40)  # Student's t of 39 degrees of freedom
     assert second["difference"]["ci95"] == pytest.approx(half, rel=1e-3)
-    assert (again["difference"]["mean"], again["difference"]["ci95"]) == (0, 0)
+    assert (again["difference"]["mean"], again["difference"]["ci95"]) == (0, None)
     assert first["difference"] is None
     assert found["n_tasks"] == 40
+
+
+def test_an_interval_that_says_nothing_is_left_out(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    code, out, err = inside(monkeypatch, capsys, "eval", "b", "--tasks", "1", "--json")
+    score = json.loads(out)["d_test_accuracy"]
+    assert (code, score["ci95"], score["n_tasks"]) == (0, None, 1)
+    assert "note: no 95 % interval for accuracy, loss: there is only one task" in err
+    code, out, err = inside(monkeypatch, capsys, "eval", "a", "a", "--tasks", "40")  # it always gives the same answer
+    assert code == 0
+    assert "note: no 95 % interval for accuracy of a: all 40 tasks have the same score" in err
+    assert "note: no 95 % interval for a minus a: all 40 tasks have the same score" in err
+    assert "±" not in out
+    assert "*" not in out
 
 
 def test_the_table_is_whole_and_the_picture_is_drawn(runs, monkeypatch, capsys):

@@ -284,6 +284,12 @@ def test_interval_is_that_of_the_mean():
     assert math.isnan(mean_ci95(np.array([5.0]))[1])
 
 
+def test_equal_values_have_no_interval():
+    for values in ([1.0, 1.0], [0.1] * 1000, [2.0, 2.0, np.nan]):
+        mean, ci95 = mean_ci95(np.array(values))
+        assert (mean, math.isnan(ci95)) == (values[0], True)
+
+
 @pytest.mark.parametrize(
     ("freedom", "t"),
     [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (29, 2.045), (99, 1.984), (999, 1.962)],

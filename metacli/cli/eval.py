@@ -74,7 +74,7 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
     from metacli.compute.device import environment
     from metacli.evaluation.answers import check_classes_recur, confusion_matrix
     from metacli.evaluation.evaluate import evaluate as run_evaluation
-    from metacli.evaluation.report import summarize_evaluation
+    from metacli.evaluation.report import print_missing_intervals, summarize_evaluation
     from metacli.runs.evaluation_file import save_evaluation
     from metacli.show.confusion import save_confusion
     from metacli.show.results import print_evaluation
@@ -94,12 +94,14 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
         terminal.print_to_stderr(f"note: eval.json is not written: {problem}")
     if png and scores.answers is not None:
         save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
+    print_missing_intervals({m.label: result[m.key] for m in tasks.metrics if not m.axis})
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
 
 
 def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None, as_json: bool) -> None:
     """Evaluate all checkpoints on the first one's tasks and print the comparison."""
     from metacli.evaluation.compare import compare, summarize_comparison
+    from metacli.evaluation.report import print_missing_intervals
     from metacli.show.comparison import print_comparison, save_comparison
 
     tasks, split = session.tasks, session.split
@@ -107,5 +109,7 @@ def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None,
         scores = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
     if png:
         save_comparison(png, scores, tasks, split, n_tasks)
-    result = summarize_comparison(scores, session.recipe, tasks, split, n_tasks)
+    result, label = summarize_comparison(scores, session.recipe, tasks, split, n_tasks), tasks.metrics[0].label
+    print_missing_intervals({f"{label} of {entry.name}": entry.score for entry in scores})
+    print_missing_intervals({f"{entry.name} minus {names[0]}": entry.difference for entry in scores})
     print_result(as_json, result, lambda console: print_comparison(console, scores, tasks, split, n_tasks))

@@ -55,6 +55,7 @@ def inspect_memory(
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or else --out and --head")
     from metacli.evaluation.session import open_session
+    from metacli.evaluation.report import print_missing_intervals
     from metacli.inspect import inspection
     from metacli.inspect.terminal import print_trace
     from metacli.inspect.usage import print_usage
@@ -64,6 +65,7 @@ def inspect_memory(
     if tasks:
         with task_bar(tasks) as bar:
             summary = inspection.measure_usage(session.model, session.tasks, split, tasks, bar.update)
+        print_missing_intervals({name.replace("_", " "): summary[m["key"]] for name, m in summary["metrics"].items()})
         return print_result(as_json, summary, lambda console: print_usage(console, summary))
     trace = inspection.trace_task(session.model, session.tasks, split, task, heads)
     print_result(as_json, inspection.as_json(trace), lambda console: print_trace(console, trace, heads))

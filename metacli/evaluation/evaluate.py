@@ -54,7 +54,7 @@ class Scores:
 
     @property
     def ci95(self) -> float:
-        """Half the width of the 95 % interval of the mean over tasks, by Student's t; NaN for a single task."""
+        """Half the width of the 95 % interval of the mean over tasks, by Student's t; see `mean_ci95`."""
         return mean_ci95(self.values[self.metric.name])[1]
 
     def means(self) -> dict[str, float]:

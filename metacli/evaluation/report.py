@@ -10,8 +10,9 @@ from metacli.checkpoints.provenance import Provenance
 from metacli.config.recipe import Recipe
 from metacli.evaluation.confidence import mean_ci95
 from metacli.evaluation.evaluate import Scores
+from metacli.system import terminal
 from metacli.tasks.base import Split, Tasks
-from metacli.tasks.metrics import Metric, Score
+from metacli.tasks.metrics import Metric, Score, explain_missing_interval
 
 
 def summarize_evaluation(
@@ -65,6 +66,20 @@ def summarize_score(metric: Metric, values: np.ndarray) -> Score:
         values: (n,) the scores of n tasks; NaN for a task without a value, which is not counted.
     """
     return metric.score(*mean_ci95(values), int(np.count_nonzero(~np.isnan(values))))
+
+
+def print_missing_intervals(scores: dict[str, Score | None]) -> None:
+    """Prints a note on stderr on scores without an interval.
+
+    Args:
+        scores: by their labels; None is skipped.
+    """
+    labels: dict[str, list[str]] = {}
+    for label, score in scores.items():
+        if score is not None and (reason := explain_missing_interval(score)):
+            labels.setdefault(reason, []).append(label)
+    for reason, alike in labels.items():
+        terminal.print_to_stderr(f"note: no 95 % interval for {', '.join(alike)}: {reason}")
 
 
 def group_scores(scores: Scores, group: str, metrics: list[Metric]) -> list[dict[str, Any]]:

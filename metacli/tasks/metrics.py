@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 # A score as plain values, wherever it appears: `metric`, its name; `unit`; `mean` over tasks; `ci95`, half the width of
-# the mean's 95 % interval; `n_tasks`. `mean` and `ci95` are None if undefined. A share is from 0 to 1.
+# the mean's 95 % interval; `n_tasks`. `mean` and `ci95` are None if undefined: `ci95` for a single task, and where all
+# tasks have the same score. A share is from 0 to 1.
 Score = dict[str, Any]
 _DIGITS = 4  # significant digits, at most
 
@@ -66,6 +67,14 @@ class Metric:
 def format_score(score: Score) -> str:
     """Formats a score with its interval, if any, as in `96.1 % ± 0.3` or `0.0312 ± 0.0041`; `-` for no value."""
     return "-" if score["mean"] is None else format_number(score["mean"], score["ci95"], score["unit"])
+
+
+def explain_missing_interval(score: Score) -> str:
+    """Returns why a mean over tasks has no interval. Empty if it has one, or if there is no mean."""
+    if score["mean"] is None or score["ci95"] is not None:
+        return ""
+    count = score["n_tasks"]
+    return "there is only one task" if count == 1 else f"all {count:,} tasks have the same score"
 
 
 def format_number(value: float, ci95: float | None = None, unit: str = "") -> str:
