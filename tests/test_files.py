@@ -179,7 +179,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_sizes(tmp_path, monkeyp
 @pytest.mark.parametrize("option", ["--npz", "--png"])
 def test_a_limit_on_the_size_of_files(tiny_file, tmp_path, option):
     """The system's own refusal, through the command line."""
-    script = f'ulimit -f 0; exec "$0" -m metacli sample-tasks {tiny_file} {option} out'
+    script = f'ulimit -f 0; exec "$0" -m metacli sample-tasks {tiny_file} {option} out.{option[2:]}'
     done = subprocess.run(
         ["bash", "-c", script, sys.executable],
         cwd=tmp_path,
@@ -189,6 +189,6 @@ def test_a_limit_on_the_size_of_files(tiny_file, tmp_path, option):
         check=False,
     )
     assert done.returncode == 1
-    assert "error: cannot write out: File too large, " in done.stderr
+    assert f"error: cannot write out.{option[2:]}: File too large, " in done.stderr
     assert "D_train" in done.stdout  # the result was shown
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]

@@ -356,7 +356,7 @@ def test_many_tasks_are_those_of_the_split_one_by_one():
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(MetacliError, match="cannot write the folder") as caught:
-        inspection.save_trace(tmp_path / "file" / "sub", trace_of("ntm", "stream"), ["npz"], [])
+        inspection.save_trace([tmp_path / "file" / "sub" / "x.npz"], trace_of("ntm", "stream"), [])
     assert "--out" in caught.value.hint
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Plugins, examples, print_result
+from metacli.cli.options import AsJson, Force, Plugins, examples, output_file, print_result
 
 EXAMPLES = examples("metacli curves runs/first", "metacli curves runs/mann/* runs/snail/* --png curves.png")
 
@@ -18,9 +18,11 @@ def curves(
         typer.Argument(metavar="RUN_DIR", help="Run directories."),
     ],
     png: Annotated[
-        Path | None, typer.Option(help="Save a plot to this file. Several seeds of a recipe become a mean and a band.")
+        Path | None,
+        output_file(".png", "Save a plot to this file. Several seeds of a recipe become a mean and a band."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Save all scores to this file, one row per step.")] = None,
+    csv: Annotated[Path | None, output_file(".csv", "Save all scores to this file, one row per step.")] = None,
+    force: Force = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,13 +30,10 @@ def curves(
     from metacli.runs.learning_curves import CURVE_COLUMNS, curve_table, load_curve
     from metacli.show.csv_file import save_table
     from metacli.show.curves import print_curves, save_curves
-    from metacli.show.figures import require_matplotlib
 
-    if png:
-        require_matplotlib()
     loaded = [load_curve(run) for run in runs]
+    print_result(as_json, [c.as_dict() for c in loaded], lambda console: print_curves(console, loaded))
     if png:
         save_curves(png, loaded)
     if csv:
         save_table(csv, curve_table(loaded), CURVE_COLUMNS)
-    print_result(as_json, [c.as_dict() for c in loaded], lambda console: print_curves(console, loaded))

@@ -13,10 +13,12 @@ from metacli.cli.options import (
     AsJson,
     CheckpointOptions,
     Device,
+    Force,
     Plugins,
     SplitName,
     ThreadCount,
     examples,
+    output_file,
     print_result,
     task_bar,
 )
@@ -45,8 +47,9 @@ def evaluate(
     tasks: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 1000,
     split: SplitName = "test",
     png: Annotated[
-        Path | None, typer.Option(help="Save a confusion matrix, or a plot of the comparison, to this file.")
+        Path | None, output_file(".png", "Save a confusion matrix, or a plot of the comparison, to this file.")
     ] = None,
+    force: Force = False,
     show: Annotated[int, typer.Option(min=0, help="Number of tasks to list one by one.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -59,11 +62,11 @@ def evaluate(
     if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
-    from metacli.show.figures import require_matplotlib
+    from metacli.system import outputs
 
-    if png:
-        require_matplotlib()
     session = open_session(checkpoints, overrides, split, tasks, device, threads, distributed=not several)
+    if png:
+        outputs.check_no_input(png, "--png", class_root=session.tasks.class_root)
     if several:
         return _compare(session, checkpoints, tasks, png, as_json)
     _evaluate(session, tasks, keep=not overrides, show=show, png=png, as_json=as_json)
@@ -92,10 +95,10 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
     result = summarize_evaluation(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
     if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
         terminal.print_to_stderr(f"note: eval.json is not written: {problem}")
-    if png and scores.answers is not None:
-        save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
     print_missing_intervals({m.label: result[m.key] for m in tasks.metrics if not m.axis})
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
+    if png and scores.answers is not None:
+        save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
 
 
 def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None, as_json: bool) -> None:
@@ -107,9 +110,9 @@ def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None,
     tasks, split = session.tasks, session.split
     with task_bar(n_tasks * len(names)) as bar:
         scores = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
-    if png:
-        save_comparison(png, scores, tasks, split, n_tasks)
     result, label = summarize_comparison(scores, session.recipe, tasks, split, n_tasks), tasks.metrics[0].label
     print_missing_intervals({f"{label} of {entry.name}": entry.score for entry in scores})
     print_missing_intervals({f"{entry.name} minus {names[0]}": entry.difference for entry in scores})
     print_result(as_json, result, lambda console: print_comparison(console, scores, tasks, split, n_tasks))
+    if png:
+        save_comparison(png, scores, tasks, split, n_tasks)

@@ -13,6 +13,7 @@ from metacli.cli.options import (
     AsJson,
     CheckpointOptions,
     Device,
+    Force,
     Plugins,
     SplitName,
     ThreadCount,
@@ -44,6 +45,7 @@ def inspect_memory(
     split: SplitName = "test",
     out: Annotated[Path | None, typer.Option(help="Save the trace to files in this folder.")] = None,
     formats: Annotated[str, typer.Option("--format", help="File formats for --out.")] = "npz,png,html,json",
+    force: Force = False,
     head: Annotated[list[str] | None, typer.Option(help="Head to show, as in read0, or all; repeatable.")] = None,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -54,20 +56,25 @@ def inspect_memory(
     checkpoints, overrides = split_words(words, checkpoint)
     if tasks and (out or head):
         raise UsageError("--tasks measures all heads over many tasks", "leave out --tasks, or else --out and --head")
-    from metacli.evaluation.session import open_session
     from metacli.evaluation.report import print_missing_intervals
+    from metacli.evaluation.session import open_session
     from metacli.inspect import inspection
     from metacli.inspect.terminal import print_trace
     from metacli.inspect.usage import print_usage
+    from metacli.system import outputs
 
     file_formats, heads = inspection.parse_formats(formats) if out else [], head or []
+    paths = inspection.check_trace_files(out, task, file_formats, force) if out else []
     session = open_session([take_single(checkpoints)], overrides, split, tasks or 1, device, threads)
     if tasks:
         with task_bar(tasks) as bar:
             summary = inspection.measure_usage(session.model, session.tasks, split, tasks, bar.update)
         print_missing_intervals({name.replace("_", " "): summary[m["key"]] for name, m in summary["metrics"].items()})
         return print_result(as_json, summary, lambda console: print_usage(console, summary))
+    for path in paths:
+        outputs.check_no_input(path, "--out", class_root=session.tasks.class_root)
     trace = inspection.trace_task(session.model, session.tasks, split, task, heads)
     print_result(as_json, inspection.as_json(trace), lambda console: print_trace(console, trace, heads))
-    for path in inspection.save_trace(out, trace, file_formats, heads) if out else []:
+    inspection.save_trace(paths, trace, heads)
+    for path in paths:
         terminal.print_to_stderr(f"wrote   {path}")

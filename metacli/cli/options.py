@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metacli.system import terminal
+from metacli.system import operating_system, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +53,44 @@ Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", callback=_import_plugins, help="Python file or module to import first; repeatable."),
 ]
+
+
+_FORCE = "metacli.force"  # a key of the context's `meta`
+
+
+def _remember_force(ctx: typer.Context, force: bool) -> bool:
+    ctx.meta[_FORCE] = force
+    return force
+
+
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", is_eager=True, callback=_remember_force, help="Overwrite files that metacli did not write."
+    ),
+]
+
+
+def output_file(suffix: str, help_text: str) -> Any:
+    """Returns an option that names a file to write. The verb also needs the option `Force`.
+
+    The file is checked while options are parsed, before any work; see `metacli.system.outputs.check_output`.
+    """
+
+    def check(ctx: typer.Context, param: typer.CallbackParam, path: Any) -> Path | None:
+        if path is None or ctx.resilient_parsing:
+            return None
+        from metacli.system import outputs
+
+        expanded = operating_system.expand_home(path)
+        if suffix == ".png":
+            from metacli.show.figures import require_matplotlib
+
+            require_matplotlib()
+        outputs.check_output(expanded, suffix, param.opts[0], ctx.meta.get(_FORCE, False))
+        return expanded
+
+    return typer.Option(help=help_text, callback=check)
 
 
 def examples(*commands: str) -> str:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from metacli.cli.checkpoint_words import take_out_checkpoint
-from metacli.cli.options import CHECKPOINT, AsJson, CheckpointOption, Plugins, ThreadCount, examples, print_result
+from metacli.cli.options import (
+    CHECKPOINT,
+    AsJson,
+    CheckpointOption,
+    Force,
+    Plugins,
+    ThreadCount,
+    examples,
+    output_file,
+    print_result,
+)
 
 EXAMPLES = examples(
     "metacli predict --support my-classes --query a.png b.png",
@@ -32,8 +42,9 @@ def predict(
         int | None,
         typer.Option(min=1, max=1000, help="Number of support set orders to average predictions over. Default: 10."),
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Save a contact sheet to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Save the answers to this file, one row per query.")] = None,
+    png: Annotated[Path | None, output_file(".png", "Save a contact sheet to this file.")] = None,
+    csv: Annotated[Path | None, output_file(".csv", "Save the answers to this file, one row per query.")] = None,
+    force: Force = False,
     threads: ThreadCount = "1",
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -45,15 +56,15 @@ def predict(
     from metacli.classifier.table import print_prediction
     from metacli.compute.threads import choose_threads, parse_thread_count
     from metacli.show.csv_file import save_table
-    from metacli.show.figures import require_matplotlib
+    from metacli.system import outputs
     from metacli.system.package_data import resolve_example
 
     name, more = take_out_checkpoint(words, checkpoint)
+    queries, root = [resolve_example(path) for path in [*query, *map(Path, more)]], resolve_example(support)
     if png:
-        require_matplotlib()
+        outputs.check_no_input(png, "--png", queries, root)
     choose_threads(parse_thread_count(threads))
-    queries = [resolve_example(path) for path in [*query, *map(Path, more)]]
-    result = prediction.predict(load(name, orders=orders or ORDERS), resolve_example(support), queries)
+    result = prediction.predict(load(name, orders=orders or ORDERS), root, queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:

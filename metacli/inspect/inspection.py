@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from metacli.inspect.trace import MemoryTrace, record_traces, save_json, save_np
 from metacli.inspect.usage import Usage, measure_queries, measure_task
 from metacli.models.base import MetaLearner
 from metacli.show.figures import require_matplotlib
-from metacli.system import terminal
+from metacli.system import outputs, terminal
 from metacli.tasks.base import Split, Tasks
 
 FORMATS = ("npz", "png", "html", "json")
@@ -57,28 +58,43 @@ def trace_task(model: MetaLearner, tasks: Tasks, split: Split, index: int, heads
     return trace
 
 
-def save_trace(folder: Path, trace: MemoryTrace, formats: list[str], heads: list[str]) -> list[Path]:
-    """Saves a trace in each format to `folder`/task-INDEX.FORMAT and returns the paths.
+def check_trace_files(folder: Path, index: int, formats: list[str], force: bool) -> list[Path]:
+    """Returns the files of the trace of a task, `folder`/task-INDEX.FORMAT, if they can be written.
+
+    Args:
+        force: whether they may replace files that metacli did not write.
 
     Raises:
-        MetacliError: the folder or a file cannot be written.
+        UsageError: see `metacli.system.outputs.check_output`; or the folder is a file.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise MetacliError(
-            f"cannot write the folder {folder}: {e.strerror}", "name another folder: --out DIR"
-        ) from None
-    writers: dict[str, Callable[[Path], None]] = {
-        "npz": lambda path: save_npz(path, trace),
-        "png": lambda path: save_figure(path, trace, heads),
-        "html": lambda path: save_page(path, trace, heads),
-        "json": lambda path: save_json(path, trace),
-    }
-    paths = [folder / f"task-{trace.sample.index}.{name}" for name in formats]
-    for name, path in zip(formats, paths, strict=True):
-        writers[name](path)
+    if os.path.exists(folder) and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file, not a folder", "name another folder: --out DIR")
+    paths = [folder / f"task-{index}.{name}" for name in formats]
+    for path in paths:
+        if os.path.lexists(path):
+            outputs.check_output(path, path.suffix, "--out", force)
     return paths
+
+
+def save_trace(paths: list[Path], trace: MemoryTrace, heads: list[str]) -> None:
+    """Saves a trace to each of these files, in the format of its suffix. Their folders are created.
+
+    Raises:
+        MetacliError: a folder or a file cannot be written.
+    """
+    writers: dict[str, Callable[[Path], None]] = {
+        ".npz": lambda path: save_npz(path, trace),
+        ".png": lambda path: save_figure(path, trace, heads),
+        ".html": lambda path: save_page(path, trace, heads),
+        ".json": lambda path: save_json(path, trace),
+    }
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            message = f"cannot write the folder {path.parent}: {e.strerror}"
+            raise MetacliError(message, "name another folder: --out DIR") from None
+        writers[path.suffix](path)
 
 
 def measure_usage(

@@ -17,7 +17,7 @@ from metacli.inspect.analysis import find_heads, format_answer, head_rows, label
 from metacli.inspect.highlights import View, choose_first_step, find_used_locations, rank_heads
 from metacli.inspect.trace import COMMON, MemoryTrace
 from metacli.show.channels import channel_rows
-from metacli.system import files
+from metacli.system import outputs
 
 _CIVIDIS = [
     [0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108], [83, 90, 109], [97, 101, 111],
@@ -45,7 +45,7 @@ def save_page(path: str | Path, trace: MemoryTrace, heads: list[str]) -> None:
     script = "\n".join(text[name] for name in _SCRIPTS).replace("__MAP__", json.dumps(_CIVIDIS))
     page = text["page.html"].replace("__TITLE__", html.escape(f"{trace.model} on {trace.sample.title}"))
     page = page.replace("__CSS__", text["page.css"]).replace("__JS__", script).replace("__DATA__", data)
-    files.write(path, page)
+    outputs.write_output(path, page)
 
 
 def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from metacli.evaluation.evaluate import crop_logits, pad_labels
 from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
-from metacli.system import files
+from metacli.system import outputs
 from metacli.tasks.answers import Decoded, summarize_result
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.sample import Sample, extract_sample
@@ -180,9 +179,7 @@ def save_npz(path: str | Path, trace: MemoryTrace) -> None:
     """
     trace.check()
     arrays, about = _collect_arrays(trace)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-    files.write(path, packed.getbuffer())
+    outputs.write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
 
 
 def save_json(path: str | Path, trace: MemoryTrace) -> None:
@@ -194,12 +191,13 @@ def save_json(path: str | Path, trace: MemoryTrace) -> None:
     trace.check()
     arrays, about = _collect_arrays(trace)
     plain = {name: _round_to_digits(values) for name, values in arrays.items()}
-    files.write(path, json.dumps({"about": about, "arrays": plain}, allow_nan=False))
+    outputs.write_output(path, json.dumps({"about": about, "arrays": plain}, allow_nan=False))
 
 
 def _collect_arrays(trace: MemoryTrace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     s, arrays = trace.sample, dict(trace.arrays)
     about: dict[str, Any] = {
+        "generator": outputs.GENERATOR,
         "model": trace.model,
         "task": {"name": s.task, "split": s.split, "index": s.index, "mode": s.mode, "classes": s.classes},
         "steps": {"d_train": trace.start, "d_test": len(s.x_test)},

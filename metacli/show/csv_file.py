@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from metacli.system import files, terminal
+from metacli.system import outputs, terminal
 
 
 def save_table(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> None:
@@ -22,4 +22,4 @@ def save_table(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> No
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(terminal.round_floats(rows))
-    files.write(path, text.getvalue())
+    outputs.write_output(path, text.getvalue())

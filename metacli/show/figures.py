@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metacli.errors import MetacliError
 from metacli.show.fonts import temporary_fonts
-from metacli.system import files
+from metacli.system import outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,5 +84,5 @@ def save(path: str | Path, figure: Figure) -> None:
         MetacliError: the file cannot be written.
     """
     content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    files.write(path, content.getbuffer())
+    figure.savefig(content, format="png", metadata={"Software": outputs.GENERATOR}, pil_kwargs={"optimize": True})
+    outputs.write_output(path, content.getbuffer())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -102,6 +103,11 @@ class Tasks(ABC):
         while first < stop:
             yield self.batch(split, first, int(min(batch, stop - first)))
             first += batch
+
+    @property
+    def class_root(self) -> Path | None:
+        """The folder of classes that the pictures are read from; None for other tasks."""
+        return None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.episode import Episode, Mode
-from metacli.system import files
+from metacli.system import outputs
 from metacli.tasks.answers import Answer
 from metacli.tasks.base import Split, Tasks, View
 
@@ -132,9 +131,7 @@ def save_npz(path: str | Path, samples: list[Sample]) -> None:
     arrays["mask_test"] = _stack_padded([s.scored for s in samples])
     arrays["index"] = np.array([s.index for s in samples])
     arrays["classes"] = np.array([s.classes for s in samples], dtype=str)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    files.write(path, packed.getbuffer())
+    outputs.write_arrays(path, arrays)
 
 
 def as_json(samples: list[Sample]) -> list[dict[str, Any]]:

@@ -117,6 +117,11 @@ class Folder(Images):
         """See `Images.channels_of`."""
         return config.channels
 
+    @property
+    def class_root(self) -> Path:
+        """See `Tasks.class_root`."""
+        return operating_system.expand_home(self.config.root)
+
     def load(self) -> ImageSet:
         """See `Images.load`: every image is stretched to a square; see also `folder_cache.load_pixels`.
 
@@ -136,7 +141,7 @@ class Folder(Images):
 
     def _list_classes(self) -> dict[str, list[Path]]:
         """Returns the files of each class, and prints what is ignored and which directories resemble splits."""
-        root = operating_system.expand_home(self.config.root)
+        root = self.class_root
         classes, notes = class_folders.list_classes(root, "task.root")
         for split in class_splits.find_mixed(list(classes)):
             notes.append(f"ignored pictures that are directly in the split {split}: {len(classes.pop(split)):,}")
