@@ -32,7 +32,7 @@ def save_evaluation(checkpoint: Path, result: dict[str, Any]) -> str:
         return f"{path} holds only results of {BEST} on the test split"
     try:
         previous = terminal.round_floats(run_files.read_json(path) or {})
-        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe", "data"))
+        is_same = all(previous[key] == result[key] for key in ("step", "split", "recipe", "data", "task_seed"))
         if is_same and Path(previous["checkpoint"]).name == BEST and previous["n_tasks"] > result["n_tasks"]:
             return f"{path} already holds a result on {previous['n_tasks']:,} tasks"
     except (MetacliError, TypeError, KeyError):  # there is none, or a damaged one, which is replaced
