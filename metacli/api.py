@@ -28,6 +28,7 @@ from metacli.inspect.trace import MemoryTrace
 from metacli.models.base import MetaLearner
 from metacli.registry import MODELS, TASKS, build
 from metacli.runs.resume import recipe_to_resume
+from metacli.system.operating_system import expand_home
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.training import loop
 from metacli.training.outcome import Outcome
@@ -144,7 +145,7 @@ def train(
     deadline = None if time_limit is None else Deadline(str(time_limit))
     if resume is not None:
         new_recipe = None if recipe is None else load_recipe(recipe, *overrides)
-        resolved = recipe_to_resume(Path(resume), new_recipe, list(overrides))
+        resolved = recipe_to_resume(expand_home(resume), new_recipe, list(overrides))
     elif recipe is not None:
         resolved = load_recipe(recipe, *overrides)
     else:
@@ -152,7 +153,7 @@ def train(
     torch_device, reason = choose_device(device)
     progress = Progress(quiet)
     progress.print_fact("device", reason)
-    run_path, resume_path = (None if path is None else Path(path) for path in (run_dir, resume))
+    run_path, resume_path = (None if path is None else expand_home(path) for path in (run_dir, resume))
     with preserve_torch_state():
         warm_start = None if init is None else WarmStart.from_checkpoint(Path(init), resolved)
         outcome = loop.train(

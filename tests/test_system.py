@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_rundir import called, run, trained  # noqa: F401  fixtures
 
 from metacli.cli import main as command_line
 from metacli.compute import cpu, device
@@ -105,6 +106,35 @@ def test_names_that_are_none(name):
 def test_without_a_home_folder(monkeypatch):
     assert operating_system.expand_home("~/x") == Path.home() / "x"
     assert operating_system.expand_home("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+
+
+def test_every_path_may_begin_with_the_home_folder(run, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """As in --run-dir=~/x, where a shell leaves the `~` as it is."""
+    import metacli
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))  # Windows
+    home = Path.home()
+    home.mkdir()
+    (home / "mine.yaml").write_bytes((run / "recipe.yaml").read_bytes())
+    for words in (
+        ("recipes", "copy_ntm", "--copy=~/copy.yaml"),
+        ("sample-tasks", "~/mine.yaml", "-n", 1, "--npz=~/tasks.npz"),
+        ("train", "~/mine.yaml", "--run-dir=~/new", "--threads", 1),
+        ("train", "--resume=~/new", "train.steps=7", "--threads", 1),
+        ("curves", "~/new", "--csv", "~/curves.csv"),
+        ("eval", "-c", "~/new", "--tasks", 2, "--threads", 1),
+        ("inspect-memory", "~/new", "--out", "~/look", "--format", "json", "--threads", 1),
+        ("runs", "~"),
+        ("runs", "~/new", run),
+    ):
+        code, err = called(monkeypatch, capsys, *words)
+        assert code == 0, err
+    metacli.train("~/mine.yaml", run_dir="~/python", quiet=True)
+    metacli.train(None, "train.steps=7", resume="~/python", quiet=True)
+    names = {"copy.yaml", "curves.csv", "look", "mine.yaml", "new", "python", "tasks.npz"}
+    assert {path.name for path in home.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "run"}
 
 
 def test_a_cache_without_a_home_folder(tmp_path):

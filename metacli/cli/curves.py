@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Force, Plugins, examples, output_file, print_result
+from metacli.cli.options import AsJson, Force, Plugins, examples, expand_paths, output_file, print_result
 
 EXAMPLES = examples("metacli curves runs/first", "metacli curves runs/mann/* runs/snail/* --png curves.png")
 
@@ -15,7 +15,7 @@ EXAMPLES = examples("metacli curves runs/first", "metacli curves runs/mann/* run
 def curves(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_DIR", help="Run directories."),
+        typer.Argument(metavar="RUN_DIR", callback=expand_paths, help="Run directories."),
     ],
     png: Annotated[
         Path | None,

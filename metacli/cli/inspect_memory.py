@@ -18,6 +18,7 @@ from metacli.cli.options import (
     SplitName,
     ThreadCount,
     examples,
+    expand_paths,
     print_result,
     task_bar,
 )
@@ -43,7 +44,9 @@ def inspect_memory(
     task: Annotated[int, typer.Option(help="Index of the task in its split, from 0.")] = 0,
     tasks: Annotated[int | None, typer.Option(min=1, help="Measure memory use over this many tasks instead.")] = None,
     split: SplitName = "test",
-    out: Annotated[Path | None, typer.Option(help="Save the trace to files in this folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=expand_paths, help="Save the trace to files in this folder.")
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="File formats for --out.")] = "npz,png,html,json",
     force: Force = False,
     head: Annotated[list[str] | None, typer.Option(help="Head to show, as in read0, or all; repeatable.")] = None,

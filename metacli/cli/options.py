@@ -55,6 +55,14 @@ Plugins = Annotated[
 ]
 
 
+def expand_paths(value: Any) -> Any:
+    """Callback of options and arguments that are paths. Expands `~`, which a shell does not do in `--run-dir=~/x`."""
+    if value is None:
+        return None
+    expand = operating_system.expand_home
+    return [expand(path) for path in value] if isinstance(value, list | tuple) else expand(value)
+
+
 _FORCE = "metacli.force"  # a key of the context's `meta`
 
 

@@ -16,6 +16,7 @@ from metacli.cli.options import (
     Plugins,
     ThreadCount,
     examples,
+    expand_paths,
     output_file,
     print_result,
 )
@@ -28,8 +29,12 @@ EXAMPLES = examples(
 
 
 def predict(
-    support: Annotated[Path, typer.Option(help="Support set: a folder with one directory of images per class.")],
-    query: Annotated[list[Path], typer.Option(help="Query: an image or a folder of images. More may follow.")],
+    support: Annotated[
+        Path, typer.Option(callback=expand_paths, help="Support set: a folder with one directory of images per class.")
+    ],
+    query: Annotated[
+        list[Path], typer.Option(callback=expand_paths, help="Query: an image or a folder of images. More may follow.")
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -60,7 +65,7 @@ def predict(
     from metacli.system.package_data import resolve_example
 
     name, more = take_out_checkpoint(words, checkpoint)
-    queries, root = [resolve_example(path) for path in [*query, *map(Path, more)]], resolve_example(support)
+    queries, root = [resolve_example(path) for path in [*query, *expand_paths(more)]], resolve_example(support)
     if png:
         outputs.check_no_input(png, "--png", queries, root)
     choose_threads(parse_thread_count(threads))

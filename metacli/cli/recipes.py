@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Plugins, examples, print_result
+from metacli.cli.options import AsJson, Plugins, examples, expand_paths, print_result
 
 EXAMPLES = examples(
     "metacli recipes",
@@ -27,7 +27,7 @@ def recipes(
         str | None,
         typer.Option(help="Explain the keys of `train`, of a task or of a model."),
     ] = None,
-    copy: Annotated[Path | None, typer.Option(help="Copy the recipe to this new file.")] = None,
+    copy: Annotated[Path | None, typer.Option(callback=expand_paths, help="Copy the recipe to this new file.")] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from metacli.cli.options import AsJson, Plugins, examples, print_result
+from metacli.cli.options import AsJson, Plugins, examples, expand_paths, print_result
 
 EXAMPLES = examples("metacli runs", "metacli runs runs/strokes_ntm", "metacli runs runs/a runs/b")
 
@@ -15,7 +15,9 @@ EXAMPLES = examples("metacli runs", "metacli runs runs/strokes_ntm", "metacli ru
 def runs(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="DIR|RUN_DIR", help="A folder to search, default runs; or several runs."),
+        typer.Argument(
+            metavar="DIR|RUN_DIR", callback=expand_paths, help="A folder to search, default runs; or several runs."
+        ),
     ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,

@@ -14,12 +14,13 @@ from metacli.cli.options import (
     Plugins,
     ThreadCount,
     examples,
+    expand_paths,
     print_result,
     silence_stderr,
 )
 from metacli.compute import torchrun
 from metacli.errors import UsageError
-from metacli.system import terminal
+from metacli.system import operating_system, terminal
 
 if TYPE_CHECKING:
     from metacli.config.recipe import Recipe
@@ -43,11 +44,12 @@ def train(
     ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="New run directory. Default: runs/<recipe>/<time>-seed<n>.")
+        Path | None,
+        typer.Option(callback=expand_paths, help="New run directory. Default: runs/<recipe>/<time>-seed<n>."),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Resume this run. Set train.steps=N to train longer."),
+        typer.Option(callback=expand_paths, help="Resume this run. Set train.steps=N to train longer."),
     ] = None,
     init: Annotated[
         str | None,
@@ -79,7 +81,7 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     if not (recipe or resume):
         raise UsageError("no recipe is given", "`metacli recipes` lists the bundled recipes")
-    if recipe and "=" in recipe and not resume and not Path(recipe).exists():
+    if recipe and "=" in recipe and not resume and not operating_system.expand_home(recipe).exists():
         raise UsageError(f"no recipe is given before {recipe!r}", f"as in: metacli train strokes_ntm {recipe}")
     rank = torchrun.current_rank()
     if seeds is not None:

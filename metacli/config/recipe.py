@@ -98,7 +98,7 @@ def find_recipe(source: str) -> Path:
     Raises:
         UsageError: there is none. The message suggests a similar name.
     """
-    path = Path(source)
+    path = operating_system.expand_home(source)
     if os.path.isfile(path):  # unlike Path.is_file, accepts a name that is too long for a file
         return path
     bundled = {p.stem: p for p in sorted(recipes_folder().glob("*.yaml"))}
@@ -118,7 +118,7 @@ def find_recipe(source: str) -> Path:
 
 def recipe_of_run(source: str) -> str | None:
     """Returns the recipe file of a run directory, None if `source` is not one."""
-    file = os.path.join(source, "recipe.yaml")
+    file = os.path.join(operating_system.expand_home(source), "recipe.yaml")
     return file if os.path.isfile(file) else None
 
 

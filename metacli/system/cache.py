@@ -24,7 +24,7 @@ def directory() -> Path:
     Without a home folder, as in some containers, it is a temporary folder of this process.
     """
     if named := os.environ.get("METACLI_CACHE"):
-        return Path(named)
+        return operating_system.expand_home(named)
     try:
         usual = Path(platformdirs.user_cache_dir("metacli"))
     except RuntimeError:  # older versions of platformdirs return a path that begins with `~`

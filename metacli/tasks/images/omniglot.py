@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from metacli.errors import MetacliError
+from metacli.system import operating_system
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks, omniglot_archive
 from metacli.tasks.images.base import Images
@@ -105,7 +106,7 @@ def find_split_folder(split_dir: str) -> Path:
     data_folder = omniglot_archive.data_dir()
     if not split_dir and data_folder is None:
         raise MetacliError("split: vinyals needs class lists, but split_dir is empty", _LISTS_HINT)
-    folder = Path(split_dir) if split_dir else Path(data_folder or "") / "vinyals_split"
+    folder = operating_system.expand_home(split_dir) if split_dir else Path(data_folder or "") / "vinyals_split"
     missing = [f"{split}.txt" for split in SPLITS if not (folder / f"{split}.txt").is_file()]
     if missing:
         raise MetacliError(f"split: vinyals: {folder} does not contain {', '.join(missing)}", _LISTS_HINT)

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from metacli.errors import MetacliError, UsageError
-from metacli.system import cache, download, regular_files, terminal
+from metacli.system import cache, download, operating_system, regular_files, terminal
 from metacli.tasks.images import omniglot_identity
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare as prepared
@@ -82,9 +82,9 @@ def data_dir() -> Path | None:
     """
     if not (value := os.environ.get("METACLI_DATA")):
         return None
-    if not os.path.isdir(value):
+    if not os.path.isdir(folder := operating_system.expand_home(value)):
         raise UsageError(f"METACLI_DATA is {value}, which is not a folder", _HINT)
-    return Path(value)
+    return folder
 
 
 def omniglot(size: int, prepare: bool = False) -> dict[str, np.ndarray]:
