@@ -88,7 +88,8 @@ def test_eval_replaces_a_damaged_result_and_keeps_what_is_no_file(run, monkeypat
         assert "note: eval.json is not written: cannot write run/eval.json: " in err
 
 
-def test_eval_keeps_more_tasks_of_the_same_data_only(run, monkeypatch, capsys):  # noqa: F811
+@pytest.mark.parametrize(("key", "value"), [("data", "0" * 64), ("task_seed", 7)])
+def test_eval_keeps_more_tasks_of_the_same_data_only(run, monkeypatch, capsys, key, value):  # noqa: F811
     def evaluate(count: int) -> str:
         code, err = called(monkeypatch, capsys, "eval", run, "--tasks", count, "--threads", 1)
         assert code == 0, err
@@ -97,7 +98,7 @@ def test_eval_keeps_more_tasks_of_the_same_data_only(run, monkeypatch, capsys): 
     evaluate(9)
     assert "already holds a result on 9 tasks" in evaluate(5)
     result = json.loads((run / "eval.json").read_text())
-    (run / "eval.json").write_text(json.dumps({**result, "data": "0" * 64}))
+    (run / "eval.json").write_text(json.dumps({**result, key: value}))
     assert "already holds" not in evaluate(5)
     assert json.loads((run / "eval.json").read_text())["n_tasks"] == 5
 
