@@ -71,17 +71,17 @@ def test_a_file_that_metacli_did_not_write_is_kept(verb, run, done, refused):  #
     words = [word for word in WRITERS[verb] if word not in ("--png", "--csv", "--npz")]
     for option in WRITERS[verb][len(words) :]:
         suffix = option.removeprefix("--")
-        own, other = f"own.{suffix}", Path(f"other.{suffix}")
-        done(*words, option, own)
-        done(*words, option, own)  # its own file
-        other.write_bytes(b"not by metacli")
-        assert "metacli did not write it" in refused(*words, option, other)
+        file = Path(f"file.{suffix}")
+        file.write_bytes(b"not by metacli")
+        assert "metacli did not write it" in refused(*words, option, file)
         for wrong in ("run/recipe.yaml", "run/best.safetensors", "x", f"x.{suffix}.txt"):
             assert f"does not end in .{suffix}" in refused(*words, option, wrong)
         assert "is a folder" in refused(*words, option, "run")
         assert "there is no folder absent" in refused(*words, option, f"absent/x.{suffix}")
-        done(*words, option, other, "--force")
-        assert other.read_bytes() == Path(own).read_bytes()
+        done(*words, option, file, "--force")
+        content = file.read_bytes()
+        done(*words, option, file)  # its own file by now
+        assert file.read_bytes() == content
 
 
 def test_inspection_keeps_files_of_others(run, done, refused):  # noqa: F811
