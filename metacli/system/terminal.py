@@ -119,8 +119,9 @@ def format_fact(name: str, text: str, width: int = 80) -> list[str]:
 
 
 def print_to(stream: TextIO, *lines: str) -> None:
-    """Print lines to a stream, escaped, and flush it."""
-    print("\n".join(escape_text(line, encoding_of(stream)) for line in lines), file=stream, flush=True)
+    """Print lines to a stream, escaped, and flush it. Prints nothing without lines."""
+    if lines:
+        print("\n".join(escape_text(line, encoding_of(stream)) for line in lines), file=stream, flush=True)
 
 
 def encoding_of(stream: TextIO) -> str:

@@ -148,7 +148,7 @@ def _refused(nursery: Nursery, fault: str) -> int:
     result = nursery.run("eval", "-c", "run", "--tasks", 20, "--json")
     assert result.code == 0, result.err
     assert '"n_tasks": 20' in result.out
-    assert "note: not kept: cannot write run/eval.json" in result.err
+    assert "note: eval.json is not written: cannot write run/eval.json" in result.err
     assert SAID[fault] in result.err
     cached = nursery.run("sample-tasks", "folder.yaml")
     assert cached.code == 0, cached.err

@@ -40,7 +40,9 @@ def list_classes(root: Path, option: str) -> ClassList:
             links, or holds images only in unsupported formats.
     """
     if not os.path.isdir(root):
-        raise UsageError(f"{option}: {root} is not a folder", f"set {option} to a folder with one directory per class")
+        raise UsageError(
+            f"{option}: {root} is not a folder", f"give a folder with one directory per class: {option}=NEW_PATH"
+        )
     tree = read_tree(root, option)
     below = [d for d in tree.directories if d.name]
     _check_unsupported_classes(root, option, below)
