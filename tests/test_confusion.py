@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from metacli.errors import UsageError
-from metacli.evaluation.answers import check_classes_recur, confusion_matrix, count_answers, merge_counts
+from metacli.evaluation.answers import check_classes_recur, confusion_matrix, count_answers, join_counts
 from metacli.registry import TASKS, build, resolve
 
 
@@ -37,13 +37,13 @@ def test_counts_are_those_of_a_loop(tasks):
             names = tasks.class_names(episode.classes[b])
             for q, right in enumerate(episode.y_test[b, :, 0].tolist()):
                 wanted[names[right], names[int(logits[b, q].argmax())]] += 1
-    matrix = confusion_matrix(merge_counts(parts), tasks)
+    matrix = confusion_matrix(join_counts(parts), tasks)
     assert matrix.classes == [f"test/c{i}" for i in range(5)]
     found = {
         (matrix.classes[i], matrix.classes[j]): int(matrix.counts[i, j]) for i, j in np.argwhere(matrix.counts).tolist()
     }
     assert found == dict(wanted)
-    assert merge_counts([parts[0], None]) is None
+    assert join_counts([parts[0], None]) is None
 
 
 def test_only_tasks_whose_classes_recur_have_one(tasks):

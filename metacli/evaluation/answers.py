@@ -1,4 +1,4 @@
-"""Which class was answered for which: the counts of a confusion matrix."""
+"""Which class was answered for which, in each task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConfusionMatrix:
 
 
 def count_answers(logits: Tensor, episode: Episode, answer: Answer) -> np.ndarray | None:
-    """Returns the answers to a batch of tasks as rows (right class id, answered class id, count), (k, 3) int64.
+    """Returns the answers to a batch of tasks, (k, 4) int64: number of the task, right and answered class id, count.
 
     None if an answer is not the label of one of the tasks' classes.
 
@@ -43,19 +43,16 @@ def count_answers(logits: Tensor, episode: Episode, answer: Answer) -> np.ndarra
         return None
     labels = torch.stack([episode.y_test[..., 0], logits.argmax(-1)], -1)  # (B, Q, 2): right, answered
     pairs = classes.gather(1, labels.flatten(1)).view_as(labels)
-    pairs = pairs.flatten(0, 1) if episode.mask_test is None else pairs[episode.mask_test]
-    unique, counts = np.unique(pairs.cpu().numpy(), axis=0, return_counts=True)
+    rows = torch.cat([episode.index[:, None, None].expand(*pairs.shape[:2], 1), pairs], -1)  # (B, Q, 3)
+    rows = rows.flatten(0, 1) if episode.mask_test is None else rows[episode.mask_test]
+    unique, counts = np.unique(rows.cpu().numpy(), axis=0, return_counts=True)
     return np.column_stack([unique, counts])
 
 
-def merge_counts(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Returns the sum of several results of `count_answers`; None if one is None."""
+def join_counts(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Returns several results of `count_answers`, of different tasks, as one; None if one is None."""
     known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return None
-    rows = np.concatenate(known)
-    pairs, place = np.unique(rows[:, :2], axis=0, return_inverse=True)
-    return np.column_stack([pairs, np.bincount(place.ravel(), rows[:, 2]).astype(np.int64)])
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def check_classes_recur(tasks: Tasks, split: Split) -> None:
@@ -75,11 +72,11 @@ def check_classes_recur(tasks: Tasks, split: Split) -> None:
 
 def confusion_matrix(counts: np.ndarray, tasks: Tasks) -> ConfusionMatrix:
     """Returns the confusion matrix of `Scores.answers`. A rotated or mirrored class is a class of its own."""
-    ids = np.unique(counts[:, :2])
+    ids = np.unique(counts[:, 1:3])
     names = dict(zip(ids.tolist(), tasks.class_names(torch.from_numpy(ids)), strict=True))
     order = sorted(ids.tolist(), key=lambda i: names[i])
     place = {class_id: i for i, class_id in enumerate(order)}
     matrix = np.zeros((len(order), len(order)), np.int64)
-    for right, answered, count in counts.tolist():
+    for _, right, answered, count in counts.tolist():
         matrix[place[right], place[answered]] += count
     return ConfusionMatrix([names[i] for i in order], matrix)

@@ -1,4 +1,4 @@
-"""The 95 % interval of a mean over tasks, by Student's t."""
+"""The 95 % intervals of a mean: over tasks, and over tasks and classes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,35 @@ def mean_ci95(values: np.ndarray) -> tuple[float, float]:
     if values.min() == values.max():
         return float(values[0]), math.nan
     return float(values.mean()), float(student_t(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def accuracy_ci95_classes(answers: np.ndarray) -> float:
+    """Half the width of the accuracy's 95 % interval over new tasks of new classes; NaN where `mean_ci95` has none.
+
+    The interval over tasks takes the classes as fixed. But every class occurs in many tasks, so a hard class lowers the
+    scores of many. Here the residuals are clustered by task and by class: V = V_task + V_class - V_(task, class)
+    (Cameron, Gelbach, Miller 2011, equation 2.10), each with the factor G / (G - 1) of its G clusters.
+
+    Args:
+        answers: see `metacli.evaluation.answers.count_answers`.
+    """
+    task, asked, count = (np.unique(answers[:, 0], return_inverse=True)[1], answers[:, 1], answers[:, 3].astype(float))
+    correct = count * (answers[:, 1] == answers[:, 2])
+    size = np.bincount(task, count)  # queries of each task
+    scores = np.bincount(task, correct) / size
+    if len(scores) < 2 or scores.min() == scores.max():
+        return math.nan
+    residual = (correct - count * scores.mean()) / size[task] / len(size)
+    _, by_class = np.unique(asked, return_inverse=True)
+    _, by_cell = np.unique(answers[:, :2], axis=0, return_inverse=True)
+
+    def clustered(cluster: np.ndarray) -> float:
+        sums = np.bincount(cluster.ravel(), residual)
+        return float((sums**2).sum() * len(sums) / (len(sums) - 1))
+
+    by_task = clustered(task)
+    variance = max(by_task + clustered(by_class) - clustered(by_cell), by_task)
+    return student_t(min(len(size), int(by_class.max()) + 1) - 1) * math.sqrt(variance)
 
 
 def student_t(freedom: int) -> float:

@@ -19,7 +19,7 @@ from metacli.config.overrides import apply_overrides, held_out_seed
 from metacli.config.recipe import Recipe, recipe_from_dict
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.evaluation.answers import count_answers, merge_counts
+from metacli.evaluation.answers import count_answers, join_counts
 from metacli.evaluation.confidence import mean_ci95
 from metacli.registry import TASKS, build, resolve
 from metacli.system import terminal
@@ -38,7 +38,7 @@ class Scores:
         classes: names of the classes of each task, in the order of their labels; empty without classes.
         values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
         metric: the first metric of the tasks.
-        answers: see `metacli.evaluation.answers.merge_counts`.
+        answers: see `metacli.evaluation.answers.count_answers`; None if answers are not classes.
     """
 
     index: np.ndarray
@@ -102,7 +102,7 @@ def evaluate(
     ordered = sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0])
     _, index, named, chunks, counts = zip(*ordered, strict=True)
     joined = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0], merge_counts(counts))
+    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0], join_counts(counts))
 
 
 def compute_logits(model: Any, episode: Episode) -> Tensor:

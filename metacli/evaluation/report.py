@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from metacli.checkpoints.provenance import Provenance
 from metacli.config.recipe import Recipe
-from metacli.evaluation.confidence import mean_ci95
+from metacli.evaluation.confidence import accuracy_ci95_classes, mean_ci95
 from metacli.evaluation.evaluate import Scores
 from metacli.system import terminal
 from metacli.tasks.base import Split, Tasks
@@ -45,6 +46,9 @@ def summarize_evaluation(
             if m.axis
             else summarize_score(m, values)
         )
+    if scores.answers is not None:
+        half = accuracy_ci95_classes(scores.answers)
+        result["d_test_accuracy"]["ci95_classes"] = None if math.isnan(half) else half
     if tasks.group:
         result[f"by_{tasks.group}"] = group_scores(scores, tasks.group, numbers)
     result["tasks"] = [

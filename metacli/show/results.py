@@ -31,6 +31,9 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
     names = [f"D_test {numbers[0].label}", *(m.label for m in numbers[1:])]
     for label, m in zip(names, numbers, strict=True):
         console.print(f"{label:<{max(map(len, names))}}  {_format_mean(result, m)}", highlight=False, soft_wrap=True)
+        if half := result[m.key].get("ci95_classes"):
+            text = m.format_value(result[m.key]["mean"], half).partition("±")[2]
+            console.print(f"{'':<{max(map(len, names))}}  ±{text} if the classes are new as well", highlight=False)
     recipe = printable(console, result["recipe"]["name"])
     line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe}, step {result['step']:,}"
     console.print(line, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 # A score as plain values, wherever it appears: `metric`, its name; `unit`; `mean` over tasks; `ci95`, half the width of
 # the mean's 95 % interval; `n_tasks`. `mean` and `ci95` are None if undefined: `ci95` for a single task, and where all
-# tasks have the same score. A share is from 0 to 1.
+# tasks have the same score. A share is from 0 to 1. The accuracy of `eval` also has `ci95_classes`.
 Score = dict[str, Any]
 _DIGITS = 4  # significant digits, at most
 
