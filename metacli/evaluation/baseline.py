@@ -23,8 +23,8 @@ ENCODER = "omniglot_60w1s_transformer"  # the bundled model whose encoder most O
 def add_baselines(contenders: list[Contender], saved: list[Checkpoint], tasks: Tasks, split: Split) -> list[Contender]:
     """Returns models to compare, then class means on the encoder of each, then class means on the bundled encoder.
 
-    A note on stderr replaces the last one if the bundled encoder cannot be used: it reads images of another size, or
-    was trained on classes of the held-out split.
+    The last one is left out if the bundled model is among the contenders. It is left out with a note on stderr if its
+    encoder reads images of another size, or was trained on classes of the held-out split.
 
     Args:
         contenders: the models of the checkpoints.
@@ -35,6 +35,8 @@ def add_baselines(contenders: list[Contender], saved: list[Checkpoint], tasks: T
     """
     check_has_baseline(tasks)
     baselines = [use_class_means(entry.name, one, tasks) for entry, one in zip(contenders, saved, strict=True)]
+    if ENCODER in {entry.name for entry in contenders}:
+        return [*contenders, *baselines]
     encoder = checkpoints.load(bundled.find_checkpoint(ENCODER))
     if reason := _reason_against(encoder, tasks, split):
         terminal.print_to_stderr(f"note: no baseline on the encoder of {ENCODER}: {reason}")
