@@ -7,10 +7,9 @@ from typing import Any
 from metacli.checkpoints import bundled
 from metacli.checkpoints import checkpoint as checkpoints
 from metacli.checkpoints.checkpoint import Checkpoint
-from metacli.checkpoints.provenance import check_held_out
 from metacli.errors import UsageError
 from metacli.evaluation.compare import Contender
-from metacli.evaluation.evaluate import trained_classes
+from metacli.evaluation.evaluate import check_classes_held_out
 from metacli.models.prototypical import Prototypical
 from metacli.registry import TASKS, resolve
 from metacli.system import terminal
@@ -71,8 +70,7 @@ def _reason_against(encoder: Checkpoint, tasks: Tasks, split: Split) -> str:
     if tasks.spec.x_shape != shape:
         return f"it reads images of shape {shape}, but these have {tasks.spec.x_shape}"
     try:
-        for classes in trained_classes(encoder):
-            check_held_out(classes, tasks, split)
+        check_classes_held_out(encoder, tasks, split)
     except UsageError as e:
         return e.message
     return ""
