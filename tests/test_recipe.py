@@ -9,6 +9,7 @@ from metacli.config import yaml_file
 from metacli.config.catalogue import extract_purpose
 from metacli.config.recipe import find_recipe, load_recipe, recipe_from_dict, recipes_folder
 from metacli.errors import UsageError
+from metacli.registry import MODELS
 
 SHIPPED = sorted(recipes_folder().glob("*.yaml"))
 
@@ -27,9 +28,9 @@ def test_names_say_what_is_inside(path):
     words = path.stem.split("_")
     if path.stem == "smoke":
         return
-    data = {"omniglot", "strokes", "folder"}
+    data = {name: name for name in ("omniglot", "strokes", "folder")} | {"scratch": "omniglot"}
     if words[0] in data:
-        assert recipe.task.name == words[0]
+        assert recipe.task.name == data[words[0]]
         shape = re.search(r"_(\d+)w(\d+)s_", path.stem)
         if words[1].startswith("stream"):
             assert (recipe.task.protocol, recipe.task.ways) == ("stream", int(words[1].removeprefix("stream") or 5))
@@ -41,6 +42,18 @@ def test_names_say_what_is_inside(path):
     else:
         assert path.stem.startswith(recipe.task.name.replace("-", "_"))
     assert recipe.model.name in words
+
+
+def test_recipes_from_scratch_differ_in_the_model_and_in_the_number_of_steps_alone():
+    recipes = [load_recipe(str(path)) for path in SHIPPED if path.stem.startswith("scratch_")]
+    assert len({str(recipe.model.encoder) for recipe in recipes}) == 1
+    assert {getattr(recipe.model, "init", "random") for recipe in recipes} == {"random"}
+    assert {recipe.train.encoder_from for recipe in recipes} == {""}
+    models_of_task: dict[str, list[str]] = {}
+    for recipe in recipes:
+        key = str((recipe.task, recipe.train.model_copy(update={"steps": 0, "lr": 0})))
+        models_of_task.setdefault(key, []).append(recipe.model.name)
+    assert [sorted(names) for names in models_of_task.values()] == [sorted(MODELS)] * 3
 
 
 def test_bare_name_and_path_are_the_same():

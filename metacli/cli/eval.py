@@ -32,6 +32,7 @@ EXAMPLES = examples(
     "metacli eval runs/first",
     "metacli eval strokes_transformer task.shots=5 --tasks 200 --json",
     "metacli eval runs/mann runs/snail --png compared.png",
+    "metacli eval omniglot_snail --baseline",
 )
 
 
@@ -50,6 +51,12 @@ def evaluate(
         Path | None, output_file(".png", "Save a confusion matrix, or a plot of the comparison, to this file.")
     ] = None,
     force: Force = False,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline", help="Also evaluate cosine similarity to class means, on this encoder and on the bundled one."
+        ),
+    ] = False,
     show: Annotated[int, typer.Option(min=0, help="Number of tasks to list one by one.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -58,7 +65,7 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on the query sets of held-out tasks, or compare several checkpoints on the same tasks."""
     checkpoints, overrides = split_words(words, checkpoint)
-    several = len(checkpoints) > 1
+    several = len(checkpoints) > 1 or baseline
     if several and not torchrun.current_rank().is_first:
         raise typer.Exit  # processes share the tasks of one checkpoint only
     from metacli.evaluation.session import open_session
@@ -68,7 +75,7 @@ def evaluate(
     if png:
         outputs.check_no_input(png, "--png", class_root=session.tasks.class_root)
     if several:
-        return _compare(session, checkpoints, tasks, png, as_json)
+        return _compare(session, checkpoints, tasks, baseline, png, as_json)
     _evaluate(session, tasks, keep=not overrides, show=show, png=png, as_json=as_json)
 
 
@@ -101,18 +108,22 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
         save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
 
 
-def _compare(session: Session, names: list[str], n_tasks: int, png: Path | None, as_json: bool) -> None:
-    """Evaluate all checkpoints on the first one's tasks and print the comparison."""
-    from metacli.evaluation.compare import compare, summarize_comparison
+def _compare(session: Session, names: list[str], n_tasks: int, baseline: bool, png: Path | None, as_json: bool) -> None:
+    """Evaluate all checkpoints, and the baselines if asked for, on the first one's tasks and print the comparison."""
+    from metacli.evaluation.baseline import add_baselines
+    from metacli.evaluation.compare import Contender, compare, summarize_comparison
     from metacli.evaluation.report import print_missing_intervals
     from metacli.show.comparison import print_comparison, save_comparison
 
     tasks, split = session.tasks, session.split
-    with task_bar(n_tasks * len(names)) as bar:
-        scores = compare(names, session.checkpoints, tasks, split, n_tasks, session.device, bar.update)
+    contenders = [Contender.from_checkpoint(*pair) for pair in zip(names, session.checkpoints, strict=True)]
+    if baseline:
+        contenders = add_baselines(contenders, session.checkpoints, tasks, split)
+    with task_bar(n_tasks * len(contenders)) as bar:
+        scores = compare(contenders, tasks, split, n_tasks, session.device, bar.update)
     result, label = summarize_comparison(scores, session.recipe, tasks, split, n_tasks), tasks.metrics[0].label
-    print_missing_intervals({f"{label} of {entry.name}": entry.score for entry in scores})
-    print_missing_intervals({f"{entry.name} minus {names[0]}": entry.difference for entry in scores})
+    print_missing_intervals({f"{label} of {entry.label}": entry.score for entry in scores})
+    print_missing_intervals({f"{entry.label} minus {names[0]}": entry.difference for entry in scores})
     print_result(as_json, result, lambda console: print_comparison(console, scores, tasks, split, n_tasks))
     if png:
         save_comparison(png, scores, tasks, split, n_tasks)

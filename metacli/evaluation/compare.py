@@ -8,13 +8,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.config.recipe import Recipe
 from metacli.evaluation.evaluate import build_eval_tasks, check_answerable, evaluate
 from metacli.evaluation.report import summarize_score
+from metacli.registry import MODELS
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.metrics import Score
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the models to compare.
+
+    Attributes:
+        name: the name or path of its checkpoint, as the caller wrote it.
+        kind: its registered name, or `metacli.evaluation.baseline.KIND`.
+        step: updates of theta.
+        model: the model itself.
+    """
+
+    name: str
+    kind: str
+    step: int
+    model: nn.Module
+
+    @classmethod
+    def from_checkpoint(cls, name: str, saved: Checkpoint) -> Contender:
+        """Returns the trained model of a checkpoint."""
+        return cls(name, saved.recipe.model.name, saved.step, saved.build_model())
 
 
 @dataclass(frozen=True)
@@ -22,20 +46,25 @@ class ModelScore:
     """The score of one of the compared models.
 
     Attributes:
-        name: the name or path of its checkpoint, as the caller wrote it.
-        model: its registered name.
-        step: updates of theta.
+        name: see `Contender`.
+        kind: see `Contender`.
+        step: see `Contender`.
         parameters: the number of its weights.
         score: its score over the tasks.
         difference: its score minus the first model's, paired by task; None for the first.
     """
 
     name: str
-    model: str
+    kind: str
     step: int
     parameters: int
     score: Score
     difference: Score | None
+
+    @property
+    def label(self) -> str:
+        """The name, unique in a comparison of a checkpoint with its baseline."""
+        return self.name if self.kind in MODELS else f"{self.kind} on {self.name}"
 
 
 def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Split) -> tuple[Recipe, Tasks]:
@@ -51,8 +80,7 @@ def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Spl
 
 
 def compare(
-    names: list[str],
-    saved: list[Checkpoint],
+    contenders: list[Contender],
     tasks: Tasks,
     split: Split,
     count: int,
@@ -65,19 +93,18 @@ def compare(
     is usually narrower than those of the two means.
 
     Args:
-        names: of the checkpoints, in their order.
         advance: called with the number of tasks done since the last call, over all models.
     """
     metric, scores = tasks.metrics[0], []
     first: np.ndarray | None = None
-    for name, checkpoint in zip(names, saved, strict=True):
-        model = checkpoint.build_model().to(device)
+    for entry in contenders:
+        model = entry.model.to(device)
         values = evaluate(model, tasks, split, count, device, advance).values[metric.name]
         difference = None if first is None else summarize_score(metric, values - first)
         first = values if first is None else first
         size = sum(p.numel() for p in model.parameters())
-        score, learner = summarize_score(metric, values), checkpoint.recipe.model.name
-        scores.append(ModelScore(name, learner, checkpoint.step, size, score, difference))
+        score = summarize_score(metric, values)
+        scores.append(ModelScore(entry.name, entry.kind, entry.step, size, score, difference))
     return scores
 
 
@@ -95,7 +122,7 @@ def summarize_comparison(
         "models": [
             {
                 "checkpoint": entry.name,
-                "model": entry.model,
+                "model": entry.kind,
                 "step": entry.step,
                 "parameters": entry.parameters,
                 metric.key: entry.score,

@@ -154,6 +154,11 @@ def build_eval_tasks(checkpoint: Checkpoint, overrides: list[str], split: Split 
 def check_answerable(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
     """Raise a UsageError where a checkpoint's model cannot answer these tasks, or was trained on their classes."""
     check_compatible(checkpoint.recipe, tasks)
+    check_classes_held_out(checkpoint, tasks, split)
+
+
+def check_classes_held_out(checkpoint: Checkpoint, tasks: Tasks, split: Split) -> None:
+    """Raise a UsageError where a checkpoint was trained on classes of the tasks. Warnings go to stderr."""
     for classes in trained_classes(checkpoint):
         terminal.print_to_stderr(*check_held_out(classes, tasks, split, training_poses(checkpoint.recipe.task)))
 

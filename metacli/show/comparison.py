@@ -29,7 +29,7 @@ def print_comparison(console: Console, results: list[ModelScore], tasks: Tasks, 
     for result in results:
         table.add_row(
             shorten(printable(console, result.name), _NAME),
-            result.model,
+            result.kind,
             format_score(result.score),
             _format_difference(result),
         )
@@ -65,7 +65,7 @@ def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: 
     factor = 100 if metric.unit == "%" else 1
     unit = f", {metric.unit}" if metric.unit else ""
     with figures.default_style(result.name for result in results):
-        figure = figures.new_figure(9, 1.5 + 0.42 * len(results))
+        figure = figures.new_figure(9, 1.5 + 0.5 * len(results))
         left, right = figure.subplots(1, 2, sharey=True)
         for row, result in enumerate(results):
             color = figures.COLOURS[row % len(figures.COLOURS)]
@@ -73,7 +73,8 @@ def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: 
                 if value is not None and value["mean"] is not None:
                     half = None if value["ci95"] is None else factor * value["ci95"]
                     ax.errorbar(factor * value["mean"], row, xerr=half, fmt="o", color=color, capsize=4)
-        left.set_yticks(range(len(results)), [make_drawable(shorten(result.name, _NAME)) for result in results])
+        labels = [f"{make_drawable(shorten(result.name, _NAME))}\n{result.kind}" for result in results]
+        left.set_yticks(range(len(results)), labels)
         left.set_ylim(len(results) - 0.5, -0.5)
         left.set_xlabel(f"D_test {metric.label}{unit}")
         right.set_xlabel(f"minus the first model, paired by task{unit}")

@@ -21,6 +21,7 @@ from tests.golden import HERE, evaluated
 
 SMALLEST = {
     "lstm": {"hidden": 4, "layers": 1},
+    "prototypical": {},
     "snail": {"filters": 3, "keys": [3, 3], "values": [3, 3]},
     "transformer": {"width": 8, "layers": 1, "heads": 2},
 }
