@@ -41,7 +41,7 @@ def tasks(tmp_path):
             (tmp_path / split / name).mkdir(parents=True)
             for k in range(3):
                 Image.new("L", (9, 9), 30 * i + k).save(tmp_path / split / name / f"{k}.png")
-    keys = {"root": str(tmp_path), "ways": 5, "queries": 1, "size": 8}
+    keys = {"root": str(tmp_path), "ways": 5, "queries": 1, "size": 8, "allow_same_names": True}
     return build(TASKS, resolve(TASKS, "folder", "task").Config(**keys), 0)
 
 
