@@ -105,12 +105,12 @@ class Folder(Images):
             return self
 
     @classmethod
-    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
-        """See `Images.preprocess`: like the images of the folder, `invert` included."""
+    def preprocess(cls, config: Any, pictures: list[Image.Image], invert: bool | None = None) -> np.ndarray:
+        """See `Images.preprocess`: like the images of the folder. Without `invert`, `task.invert` applies."""
         if config.prepare:
-            return super().preprocess(config, pictures)
+            return super().preprocess(config, pictures, invert)
         real = np.stack([to_pixels(picture, config.channels, config.size) for picture in pictures])
-        return 255 - real if config.invert else real
+        return 255 - real if (config.invert if invert is None else invert) else real
 
     @classmethod
     def channels_of(cls, config: Any) -> int:
