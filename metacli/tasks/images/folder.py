@@ -136,6 +136,8 @@ class Folder(Images):
         images, digests = folder_cache.load_pixels(classes, c)
         if c.invert:
             np.subtract(255, images, out=images)
+        if not c.prepare and (note := checks.describe_wrong_polarity(images, c.invert)):
+            terminal.print_to_stderr(f"note: {c.root}: {note}")
         names = [f"{name}/{path.name}" for name, paths in classes.items() for path in paths]
         return ImageSet(torch.from_numpy(images), list(classes), counts, digests, names)
 
