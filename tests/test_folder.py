@@ -379,3 +379,47 @@ def test_an_image_that_changes_while_it_is_read_is_not_kept(tmp_path, kept, monk
     with pytest.raises(MetacliError, match="changed while it was read"):
         tasks(tmp_path).image_set  # noqa: B018
     assert not list(kept.iterdir())
+
+
+def save_strokes(root: Path, ink: int, paper: int) -> Path:
+    for c in range(6):
+        (root / f"c{c}").mkdir(parents=True)
+        for i in range(6):
+            page = np.full((20, 20), paper, np.uint8)
+            page[4 + c : 6 + c, 4 : 12 + i // 2] = ink
+            Image.fromarray(page).save(root / f"c{c}" / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper", "keys", "says"),
+    [
+        (
+            0,
+            255,
+            {},
+            "light paper, unlike those of the bundled models: set task.invert=true",
+        ),
+        (255, 0, {"invert": True}, "after task.invert=true, most images show dark ink on light paper"),
+        (0, 255, {"invert": True}, ""),
+        (255, 0, {}, ""),
+        (0, 255, {"prepare": True}, ""),
+        (0, 255, {"channels": 3}, ""),
+    ],
+)
+def test_wrong_polarity_gets_a_note(tmp_path, capsys, ink, paper, keys, says):
+    tasks(save_strokes(tmp_path / "p", ink, paper), size=20, **keys).batch("train", 0, 1)
+    said = capsys.readouterr().err
+    assert said.count("note:") == bool(says)
+    assert says in said
+
+
+def test_photographs_get_no_note_about_polarity(tmp_path, capsys):
+    y, x = np.mgrid[:20, :20]
+    for c in range(6):
+        (tmp_path / "p" / f"c{c}").mkdir(parents=True)
+        for i in range(6):
+            photo = 130 + 50 * np.sin((c + 1) * x / 4 + i) + 60 * np.cos(y / 3 + i)
+            Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(tmp_path / "p" / f"c{c}" / f"{i}.png")
+    tasks(tmp_path / "p", size=20).batch("train", 0, 1)
+    assert "note:" not in capsys.readouterr().err

@@ -174,7 +174,7 @@ def test_paths_and_an_array_of_pictures(matching, tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [["b", "a", "c"], [3, 1, 2], [2.5, 0.5, 1.0], [True, False, True], [("a", 1), ("b", 2), ("a", 0)], [1, "a", None]],
+    [["b", "a", "c"], [3, 1, 2], [2.5, 0.5, 1.0], [True, False, True], [("a", 1), ("b", 2), ("a", 0)], [1, "a", b"b"]],
 )
 def test_class_names_of_any_kind_are_kept(matching, names):
     images = pictures(3)
@@ -212,12 +212,11 @@ def test_a_class_that_was_only_announced_has_no_probability(anyone):
         (pictures(5), list("abcde"), ValueError, "matching.* supports at most 4 classes, but the support set has 5"),
         ([np.full((8, 8), np.nan), *pictures(1)], ["a", "b"], ValueError, "image 0 contains NaN"),
         ([np.zeros((8, 8, 7)), *pictures(1)], ["a", "b"], ValueError, r"image 0 has shape \(8, 8, 7\)"),
-        ([np.full((8, 8), 300), *pictures(1)], ["a", "b"], ValueError, "300"),
         ([np.array(["a"]), *pictures(1)], ["a", "b"], TypeError, "image 0"),
         (["nowhere.png", *pictures(1)], ["a", "b"], ValueError, "cannot read the image nowhere.png"),
         ([b"nothing", *pictures(1)], ["a", "b"], ValueError, "not an image"),
         ([np.zeros((20_000, 20_000), bool), *pictures(1)], ["a", "b"], ValueError, "20000 x 20000"),
-        (pictures(2), [["a"], ["b"]], TypeError, "labels must be hashable"),
+        (pictures(2), ["a", ["b"]], TypeError, r"label 1 is \['b'\] \(list\), but labels must be hashable"),
         (3, ["a", "b"], TypeError, "list or an array"),
         ("ab", ["a", "b"], TypeError, "list or an array"),
     ],
@@ -269,7 +268,7 @@ def test_vectors_for_a_model_of_vectors(tmp_path):
     learner = metacli.load(path).fit(x, ["a", "b", "c"])
     assert learner.predict(x).tolist() == ["a", "b", "c"]
     for wrong in (x[:, :4], np.full((3, 6), np.nan)):
-        with pytest.raises(ValueError, match="6 finite numbers"):
+        with pytest.raises(ValueError, match="query 0"):
             learner.predict(wrong)
 
 
@@ -298,7 +297,11 @@ def test_scikit_learn_takes_it_for_a_classifier(matching):
     learner = Learner(matching, orders=2)
     assert is_classifier(learner)
     other = clone(learner)
-    assert other.get_params() == learner.get_params() == {"checkpoint": matching, "orders": 2, "seed": 0}
+    assert (
+        other.get_params()
+        == learner.get_params()
+        == {"checkpoint": matching, "orders": 2, "seed": 0, "prepare": True, "invert": None}
+    )
     images = np.stack(pictures(4) * 4)
     names = np.array(["a", "b", "c", "d"] * 4)
     assert cross_val_score(learner, images, names, cv=4).tolist() == [1, 1, 1, 1]

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from metacli.tasks.images.preprocess import prepare
+from metacli.tasks.images.preprocess.ink import extract_ink
 from tests.own import digits, official
 
 ROOT = Path(__file__).parent.parent
@@ -58,5 +59,5 @@ def test_the_official_runs_pair_each_query_with_its_class(tmp_path):
 
 def extent(picture) -> float:
     """The longer side of the ink, in pixels."""
-    ink = prepare.extract_ink(prepare.to_brightness(picture)) > 0
+    ink = extract_ink(prepare.to_brightness(picture)) > 0
     return float(max(np.ptp(np.flatnonzero(ink.any(axis))) for axis in (0, 1)))

@@ -23,7 +23,7 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def shown(tmp_path) -> list[np.ndarray]:
     """Three classes with one, two and three pictures in `support`, the first of each once more in `query`."""
-    images = pictures(6)
+    images = pictures(6, seed=7)
     (tmp_path / "query").mkdir()
     for i, (name, some) in enumerate([("かな", images[:1]), ("[red]b", images[1:3]), ("z z", images[3:])]):
         (tmp_path / "support" / name).mkdir(parents=True)

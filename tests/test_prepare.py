@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.prepare import normalize_characters, otsu_threshold, resize_images
+from metacli.tasks.images.preprocess.ink import otsu_threshold
+from metacli.tasks.images.preprocess.prepare import normalize_characters, resize_images, touches_edge
 from metacli.tasks.images.preprocess.thinning import thin_strokes
 
 LINES = [[(0.1, 0.1), (0.9, 0.2), (0.3, 0.9)], [(0.5, 0.1), (0.6, 0.8)]]
@@ -162,3 +163,31 @@ def test_thinning_all_at_once_equals_one_by_one():
     ink = np.pad(random.random((6, 20, 20)) < 0.6, ((0, 0), (1, 1), (1, 1)))
     together = thin_strokes(ink)
     assert all((thin_strokes(one[None])[0] == line).all() for one, line in zip(ink, together, strict=True))
+
+
+@pytest.mark.parametrize("pen", [12, 24, 40])
+@pytest.mark.parametrize("side", [None, 24])
+def test_a_tight_crop_looks_like_the_whole_picture(pen, side):
+    ink = 255 - np.asarray(drawing(pen=pen))
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    cropped = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    if side:
+        cropped.thumbnail((side, side), Image.Resampling.BOX)
+    bordered = ImageOps.expand(cropped, 20)
+    for picture in (cropped, ImageOps.invert(cropped)):
+        assert touches_edge(picture)
+        assert likeness(bordered, picture) > 0.97
+    assert not touches_edge(bordered)
+    light = resize_images([cropped, ImageOps.invert(cropped)], 28)
+    assert np.abs(light[0].astype(int) - light[1]).max() <= 1
+    assert light[0, 0, 0, 0] < 128
+
+
+def test_a_given_polarity_is_kept():
+    plain = drawing()
+    for picture, invert in ((plain, True), (ImageOps.invert(plain), False)):
+        detected, given, wrong = (normalize_characters([picture], 28, way) for way in (None, invert, not invert))
+        assert (detected == given).all()
+        assert (detected != wrong).any()
+    first, second = (resize_images([plain], 28, invert) for invert in (True, False))
+    assert np.abs(first.astype(int) + second - 255).max() <= 2

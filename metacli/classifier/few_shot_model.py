@@ -18,6 +18,7 @@ from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.registry import TASKS, resolve
 from metacli.tasks.answers import Symbols
+from metacli.tasks.images.preprocess.prepare import resize_images
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,15 @@ class FewShotModel:
         path: path of its checkpoint.
         model: the model, in eval mode, on the CPU.
         task: the config of the task distribution that it was trained on.
+        prepare: whether images are cropped and redrawn for a model that was trained with `task.prepare`.
+        invert: whether images have dark ink on light paper; None to detect it, see `Images.preprocess`.
     """
 
     path: Path
     model: MetaLearner
     task: Any
+    prepare: bool = True
+    invert: bool | None = None
 
     @property
     def ways(self) -> int:
@@ -44,13 +49,22 @@ class FewShotModel:
         """Whether its inputs are images rather than vectors."""
         return len(self.model.spec.x_shape) == 3
 
+    @property
+    def prepares(self) -> bool:
+        """Whether `preprocess` crops and redraws the images."""
+        return self.prepare and bool(getattr(self.task, "prepare", False))
+
     def preprocess(self, images: list[Image.Image]) -> Tensor:
         """Returns images as the model reads them, (M, *x_shape) float32 in [0, 1].
 
         Raises:
             MetacliError: an image is empty.
         """
-        pixels = resolve(TASKS, self.task.name, "task").preprocess(self.task, images)
+        if self.prepares or not getattr(self.task, "prepare", False):
+            preprocess = resolve(TASKS, self.task.name, "task").preprocess
+            pixels = preprocess(self.task, images, *[] if self.invert is None else [self.invert])
+        else:
+            pixels = resize_images(images, self.task.size, self.invert)
         return torch.from_numpy(pixels).to(torch.float32).div_(255)
 
     def untested_support_warning(self, counts: np.ndarray) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from torch import Tensor
 from metacli.checkpoints import bundled
 from metacli.classifier.ensemble import MAX_SUPPORT, FittedContext
 from metacli.classifier.few_shot_model import FewShotModel, load_few_shot_model
-from metacli.classifier.inputs import UnteachableError, check_pairs, preprocess_inputs, sort_classes, unique_labels
+from metacli.classifier.inputs import UnteachableError, check_pairs, list_inputs, preprocess_inputs
+from metacli.classifier.labels import plain_labels, sort_classes, unique_labels
 from metacli.errors import MetacliError
 
 ORDERS = 10  # default; docs/predict.md has the accuracy and time of other numbers
@@ -35,7 +38,11 @@ class Learner:
     Args:
         checkpoint: name of a bundled model, checkpoint file or run directory. None: `fit` chooses a bundled model.
         orders: number of orders of the support set to average over, 1 or more.
-        seed: seed of the orders; the same seed gives the same answers.
+        seed: seed of the orders, an integer of 0 or more; the same seed gives the same answers. None: `fit` draws one.
+        prepare: False to scale whole images instead of cropping and redrawing the characters, for a model that was
+            trained with `task.prepare`.
+        invert: True if all images have dark ink on light paper, False for light ink on dark paper. None: it is detected
+            in each image, or is `task.invert` for a model that was trained on a `folder` without `task.prepare`.
 
     Attributes:
         classes_: the class names, sorted, of the type that `fit` received.
@@ -46,21 +53,32 @@ class Learner:
     classes_: np.ndarray
     context_: FittedContext
 
-    def __init__(self, checkpoint: str | Path | None = None, orders: int = ORDERS, seed: int = 0):
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        orders: int = ORDERS,
+        seed: int | None = 0,
+        prepare: bool = True,
+        invert: bool | None = None,
+    ):
         self.checkpoint = checkpoint
         self.orders = orders
         self.seed = seed
+        self.prepare = prepare
+        self.invert = invert
 
     def fit(self, images: Iterable[Any], labels: Iterable[Any]) -> Learner:
         """Reads the support set D_train into phi.
 
         Args:
-            images: S images of any size, see `metacli.tasks.images.preprocess.pictures.load_image`; vectors (S, D)
+            images: S images of any size, see `metacli.tasks.images.preprocess.pictures.load_picture`; vectors (S, D)
                 for a model that was trained on vectors.
-            labels: S class names of any hashable type, at least two distinct ones.
+            labels: S class names of any hashable type, at least two distinct ones, see
+                `metacli.classifier.labels.plain_labels`.
 
         Raises:
-            ValueError: too few or too many classes, different numbers of images and labels, an unreadable image.
+            ValueError: too few or too many classes, different numbers of images and labels, an unreadable image, a
+                missing label.
             TypeError: images or labels have an unsupported type.
         """
         inputs, names = check_pairs(images, labels)
@@ -82,7 +100,8 @@ class Learner:
             labels: as in `fit`; they may include new classes.
             classes: optional, all class names to expect. scikit-learn passes them at the first call.
         """
-        numbered = list(self._classes) if hasattr(self, "context_") else list(classes) if classes is not None else []
+        announced = [] if classes is None else unique_labels(plain_labels(classes))
+        numbered = list(self._classes) if hasattr(self, "context_") else announced
         inputs, names = check_pairs(images, labels)
         return self._read_support(names, numbered, lambda few_shot: preprocess_inputs(few_shot, inputs, "image"))
 
@@ -117,10 +136,8 @@ class Learner:
 
     def score(self, images: Iterable[Any], labels: Iterable[Any]) -> float:
         """Returns the accuracy on queries with known labels, in [0, 1]."""
-        targets = list(labels)
-        predictions = self.predict(images)
-        if len(predictions) != len(targets):
-            raise ValueError(f"{len(predictions)} images, but {len(targets)} labels")
+        inputs, targets = check_pairs(images, labels)
+        predictions = self.predict(inputs)
         return float(np.mean([bool(a == b) for a, b in zip(predictions, targets, strict=True)]))
 
     @property
@@ -137,7 +154,8 @@ class Learner:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {"checkpoint": self.checkpoint, "orders": self.orders, "seed": self.seed}
+        names = ("checkpoint", "orders", "seed", "prepare", "invert")
+        return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> Learner:
         """Changes parameters; they take effect at the next `fit`."""
@@ -190,9 +208,11 @@ class Learner:
                 f"{model_name} supports at most {few_shot.ways} classes, but the support set has {len(classes)}",
                 f"bundled models for {len(classes)} classes: {', '.join(able) or 'none'}",
             )
-        if not isinstance(self.orders, int | np.integer) or self.orders < 1:
-            raise ValueError(f"orders is {self.orders!r}, but it must be an integer of 1 or more")
-        context = self.context_ if extends else FittedContext.create_empty(few_shot, int(self.orders), int(self.seed))
+        seed = secrets.randbits(31) if self.seed is None else self.seed
+        for parameter, value, least in (("orders", self.orders, 1), ("seed", seed, 0)):
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{parameter} is {value!r}, but it must be an integer of {least} or more")
+        context = self.context_ if extends else FittedContext.create_empty(few_shot, int(self.orders), int(seed))
         if len(context.y) + len(names) > MAX_SUPPORT:
             raise ValueError(
                 f"the support set has {len(context.y) + len(names)} examples; at most {MAX_SUPPORT} are supported"
@@ -215,9 +235,10 @@ class Learner:
         """
         try:
             name = self.checkpoint if self.checkpoint is not None else bundled.bundled_model_for(classes)
-            return load_few_shot_model(bundled.find_checkpoint(name))
+            few_shot = load_few_shot_model(bundled.find_checkpoint(name))
         except MetacliError as error:
             raise UnteachableError(error.message, error.hint) from error
+        return replace(few_shot, prepare=self.prepare, invert=self.invert)
 
     def _fitted_context(self) -> FittedContext:
         if not hasattr(self, "context_"):
@@ -225,8 +246,7 @@ class Learner:
         return self.context_
 
     def _preprocess_queries(self, images: Iterable[Any]) -> Tensor:
-        few_shot = self._fitted_context().few_shot
-        return preprocess_inputs(few_shot, list(images) if isinstance(images, Iterator) else images, "query")
+        return preprocess_inputs(self._fitted_context().few_shot, list_inputs(images), "query")
 
     def _sort_columns(self, probabilities: np.ndarray) -> np.ndarray:
         return probabilities[:, self._class_order]

@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from metacli.classifier.few_shot_model import FewShotModel
+from metacli.classifier.inputs import describe_doubts, prepare_picture
 from metacli.classifier.learner import Learner
-from metacli.errors import MetacliError, UsageError, cut_lines, list_some
+from metacli.errors import UsageError, cut_lines, list_some
 from metacli.system import terminal
 from metacli.tasks.images.class_folders import ClassList, list_classes, list_pictures
 from metacli.tasks.images.class_splits import split_of
 from metacli.tasks.images.preprocess.file_kinds import SUPPORTED
-from metacli.tasks.images.preprocess.pictures import open_image
 
 
 class LoadedImage(NamedTuple):
@@ -32,11 +32,13 @@ class LoadedImage(NamedTuple):
         path: its path.
         image: the image, upright.
         pixels: (C, H, W) float32 in [0, 1], preprocessed for the model.
+        doubts: see `metacli.classifier.inputs.PreparedPicture`.
     """
 
     path: Path
     image: Image.Image
     pixels: Tensor
+    doubts: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         raise UsageError("the folders of --query contain no images", f"name images or folders of images ({SUPPORTED})")
     loaded, errors = load_image_files(few_shot, query_files)
     probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
-    notes = [*notes, *skipped, *ignored, *(str(warning.message) for warning in caught)]
+    doubts = describe_doubts(doubt for image in [*(image for _, image in examples), *loaded] for doubt in image.doubts)
+    notes = [*notes, *skipped, *ignored, *(str(warning.message) for warning in caught), *doubts]
     return Prediction(
         learner.name,
         learner.orders,
@@ -202,12 +205,9 @@ def load_image_files(few_shot: FewShotModel, paths: list[Path]) -> tuple[list[Lo
     loaded, errors = [], []
     for path in paths:
         try:
-            image = open_image(path, str(path))
-            loaded.append(LoadedImage(path, image, few_shot.preprocess([image])[0]))
+            loaded.append(LoadedImage(path, *prepare_picture(few_shot, path, str(path))))
         except ValueError as error:
-            errors.append((path, str(error)))
-        except MetacliError as error:
-            errors.append((path, f"{path}: {error.message}"))
+            errors.append((path, getattr(error, "message", str(error))))
     return loaded, errors
 
 

@@ -47,6 +47,20 @@ def predict(
         int | None,
         typer.Option(min=1, max=1000, help="Number of support set orders to average predictions over. Default: 10."),
     ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare/--no-prepare",
+            help="Crop and redraw characters, or scale whole images. For models trained with task.prepare.",
+        ),
+    ] = True,
+    invert: Annotated[
+        bool | None,
+        typer.Option(
+            "--invert/--no-invert",
+            help="Read all images as dark ink on light paper, or as light ink on dark paper. Default: detect it.",
+        ),
+    ] = None,
     png: Annotated[Path | None, output_file(".png", "Save a contact sheet to this file.")] = None,
     csv: Annotated[Path | None, output_file(".csv", "Save the answers to this file, one row per query.")] = None,
     force: Force = False,
@@ -69,7 +83,8 @@ def predict(
     if png:
         outputs.check_no_input(png, "--png", queries, root)
     choose_threads(parse_thread_count(threads))
-    result = prediction.predict(load(name, orders=orders or ORDERS), root, queries)
+    learner = load(name, orders=orders or ORDERS, prepare=prepare, invert=invert)
+    result = prediction.predict(learner, root, queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))
     if png:

@@ -6,7 +6,8 @@ import html
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from threading import Lock
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from metacli.classifier.inputs import PictureWarning
 from metacli.classifier.learner import Learner
 from metacli.errors import MetacliError
 from metacli.web.drawings import (
@@ -76,7 +78,8 @@ class AnswerService:
             self._fit(task)
             class_index = {str(name): i for i, name in enumerate(self._learner.classes_)}
             columns = [class_index[c.name] for c in task.classes]
-            probabilities = np.asarray(self._learner.predict_proba(queries))[:, columns]
+            with ignore_picture_warnings():
+                probabilities = np.asarray(self._learner.predict_proba(queries))[:, columns]
             about_model = {"model": self._learner.name, "warnings": self._warnings}
         return {
             "probabilities": [_round_row(row) for row in probabilities],
@@ -96,7 +99,8 @@ class AnswerService:
         queries = [render_drawing(drawing) for drawing in task.queries]
         with self._lock:
             self._fit(task)
-            attended = self._learner.most_attended(queries)
+            with ignore_picture_warnings():
+                attended = self._learner.most_attended(queries)
         ends = np.cumsum([len(c.drawings) for c in task.classes])[:-1]
         return {
             "most_attended": attended
@@ -114,6 +118,14 @@ class AnswerService:
             self._learner.fit(images, [c.name for c in task.classes for _ in c.drawings])
         self._fitted_classes = task.classes
         self._warnings = "; ".join(str(w.message) for w in caught if w.category is UserWarning)
+
+
+@contextmanager
+def ignore_picture_warnings() -> Iterator[None]:
+    """Ignores warnings about queries: a person who draws sees the edge of the pad."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PictureWarning)
+        yield
 
 
 def _round_row(row: np.ndarray) -> list[float]:

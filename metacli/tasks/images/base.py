@@ -51,14 +51,20 @@ class Images(Tasks):
         return 1
 
     @classmethod
-    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
+    def preprocess(cls, config: Any, pictures: list[Image.Image], invert: bool | None = None) -> np.ndarray:
         """Preprocesses user images to look like the images of these tasks, (M, C, size, size) uint8.
+
+        Args:
+            config: the config of the tasks.
+            pictures: M images, upright.
+            invert: True for dark ink on light paper, False for light ink on dark paper, None to detect it in each
+                image.
 
         Raises:
             MetacliError: an image is empty.
         """
-        size = config.size
-        return prepare.normalize_characters(pictures, size) if config.prepare else prepare.resize_images(pictures, size)
+        convert = prepare.normalize_characters if config.prepare else prepare.resize_images
+        return convert(pictures, config.size, invert)
 
     @classmethod
     def answer_of(cls, config: Any) -> Symbols:

@@ -1,4 +1,4 @@
-"""Checks that a split has enough classes and images for its tasks, and that the images fit into memory."""
+"""Checks of images: enough for the tasks of a split, small enough for the memory, light ink on dark paper."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from metacli.errors import list_some
 from metacli.system import memory
 from metacli.tasks.images.config import ImageConfig, ImageSet
+from metacli.tasks.images.preprocess.ink import has_light_paper
+
+POLARITY_SAMPLE = 200  # images that are examined for their polarity
 
 
 def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: ImageSet) -> list[str]:
@@ -43,6 +46,23 @@ def find_problems(split: str, pool: np.ndarray, config: ImageConfig, image_set: 
         shortage = f"{config.ways} classes may have only {fewest_images} images in total"
         problems.append(f"{split}: length {config.length}, but {shortage}")
     return problems
+
+
+def describe_wrong_polarity(images: np.ndarray, invert: bool) -> str:
+    """Returns a note if most grey images show dark ink on light paper, unlike Omniglot's, otherwise ''.
+
+    Args:
+        images: (images, channels, size, size) uint8, after the inversion.
+        invert: whether they were inverted.
+    """
+    if images.shape[1] != 1:
+        return ""
+    sample = images[:: max(1, len(images) // POLARITY_SAMPLE), 0]
+    if np.mean([has_light_paper(image) for image in sample]) <= 0.5:
+        return ""
+    state = "after task.invert=true, " if invert else ""
+    remedy = f"task.invert={str(not invert).lower()}"
+    return f"{state}most images show dark ink on light paper, unlike those of the bundled models: set {remedy}"
 
 
 def check_memory(count: int, shape: tuple[int, ...]) -> None:

@@ -105,12 +105,12 @@ class Folder(Images):
             return self
 
     @classmethod
-    def preprocess(cls, config: Any, pictures: list[Image.Image]) -> np.ndarray:
-        """See `Images.preprocess`: like the images of the folder, `invert` included."""
+    def preprocess(cls, config: Any, pictures: list[Image.Image], invert: bool | None = None) -> np.ndarray:
+        """See `Images.preprocess`: like the images of the folder. Without `invert`, `task.invert` applies."""
         if config.prepare:
-            return super().preprocess(config, pictures)
+            return super().preprocess(config, pictures, invert)
         real = np.stack([to_pixels(picture, config.channels, config.size) for picture in pictures])
-        return 255 - real if config.invert else real
+        return 255 - real if (config.invert if invert is None else invert) else real
 
     @classmethod
     def channels_of(cls, config: Any) -> int:
@@ -136,6 +136,8 @@ class Folder(Images):
         images, digests = folder_cache.load_pixels(classes, c)
         if c.invert:
             np.subtract(255, images, out=images)
+        if not c.prepare and (note := checks.describe_wrong_polarity(images, c.invert)):
+            terminal.print_to_stderr(f"note: {c.root}: {note}")
         names = [f"{name}/{path.name}" for name, paths in classes.items() for path in paths]
         return ImageSet(torch.from_numpy(images), list(classes), counts, digests, names)
 

@@ -16,9 +16,17 @@ from metacli.errors import MetacliError, cut_lines
 from metacli.system import cache
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
-from metacli.tasks.images.preprocess.decode import REPLACE, REPLACE_ALL, make_opaque, map_bands, read_file, read_image
+from metacli.tasks.images.preprocess.decode import (
+    REPLACE,
+    REPLACE_ALL,
+    make_opaque,
+    map_bands,
+    read_file,
+    read_image,
+    stretch_values,
+)
 
-VERSION = 3  # of the cache; increase it when any pixel or digest changes
+VERSION = 4  # of the cache; increase it when any pixel or digest changes
 
 
 def load_pixels(classes: dict[str, list[Path]], config: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +120,6 @@ def to_pixels(image: Image.Image, channels: int, size: int) -> np.ndarray:
         channels: 1 for grey, 3 for colour.
         size: height and width.
     """
-    image = map_bands(make_opaque(image), lambda band: band.convert("L" if channels == 1 else "RGB"))
+    image = map_bands(make_opaque(stretch_values(image)), lambda band: band.convert("L" if channels == 1 else "RGB"))
     image = image.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from metacli.errors import MetacliError
 from metacli.system import regular_files
 from metacli.tasks.images.preprocess.file_kinds import HEAD_BYTES, SUPPORTED, name_unsupported_format
+from metacli.tasks.images.preprocess.values import ValueRange, convert_values, describe_invalid_value, find_range
 
 MAX_PIXELS = 50_000_000  # larger images are rejected before they are decoded
 MAX_BYTES = 50_000_000  # maximum size of a file
@@ -30,6 +31,7 @@ FORMATS = (
 )  # Pillow runs external programs for some other formats
 REPLACE, REPLACE_ALL = "replace or remove the file", "replace or remove the files"
 BAND_PIXELS = 1_000_000  # pixels converted at a time
+COLOUR_MODES = ("L", "LA", "P", "RGB", "RGBA")  # modes of 8 bits that may hold values of another range
 
 
 def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hint: str = REPLACE) -> Image.Image:
@@ -76,7 +78,12 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
 
 
 def check_convertible(picture: Image.Image) -> None:
-    """Convert one pixel as the whole image is converted later, which raises Pillow's ValueError if it cannot be."""
+    """Raises a ValueError if Pillow cannot convert an image, or if it has values that are NaN or infinite.
+
+    One pixel is converted as the whole image is converted later.
+    """
+    if picture.mode == "F" and (invalid := describe_invalid_value(np.asarray(picture))):
+        raise ValueError(invalid)
     pixel = make_opaque(picture.crop((0, 0, 1, 1)))
     pixel.convert("L")
     pixel.convert("RGB")
@@ -101,9 +108,48 @@ def describe_size_error(width: int, height: int, name: str) -> str:
     return ""
 
 
+def find_picture_range(picture: Image.Image) -> ValueRange:
+    """Returns the range of the values of an image; see `values.find_range`. It is 0 to 255 if there is transparency."""
+    bounds = np.array([_find_bounds(band) for band in split_into_bands(picture)], np.float64)
+    return find_range(float(bounds[:, 0].min()), float(bounds[:, 1].max()))
+
+
+def _find_bounds(picture: Image.Image) -> tuple[float, float]:
+    """Returns the smallest and largest value of the colours, 0 and 255 where their scale is certain."""
+    if _is_numeric(picture):
+        values = np.asarray(picture)
+        return values.min(), values.max()
+    has_opacity = picture.mode in ("LA", "RGBA") and picture.getchannel("A").getextrema() != (255, 255)
+    if picture.mode not in COLOUR_MODES or has_opacity or "transparency" in picture.info:
+        return 0, 255
+    extrema = np.asarray(picture.convert("RGB").getextrema())
+    return extrema[:, 0].min(), extrema[:, 1].max()
+
+
 def to_eight_bits(picture: Image.Image) -> Image.Image:
-    """Converts an image from 16 to 8 bits, which Pillow would clip; returns others unchanged."""
-    return map_bands(picture, _high_byte) if picture.mode.startswith("I") else picture
+    """Converts integers above 8 bits and floats to 0 to 255 by the rule of `values.find_range`."""
+    if not _is_numeric(picture):
+        return picture
+    scale = find_picture_range(picture)
+    return map_bands(picture, lambda band: Image.fromarray(convert_values(np.asarray(band), scale)))
+
+
+def stretch_values(picture: Image.Image) -> Image.Image:
+    """Converts the values of an image of any mode to 0 to 255 by the rule of `values.find_range`.
+
+    A second conversion changes nothing.
+    """
+    picture = to_eight_bits(picture)
+    scale = find_picture_range(picture)
+    if scale == (0, 255, True):
+        return picture
+    mode = "L" if picture.mode in ("L", "LA") else "RGB"
+    return map_bands(picture, lambda band: Image.fromarray(convert_values(np.asarray(band.convert(mode)), scale)))
+
+
+def _is_numeric(picture: Image.Image) -> bool:
+    """Whether the pixels are integers of 16 or 32 bits, or floats."""
+    return picture.mode == "F" or picture.mode.startswith("I")
 
 
 def make_opaque(picture: Image.Image) -> Image.Image:
@@ -145,7 +191,3 @@ def lay_on_white(picture: Image.Image) -> Image.Image:
 
 def _composite_on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
-
-
-def _high_byte(picture: Image.Image) -> Image.Image:
-    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))

@@ -9,31 +9,27 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from metacli.errors import MetacliError
-from metacli.tasks.images.preprocess.decode import lay_on_white, map_bands, to_eight_bits
+from metacli.tasks.images.preprocess.decode import lay_on_white, map_bands, stretch_values
+from metacli.tasks.images.preprocess.ink import edge_pixels, estimate_paper, extract_ink
 from metacli.tasks.images.preprocess.thinning import thin_strokes
 
-VERSION = 1  # change it when any output pixel changes
+VERSION = 2  # change it when any output pixel changes
 FRAME = 112  # height and width of the sheet on which a character is redrawn
 INK_SIDE = 92  # the longer side of the ink on the sheet
 PEN = 5  # width of the pen on the sheet
 MAX_SIDE = 360  # larger images are scaled down to this first
 MIN_INK_SHARE = 0.15  # lower bound of the ink's share of the image in scaling, so that a dot stays small
-MIN_CONTRAST = 12.0  # minimum difference of brightness between ink and paper, of 255
 UNIFORM_RANGE = 40  # range of brightness that counts as one colour
-FLAT_EDGE_SHARE = 0.8  # share of equally bright edge pixels above which the paper has constant brightness
-DEGREE = 2  # degree of the polynomial that is fitted to the paper's brightness
-FIT_PIXELS = 64  # pixels per side in the fit
-FIT_ITERATIONS = 5  # each iteration excludes outliers of the previous one
 CHUNK_SHEETS = 256  # few enough to fit into the processor's cache
 
 
-def normalize_characters(pictures: list[Image.Image], size: int) -> np.ndarray:
+def normalize_characters(pictures: list[Image.Image], size: int, invert: bool | None = None) -> np.ndarray:
     """Normalises images of one character each.
 
     Args:
         pictures: images of any size and mode, upright.
         size: height and width of the result.
+        invert: True for dark ink on light paper, False for light ink on dark paper, None to detect it in each image.
 
     Returns:
         (M, 1, size, size) uint8, ink 255 on paper 0.
@@ -44,21 +40,39 @@ def normalize_characters(pictures: list[Image.Image], size: int) -> np.ndarray:
     out = np.empty((len(pictures), 1, size, size), np.uint8)
     for start in range(0, len(pictures), CHUNK_SHEETS):
         chunk = pictures[start : start + CHUNK_SHEETS]
-        sheets = np.stack([center_on_sheet(extract_ink(to_brightness(picture))) for picture in chunk])
+        sheets = np.stack([center_on_sheet(extract_ink(to_brightness(picture), invert)) for picture in chunk])
         for image, drawing in zip(out[start:], redraw_lines(thin_strokes(sheets)), strict=False):
             image[0] = np.asarray(Image.fromarray(drawing).resize((size, size), Image.Resampling.BOX))
     return out
 
 
-def resize_images(pictures: list[Image.Image], size: int) -> np.ndarray:
-    """Scales whole images, as light ink on dark paper, for models whose training data were not normalised."""
+def resize_images(pictures: list[Image.Image], size: int, invert: bool | None = None) -> np.ndarray:
+    """Scales whole images, as light ink on dark paper, for models whose training data were not normalised.
+
+    Args:
+        pictures: images of any size and mode, upright.
+        size: height and width of the result.
+        invert: see `normalize_characters`.
+
+    Returns:
+        (M, 1, size, size) uint8.
+    """
     out = np.empty((len(pictures), 1, size, size), np.uint8)
     for image, picture in zip(out, pictures, strict=True):
         brightness = to_brightness(picture)
-        paper = float(np.median(estimate_paper(brightness)))
-        ink = 255 - brightness if paper > 127 else brightness
+        is_dark_ink = float(np.median(estimate_paper(brightness))) > 127 if invert is None else invert
+        ink = 255 - brightness if is_dark_ink else brightness
         image[0] = np.asarray(Image.fromarray(ink.astype(np.uint8)).resize((size, size), Image.Resampling.LANCZOS))
     return out
+
+
+def touches_edge(picture: Image.Image, invert: bool | None = None) -> bool:
+    """Whether the ink of an image reaches its edge, so that a part of the character may be missing.
+
+    Raises:
+        MetacliError: there is no ink.
+    """
+    return bool((edge_pixels(extract_ink(to_brightness(picture), invert)) > 0).any())
 
 
 def to_brightness(picture: Image.Image) -> np.ndarray:
@@ -66,7 +80,7 @@ def to_brightness(picture: Image.Image) -> np.ndarray:
 
     If all opaque pixels have one colour, the opacity is the ink.
     """
-    picture = to_eight_bits(picture)
+    picture = stretch_values(picture)
     if picture.has_transparency_data:
         picture = remove_opacity(map_bands(picture, lambda band: band.convert("RGBA")))
     picture = map_bands(picture, lambda band: band.convert("L"))
@@ -81,68 +95,6 @@ def remove_opacity(picture: Image.Image) -> Image.Image:
     if 0 < solid.size < opacity.size and np.ptp(np.percentile(solid, (5, 95))) < UNIFORM_RANGE:
         return Image.fromarray(255 - opacity)
     return lay_on_white(picture)
-
-
-def extract_ink(brightness: np.ndarray) -> np.ndarray:
-    """Returns the contrast of the ink, (H, W) float32, above 0 where a pixel is ink rather than paper.
-
-    The paper has the brightness of most of the image, with a smooth variation from the lighting. Pixels that are darker
-    or lighter than the paper, whichever has more contrast in total, are ink.
-
-    Raises:
-        MetacliError: there is no ink.
-    """
-    height, width = brightness.shape
-    if min(height, width) < 3:
-        raise MetacliError(f"the image has only {width} x {height} pixels", "use a larger image")
-    contrast = brightness - estimate_paper(brightness)
-    dark, light = np.maximum(-contrast, 0), np.maximum(contrast, 0)
-    ink = dark if (dark**2).sum() >= (light**2).sum() else light
-    level = otsu_threshold(ink)
-    if ink.max() < MIN_CONTRAST:
-        raise MetacliError(
-            "the image contains no ink: its brightness is almost uniform",
-            "draw with more contrast, or remove the image",
-        )
-    return ink - np.float32(level)
-
-
-def estimate_paper(brightness: np.ndarray) -> np.ndarray | np.float32:
-    """Returns the brightness of the paper, (H, W) or a single number, fitted to pixels near that of the edge."""
-    height, width = brightness.shape
-    edge = np.concatenate([brightness[0], brightness[-1], brightness[:, 0], brightness[:, -1]])
-    level = np.median(edge)
-    if np.mean(np.abs(edge - level) < MIN_CONTRAST / 2) > FLAT_EDGE_SHARE:
-        return np.float32(level)
-    step = max(1, round(max(height, width) / FIT_PIXELS))
-    terms = _polynomial_terms(np.arange(0, height, step) / height, np.arange(0, width, step) / width)
-    values = brightness[::step, ::step].ravel().astype(np.float64)
-    is_paper = np.abs(values - level) <= max(3 * float(np.median(np.abs(edge - level))), MIN_CONTRAST)
-    for _ in range(FIT_ITERATIONS):
-        kept_terms = terms[is_paper]
-        gram = kept_terms.T @ kept_terms + 1e-9 * np.eye(kept_terms.shape[1])
-        weights = np.linalg.solve(gram, kept_terms.T @ values[is_paper])
-        residual = np.abs(values - terms @ weights)
-        is_paper = residual <= max(3 * float(np.median(residual)), MIN_CONTRAST / 2)
-    return (_polynomial_terms(np.arange(height) / height, np.arange(width) / width) @ weights).reshape(height, width)
-
-
-def _polynomial_terms(down: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Returns (H * W, terms), the monomials up to DEGREE of the coordinates of each pixel."""
-    powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]
-    return np.stack([np.outer(down**i, across**j).ravel() for i, j in powers], 1)
-
-
-def otsu_threshold(values: np.ndarray) -> float:
-    """Returns the threshold that splits values into two classes of least variance (Otsu 1979)."""
-    count, edge = np.histogram(values, 128, (0, max(float(values.max()), 1e-6)))
-    bin_centre = (edge[1:] + edge[:-1]) / 2
-    below, sum_below = count.cumsum(), (count * bin_centre).cumsum()
-    above, sum_above = below[-1] - below, sum_below[-1] - sum_below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.nan_to_num(below * above * (sum_below / below - sum_above / above) ** 2)
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # several if no value lies between them
-    return float(edge[1:][best].mean())
 
 
 def center_on_sheet(ink: np.ndarray) -> np.ndarray:
