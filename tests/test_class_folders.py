@@ -289,7 +289,10 @@ def check(made: Made, model: Path) -> None:
         assert caught.value.hint
         assert len(caught.value.message.splitlines()) <= 12
         return
-    digests = {split: tasks.class_digests(split) for split in SPLITS}
+    digests = {
+        split: {name: [digest[:16] for digest in of_class] for name, of_class in tasks.class_digests(split).items()}
+        for split in SPLITS
+    }
     expected = made.classes
     if "" in expected:
         assert {name: d for found in digests.values() for name, d in found.items()} == expected[""]
