@@ -68,9 +68,9 @@ def test_it_recognises_what_it_was_shown(matching):
     assert looked.shape == (4, 4)
     np.testing.assert_allclose(looked.sum(1), 1)
     assert looked.argmax(1).tolist() == [0, 1, 2, 3]
-    answers = learner.predict_with_attention(images)
-    np.testing.assert_allclose(answers[0], shares, atol=1e-6)
-    np.testing.assert_array_equal(answers[1], looked)
+    answers = learner.answer(images, with_attention=True)
+    np.testing.assert_allclose(answers.probabilities, shares, atol=1e-6)
+    np.testing.assert_array_equal(answers.attended, looked)
 
 
 def test_every_model_is_taught_and_asked_alike(anyone):
@@ -297,11 +297,8 @@ def test_scikit_learn_takes_it_for_a_classifier(matching):
     learner = Learner(matching, orders=2)
     assert is_classifier(learner)
     other = clone(learner)
-    assert (
-        other.get_params()
-        == learner.get_params()
-        == {"checkpoint": matching, "orders": 2, "seed": 0, "prepare": True, "invert": None}
-    )
+    params = {"checkpoint": matching, "orders": 2, "seed": 0, "prepare": True, "invert": None, "min_probability": 0.0}
+    assert other.get_params() == learner.get_params() == params
     images = np.stack(pictures(4) * 4)
     names = np.array(["a", "b", "c", "d"] * 4)
     assert cross_val_score(learner, images, names, cv=4).tolist() == [1, 1, 1, 1]

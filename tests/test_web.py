@@ -79,6 +79,9 @@ def test_the_answer_is_in_the_order_of_the_question_and_says_where_it_looked(ask
     (odds,) = told["probabilities"]
     assert sum(odds) == pytest.approx(1, abs=1e-3)
     assert odds[1] > 0.9, "a vertical line is an alpha, which the learner sorts first"
+    assert told["unsure"] == [False]
+    one_each = [{"name": "a", "drawings": [LINE]}, {"name": "b", "drawings": [BAR]}]
+    assert json.loads(ask(body=changed(classes=one_each, queries=[[*LINE, *BAR]]))[2])["unsure"] == [True]
     (looked,) = json.loads(ask(path=f"/{TOKEN}/attended")[2])["most_attended"]
     assert [len(shares) for shares in looked] == [2, 1]
     assert sum(map(sum, looked)) == pytest.approx(1, abs=1e-3)

@@ -96,6 +96,13 @@ def test_with_the_mouse_it_learns_answers_and_shows_where_it_looked(page):
     assert int(page.js("document.querySelector('#time b').textContent").removesuffix(" ms")) < 1000
 
 
+def test_an_unsure_answer_is_shown_and_spoken_as_one(page):
+    for sheet in (SHEET.format(1, 1), SHEET.format(2, 1), QUERY):
+        page.stroke(sheet, RING)
+    page.until(f"{VERDICT}.startsWith('Unsure, perhaps ')")
+    page.until("document.getElementById('spoken').textContent.startsWith('Unsure, perhaps ')")
+
+
 def test_the_answer_follows_the_pen_before_it_is_lifted(page):
     taught(page)
     x, y, w, h = page.box(QUERY)

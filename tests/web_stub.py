@@ -11,6 +11,7 @@ import numpy as np
 import uvicorn
 from PIL import Image, ImageFilter
 
+from metacli.classifier.certainty import Answers
 from metacli.web.app import build_app
 from metacli.web.server import open_listener
 
@@ -39,8 +40,9 @@ class Stub:
         self._x, self._y = self._features(images), np.array(labels)
         return self
 
-    def predict_proba(self, queries: list[Image.Image]) -> np.ndarray:
-        return self._shares(queries) @ (self._y[:, None] == self.classes_)
+    def answer(self, queries: list[Image.Image]) -> Answers:
+        probabilities = self._shares(queries) @ (self._y[:, None] == self.classes_)
+        return Answers(probabilities, probabilities.max(1) < 0.6, None, None)
 
     def most_attended(self, queries: list[Image.Image]) -> np.ndarray | None:
         return self._shares(queries) if self.looks else None

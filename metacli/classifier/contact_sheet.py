@@ -69,7 +69,7 @@ def _class_block(prediction: Prediction, name: str, across: int) -> Block:
 def _query_block(prediction: Prediction, q: int) -> Block:
     """Draws a query, its most probable classes, and the most attended support example."""
     query, probabilities = prediction.queries[q], prediction.probabilities[q]
-    block = Block((_WIDTH - _COLUMN_GAP) // 2, _TILE + 26)
+    block = Block((_WIDTH - _COLUMN_GAP) // 2, _TILE + 28)
     _place_pair(block, 0, 0, query)
     block.text(0, _TILE + 4, cut_to_width(make_drawable(query.path.name), _SMALL, _PAIR), FAINT, _SMALL)
     left, reach = _PAIR + 12, block.width - _PAIR - _TILE - 24
@@ -81,6 +81,8 @@ def _query_block(prediction: Prediction, q: int) -> Block:
         block.text(
             left + 5 + text_width(f"{name}  ", _TEXT), top + 2, format_number(probabilities[c], unit="%"), color, _TEXT
         )
+    if prediction.unsure[q]:
+        block.text(left, _TILE + 10, "unsure", TEST, _SMALL)
     if attended := prediction.most_attended(q):
         _place_input(block, block.width - _TILE, 0, attended[1])
         block.text(block.width - _TILE, _TILE + 4, "attended", TRAIN, _SMALL)

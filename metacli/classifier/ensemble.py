@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metacli.classifier.certainty import measure_resemblance
 from metacli.classifier.few_shot_model import FewShotModel
 from metacli.episode import Episode
 from metacli.models.attribution import attribute_reads
@@ -31,10 +32,13 @@ class QueryResult(NamedTuple):
         probabilities: (Q, N) float64, rows sum to 1; 0 for a class without support examples.
         attended: (Q, S) float64, the share of the model's attention on each support example, averaged over its read
             heads; rows sum to 1. None if it was not requested, or if the model has no memory or attention.
+        resemblance: (Q,) float64, see `certainty.measure_resemblance`. None for an encoder without `normalise`, because
+            only centred features have cosines that can be compared with a threshold.
     """
 
     probabilities: np.ndarray
     attended: np.ndarray | None
+    resemblance: np.ndarray | None
 
 
 class Jitter(NamedTuple):
@@ -79,6 +83,7 @@ class FittedContext:
         order: (M, S) int64, the support examples in reading order.
         x: (M, S, *x_shape), the support examples in reading order, jittered.
         y: (S,) int64, the class of each support example.
+        features: (S, F), the encoder's features of each support example, not jittered; None without `normalise`.
         phi: the task state, with first dimension M; None without support examples.
     """
 
@@ -89,6 +94,7 @@ class FittedContext:
     order: np.ndarray
     x: Tensor
     y: np.ndarray
+    features: Tensor | None
     phi: Any
 
     @classmethod
@@ -99,7 +105,9 @@ class FittedContext:
         x = torch.zeros(orders, 0, *few_shot.model.spec.x_shape)
         jitters = Jitter.sample(rng, few_shot), Jitter.sample(rng, few_shot)
         order, y = np.zeros((orders, 0), np.int64), np.zeros(0, np.int64)
-        return cls(few_shot, rng, jitters, label_of_class, order, x, y, None)
+        encoder = few_shot.model.encoder
+        features = torch.zeros(0, encoder.size) if few_shot.model.config.encoder.normalise else None
+        return cls(few_shot, rng, jitters, label_of_class, order, x, y, features, None)
 
     @torch.no_grad()
     def extend(self, x: Tensor, y: np.ndarray) -> FittedContext:
@@ -120,6 +128,7 @@ class FittedContext:
             order=np.concatenate([self.order, order + len(self.y)], 1),
             x=torch.cat([self.x, x_new], 1),
             y=np.concatenate([self.y, y]),
+            features=None if self.features is None else torch.cat([self.features, model.encoder(x)]),
         )
         if self.phi is not None and model.can_extend:
             return replace(extended, phi=model.extend(self.phi, x_new, extended.labels[:, -len(y) :]))
@@ -139,12 +148,12 @@ class FittedContext:
             with_attention: also compute which support examples were attended, at about twice the time.
         """
         if not len(x):
-            return QueryResult(np.zeros((0, self.few_shot.ways)), None)
+            return QueryResult(np.zeros((0, self.few_shot.ways)), None, None)
         batch = max(1, MAX_BATCH // len(self.label_of_class))
         results = [self._predict_batch(queries, with_attention) for queries in x.split(batch)]
-        attended = [result.attended for result in results if result.attended is not None]
-        probabilities = np.concatenate([result.probabilities for result in results])
-        return QueryResult(probabilities, np.concatenate(attended) if attended else None)
+        probabilities, *others = zip(*results, strict=True)
+        attended, resemblance = (None if column[0] is None else np.concatenate(column) for column in others)
+        return QueryResult(np.concatenate(probabilities), attended, resemblance)
 
     def _predict_batch(self, x: Tensor, with_attention: bool) -> QueryResult:
         orders, classes, model = len(self.label_of_class), np.unique(self.y), self.few_shot.model
@@ -157,7 +166,11 @@ class FittedContext:
         label = torch.from_numpy(self.label_of_class[:, None, classes]).expand(-1, len(x), -1)
         probabilities = np.zeros((len(x), self.few_shot.ways))
         probabilities[:, classes] = logits.double().gather(2, label).softmax(2).mean(0).numpy()
-        return QueryResult(probabilities, None if trace is None else self._average_attention(trace))
+        resemblance = None
+        if self.features is not None:
+            answers = probabilities.argmax(1)
+            resemblance = measure_resemblance(model.encoder(x), self.features, self.y, answers)
+        return QueryResult(probabilities, None if trace is None else self._average_attention(trace), resemblance)
 
     def _average_attention(self, trace: Trace) -> np.ndarray | None:
         """Returns (Q, S), each query's attention on each support example, averaged over read heads and orders."""

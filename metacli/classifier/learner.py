@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from metacli.checkpoints import bundled
+from metacli.classifier.certainty import Answers, check_min_probability, find_unsure
 from metacli.classifier.ensemble import MAX_SUPPORT, FittedContext
 from metacli.classifier.few_shot_model import FewShotModel, load_few_shot_model
 from metacli.classifier.inputs import UnteachableError, check_pairs, list_inputs, preprocess_inputs
@@ -43,6 +44,7 @@ class Learner:
             trained with `task.prepare`.
         invert: True if all images have dark ink on light paper, False for light ink on dark paper. None: it is detected
             in each image, or is `task.invert` for a model that was trained on a `folder` without `task.prepare`.
+        min_probability: answers of a lower probability are unsure, from 0 to 1; see `is_unsure`.
 
     Attributes:
         classes_: the class names, sorted, of the type that `fit` received.
@@ -60,12 +62,14 @@ class Learner:
         seed: int | None = 0,
         prepare: bool = True,
         invert: bool | None = None,
+        min_probability: float = 0.0,
     ):
         self.checkpoint = checkpoint
         self.orders = orders
         self.seed = seed
         self.prepare = prepare
         self.invert = invert
+        self.min_probability = min_probability
 
     def fit(self, images: Iterable[Any], labels: Iterable[Any]) -> Learner:
         """Reads the support set D_train into phi.
@@ -116,23 +120,33 @@ class Learner:
         Raises:
             ValueError: an image is unreadable, or `fit` was not called.
         """
-        return self._sort_columns(self._fitted_context().predict(self._preprocess_queries(images)).probabilities)
+        return self.answer(images).probabilities
+
+    def is_unsure(self, images: Iterable[Any]) -> np.ndarray:
+        """Returns (Q,) bool, whether the answer to a query may well be wrong, or the query may be of no class.
+
+        The probability is below `min_probability`, or its product with the resemblance to the support examples of the
+        answer is below `certainty.MIN_CERTAINTY`.
+        """
+        return self.answer(images).unsure
 
     def most_attended(self, images: Iterable[Any]) -> np.ndarray | None:
         """Returns (Q, S) the share of each query's attention on each support example, in `fit` order; rows sum to 1.
 
         The largest share of a row is that of the most attended example. None for a model without memory or attention.
         """
-        return self._fitted_context().predict(self._preprocess_queries(images), with_attention=True).attended
+        return self.answer(images, with_attention=True).attended
 
-    def predict_with_attention(self, images: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns what `predict_proba` and `most_attended` return, from one pass."""
-        return self.predict_tensor(self._preprocess_queries(images))
+    def answer(self, images: Iterable[Any], with_attention: bool = False) -> Answers:
+        """Returns what `predict_proba`, `is_unsure` and, if requested, `most_attended` return, from one pass."""
+        return self.answer_tensor(self._preprocess_queries(images), with_attention)
 
-    def predict_tensor(self, x: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """`predict_with_attention` of preprocessed images (Q, *x_shape)."""
-        result = self._fitted_context().predict(x, with_attention=True)
-        return self._sort_columns(result.probabilities), result.attended
+    def answer_tensor(self, x: Tensor, with_attention: bool = False) -> Answers:
+        """`answer` of preprocessed images (Q, *x_shape)."""
+        result = self._fitted_context().predict(x, with_attention)
+        probabilities = result.probabilities[:, self._class_order]
+        unsure = find_unsure(probabilities.max(1), result.resemblance, self.min_probability)
+        return Answers(probabilities, unsure, result.resemblance, result.attended)
 
     def score(self, images: Iterable[Any], labels: Iterable[Any]) -> float:
         """Returns the accuracy on queries with known labels, in [0, 1]."""
@@ -154,11 +168,11 @@ class Learner:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("checkpoint", "orders", "seed", "prepare", "invert")
+        names = ("checkpoint", "orders", "seed", "prepare", "invert", "min_probability")
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> Learner:
-        """Changes parameters; they take effect at the next `fit`."""
+        """Changes parameters; `min_probability` takes effect at once, the others at the next `fit`."""
         unknown = params.keys() - self.get_params().keys()
         if unknown:
             raise ValueError(
@@ -212,6 +226,7 @@ class Learner:
         for parameter, value, least in (("orders", self.orders, 1), ("seed", seed, 0)):
             if not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{parameter} is {value!r}, but it must be an integer of {least} or more")
+        check_min_probability(self.min_probability)
         context = self.context_ if extends else FittedContext.create_empty(few_shot, int(self.orders), int(seed))
         if len(context.y) + len(names) > MAX_SUPPORT:
             raise ValueError(
@@ -247,9 +262,6 @@ class Learner:
 
     def _preprocess_queries(self, images: Iterable[Any]) -> Tensor:
         return preprocess_inputs(self._fitted_context().few_shot, list_inputs(images), "query")
-
-    def _sort_columns(self, probabilities: np.ndarray) -> np.ndarray:
-        return probabilities[:, self._class_order]
 
 
 def load(name: str | Path | None = None, **params: Any) -> Learner:

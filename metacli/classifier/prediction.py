@@ -52,6 +52,8 @@ class Prediction:
         support: (class name, image) of each support example, by class, in reading order.
         queries: the queries that could be read.
         probabilities: (Q, classes).
+        unsure: (Q,) bool, see `Learner.is_unsure`.
+        resemblance: (Q,) in [-1, 1], or None.
         attended: (Q, S) shares, or None.
         errors: (path, error message) of each query that could not be read.
         notes: warnings to print.
@@ -63,6 +65,8 @@ class Prediction:
     support: list[tuple[str, LoadedImage]]
     queries: list[LoadedImage]
     probabilities: np.ndarray
+    unsure: np.ndarray
+    resemblance: np.ndarray | None
     attended: np.ndarray | None
     errors: list[tuple[Path, str]]
     notes: list[str]
@@ -72,7 +76,7 @@ class Prediction:
         return None if self.attended is None else self.support[int(self.attended[q].argmax())]
 
     def as_json(self) -> dict[str, Any]:
-        """Returns plain values. `most_attended` is a path, null for a model without memory or attention."""
+        """Returns plain values; docs/predict.md describes them."""
         predictions = []
         for q, (query, row) in enumerate(zip(self.queries, self.probabilities, strict=True)):
             best, attended = int(row.argmax()), self.most_attended(q)
@@ -81,6 +85,8 @@ class Prediction:
                     "query": str(query.path),
                     "label": self.classes[best],
                     "probability": float(row[best]),
+                    "unsure": bool(self.unsure[q]),
+                    "resemblance": None if self.resemblance is None else float(self.resemblance[q]),
                     "probabilities": dict(zip(self.classes, row.tolist(), strict=True)),
                     "most_attended": str(attended[1].path) if attended else None,
                 }
@@ -97,9 +103,9 @@ class Prediction:
 def answer_table(prediction: Prediction) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns a row for each query, and the names of the columns, for CSV.
 
-    The columns are `query`, `label`, `probability`, `most_attended`, and `p:<class>` for the probability of each class.
+    The columns are those of a prediction in JSON, with `p:<class>` for the probability of each class.
     """
-    columns = ["query", "label", "probability", "most_attended"]
+    columns = ["query", "label", "probability", "unsure", "resemblance", "most_attended"]
     rows = [
         {name: row[name] for name in columns} | {f"p:{name}": p for name, p in row["probabilities"].items()}
         for row in prediction.as_json()["predictions"]
@@ -134,7 +140,7 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
     if not query_files:
         raise UsageError("the folders of --query contain no images", f"name images or folders of images ({SUPPORTED})")
     loaded, errors = load_image_files(few_shot, query_files)
-    probabilities, attended = learner.predict_tensor(stack_pixels(loaded, few_shot))
+    answers = learner.answer_tensor(stack_pixels(loaded, few_shot), with_attention=True)
     doubts = describe_doubts(doubt for image in [*(image for _, image in examples), *loaded] for doubt in image.doubts)
     notes = [*notes, *skipped, *ignored, *(str(warning.message) for warning in caught), *doubts]
     return Prediction(
@@ -143,8 +149,10 @@ def predict(learner: Learner, support: Path, queries: Iterable[Path]) -> Predict
         learner.classes_.tolist(),
         examples,
         loaded,
-        probabilities,
-        attended,
+        answers.probabilities,
+        answers.unsure,
+        answers.resemblance,
+        answers.attended,
         errors,
         notes,
     )
@@ -225,6 +233,9 @@ def print_notes(prediction: Prediction) -> None:
         f"model   {prediction.checkpoint}; {len(shots)} classes, support examples of each: {shots_range}",
         f"orders  {prediction.orders}, answers averaged",
     ]
+    if prediction.unsure.any():
+        reason = "low probability, or little resemblance to the support examples of the answer"
+        lines.append(f"unsure  {prediction.unsure.sum()} of {len(prediction.unsure)} answers: {reason}")
     lines += [f"warning: {note}" for note in prediction.notes]
     lines += [f"error: {message}" for _, message in prediction.errors]
     terminal.print_to_stderr(*lines)

@@ -12,6 +12,7 @@ from metacli.show.results import shorten
 from metacli.tasks.metrics import format_number
 
 MIN_SECOND_PROBABILITY = 0.01  # below it, the second choice is not printed
+UNSURE = " (unsure)"
 
 
 def print_prediction(console: Console, prediction: Prediction) -> None:
@@ -28,7 +29,9 @@ def print_prediction(console: Console, prediction: Prediction) -> None:
         first, second = row.argsort()[::-1][:2]
         is_likely = row[second] >= MIN_SECOND_PROBABILITY
         second_choice = f"{prediction.classes[second]} {format_number(row[second], unit='%')}" if is_likely else ""
-        cells = [names[q], prediction.classes[first], format_number(row[first], unit="%"), second_choice]
+        mark = UNSURE if prediction.unsure[q] else ""
+        answer = shorten(printable(console, prediction.classes[first]), cell_width - len(mark)) + mark
+        cells = [names[q], answer, format_number(row[first], unit="%"), second_choice]
         if attended := prediction.most_attended(q):
             cells.append(f"{attended[0]}/{attended[1].path.name}")
         table.add_row(*(Text(shorten(printable(console, cell), cell_width)) for cell in cells))

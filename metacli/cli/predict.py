@@ -23,7 +23,7 @@ from metacli.cli.options import (
 
 EXAMPLES = examples(
     "metacli predict --support my-classes --query a.png b.png",
-    "metacli predict --support my-classes --query folder --png sheet.png",
+    "metacli predict --support my-classes --query folder --min-probability 0.9 --png sheet.png",
     "metacli predict runs/first --support my-classes --query folder --orders 50 --json",
 )
 
@@ -47,6 +47,10 @@ def predict(
         int | None,
         typer.Option(min=1, max=1000, help="Number of support set orders to average predictions over. Default: 10."),
     ] = None,
+    min_probability: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="P", help="Mark answers with a lower probability as unsure, from 0 to 1."),
+    ] = 0.0,
     prepare: Annotated[
         bool,
         typer.Option(
@@ -83,7 +87,7 @@ def predict(
     if png:
         outputs.check_no_input(png, "--png", queries, root)
     choose_threads(parse_thread_count(threads))
-    learner = load(name, orders=orders or ORDERS, prepare=prepare, invert=invert)
+    learner = load(name, orders=orders or ORDERS, prepare=prepare, invert=invert, min_probability=min_probability)
     result = prediction.predict(learner, root, queries)
     prediction.print_notes(result)
     print_result(as_json, result.as_json(), lambda console: print_prediction(console, result))

@@ -80,7 +80,7 @@ function setShare(sheet, share) {
 function showAnswer() {
   const { classes, probabilities, result, elapsed } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
   $("answer").classList.remove("waiting");
-  $("verdict").replaceChildren("Answer: ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
+  $("verdict").replaceChildren(result.unsure[0] ? "Unsure, perhaps " : "Answer: ", make("b", { class: `hue-${classes[best].hue}` }, classes[best].name));
   const rows = new Map([...$("odds").children].map((row) => [row.dataset.id, row]));
   $("odds").replaceChildren(...classes.map((c, i) => {
     const row = rows.get(c.id) ?? make("li", { "data-id": c.id }, make("span", { class: "name" }),
@@ -136,8 +136,8 @@ function describeMostAttended() {
 }
 
 function announceAnswer() {
-  const { classes, probabilities, attended } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
-  const message = `${classes[best].name}, ${percent(probabilities[best])}. ${attended ? describeMostAttended() : ""}`;
+  const { classes, probabilities, attended, result } = currentAnswer, best = probabilities.indexOf(Math.max(...probabilities));
+  const message = `${result.unsure[0] ? "Unsure, perhaps " : ""}${classes[best].name}, ${percent(probabilities[best])}. ${attended ? describeMostAttended() : ""}`;
   if (message !== lastAnnouncement) $("spoken").textContent = lastAnnouncement = message;
 }
 

@@ -66,7 +66,8 @@ class AnswerService:
         """Answers the queries of a task.
 
         Returns:
-            `probabilities`: for each query, the probability of each class, in the order of the task; `model`: its name;
+            `probabilities`: for each query, the probability of each class, in the order of the task; `unsure`: for each
+            query, whether the answer is unsure; `model`: its name;
             `warnings`: the warnings of `fit`, or ""; `milliseconds`: the duration.
 
         Raises:
@@ -79,10 +80,11 @@ class AnswerService:
             class_index = {str(name): i for i, name in enumerate(self._learner.classes_)}
             columns = [class_index[c.name] for c in task.classes]
             with ignore_picture_warnings():
-                probabilities = np.asarray(self._learner.predict_proba(queries))[:, columns]
+                answers = self._learner.answer(queries)
             about_model = {"model": self._learner.name, "warnings": self._warnings}
         return {
-            "probabilities": [_round_row(row) for row in probabilities],
+            "probabilities": [_round_row(row) for row in answers.probabilities[:, columns]],
+            "unsure": answers.unsure.tolist(),
             **about_model,
             "milliseconds": round(1000 * (time.perf_counter() - start), 1),
         }

@@ -48,7 +48,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
 
         def warm_up() -> None:
             learner.fit([horizontal, vertical], ["a", "b"])
-            learner.predict_proba([horizontal])
+            learner.answer([horizontal])
             learner.most_attended([horizontal])
 
         with warnings.catch_warnings(action="ignore"):  # two support examples are fewer than in training

@@ -17,7 +17,7 @@ from rich.table import Table
 import metacli
 from metacli.evaluation.confidence import mean_ci95
 from metacli.tasks.images.preprocess import prepare
-from tests.own import alphabets, digits, official
+from tests.own import alphabets, digits, official, unsure
 from tests.own.alphabets import Run
 
 EXAMPLES = """examples:
@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   python -m tests.own alphabets --ways 5 --shots 3              other numbers
   python -m tests.own official all_runs.zip             the 20 official runs of Lake et al. 2015
   python -m tests.own digits                                    digits drawn in many ways, prepared and not
+  python -m tests.own unsure --split val --runs 60              calibration, and marks of unsure answers
 """
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     """Parse, measure, print."""
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["alphabets", "official", "digits"])
+    parser.add_argument("what", choices=["alphabets", "official", "digits", "unsure"])
     parser.add_argument("file", nargs="?", type=Path, help="all_runs.zip, for official")
     parser.add_argument("-c", "--checkpoint", default="glyphs_transformer")
     parser.add_argument("--runs", type=int, default=100)
@@ -40,11 +41,16 @@ def main() -> None:
     parser.add_argument("--ways", type=int, default=20)
     parser.add_argument("--shots", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", choices=["val", "test"], default="val", help="unsure: held-out alphabets")
+    parser.add_argument("--sizes", default="2,1 5,1 5,5 10,1 20,1 20,5", help="unsure: ways,shots of the tasks")
     o = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()
     if o.what == "digits":
         return digits_table(console, o)
+    if o.what == "unsure":
+        sizes = [[int(n) for n in size.split(",")] for size in o.sizes.split()]
+        return unsure.print_tables(o.checkpoint, o.split, o.runs, o.seed, sizes)
     if o.what == "official":
         if o.file is None:
             parser.error("official needs the file all_runs.zip")
