@@ -6,6 +6,8 @@ What a program needs is here by name and imported when it is first used, torch w
 from __future__ import annotations
 
 import importlib
+import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 from metacli.version import __version__ as __version__
@@ -80,7 +82,11 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'metacli' has no attribute {name!r}")
     module, _, attribute = _HOME[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    random_state = None if module in sys.modules else random.getstate()
+    value = getattr(importlib.import_module(module), attribute)
+    if random_state is not None:
+        random.setstate(random_state)  # importing rich draws random numbers
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """The Python interface: functions for the verbs of the command line, and for recipes, tasks and models.
 
 Each function is also available as a name of the package `metacli`. Expected failures raise a MetacliError with a
-message and a hint.
+message and a hint. A call neither depends on the settings and random states of torch, NumPy and Python, nor changes
+them; see `metacli.compute.settings`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from metacli.checkpoints import bundled, checkpoint
 from metacli.compute.device import choose_device, preserve_torch_state, set_up_torch
+from metacli.compute.settings import own_settings
 from metacli.compute.threads import parse_thread_count
 from metacli.config import catalogue
 from metacli.config import recipe as recipes
@@ -66,6 +69,7 @@ def list_recipes(*words: str) -> list[catalogue.Entry]:
     return catalogue.list_recipes(list(words))
 
 
+@own_settings()
 def build_tasks(recipe: RecipeSource, *overrides: str) -> Tasks:
     """Builds the task distribution p(T) of a recipe. `episodes` iterates over tasks; `batch` samples any range.
 
@@ -78,6 +82,7 @@ def build_tasks(recipe: RecipeSource, *overrides: str) -> Tasks:
     return build(TASKS, resolved.task, resolved.seed, held_out_seed(list(overrides)))
 
 
+@own_settings()
 def build_model(recipe: RecipeSource, *overrides: str) -> MetaLearner:
     """Builds the untrained model f_theta of a recipe, on the CPU. The same seed gives the same weights.
 
@@ -90,6 +95,7 @@ def build_model(recipe: RecipeSource, *overrides: str) -> MetaLearner:
         return build(MODELS, resolved.model, build_tasks(resolved).spec)
 
 
+@own_settings()
 def load_model(name: str | PathLike[str]) -> MetaLearner:
     """Loads a trained model, on the CPU and in eval mode.
 
@@ -103,6 +109,7 @@ def load_model(name: str | PathLike[str]) -> MetaLearner:
     return model
 
 
+@own_settings()
 def train(
     recipe: RecipeSource | None = None,
     *overrides: str,
@@ -115,8 +122,6 @@ def train(
     quiet: bool = False,
 ) -> Outcome:
     """Trains a model with a recipe, as `metacli train` does.
-
-    At the end, the random state, the number of threads and the handling of denormals are restored.
 
     Args:
         recipe: see `load_recipe`. None to resume a run with its own recipe.
@@ -172,6 +177,7 @@ def train(
     return outcome
 
 
+@own_settings()
 def evaluate(
     model: ModelSource,
     *overrides: str,
@@ -206,6 +212,7 @@ def evaluate(
         return run_evaluation(network, distribution, split, n_tasks, next(network.parameters()).device)
 
 
+@own_settings()
 def trace(
     model: ModelSource,
     *overrides: str,
@@ -244,6 +251,10 @@ def _open_model_and_tasks(
         return saved.build_model().to(choose_device(device)[0]), tasks
     if tasks is None:
         raise TypeError("a model has no task distribution of its own: give tasks=metacli.build_tasks(...)")
+    dtypes = {weight.dtype for weight in model.parameters()}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise UsageError(f"the model has weights in {names}, not in float32 or float64", "convert it: model.float()")
     check_spec(model.spec, tasks)
     if tasks.spec.y_size > model.spec.y_size or tasks.spec.out_size > model.spec.out_size:
         raise UsageError(f"the model computes {model.spec.out_size} logits, but these tasks need {tasks.spec.out_size}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Mode = Literal["independent", "sequence", "stream"]
@@ -68,10 +69,12 @@ class Episode:
     mask_test: Tensor | None = None
     classes: Tensor | None = None
 
-    def to(self, device: object) -> Episode:
-        """Returns the episode with every tensor on `device`."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device, non_blocking=True) for k, v in moved.items() if v is not None})
+    def to(self, device: object, dtype: torch.dtype | None = None) -> Episode:
+        """Returns the episode with every tensor on `device`, and what a model reads in `dtype`; None: unchanged."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device, non_blocking=True) for k, v in tensors.items() if v is not None}
+        read = {k: moved[k].to(dtype) for k in ("x_train", "y_train", "x_test", "y_previous") if k in moved}
+        return replace(self, **moved | read)
 
     def __len__(self) -> int:
         """Returns B, the number of tasks."""

@@ -75,13 +75,14 @@ class Checkpoint:
     meter: Tensor | None = None
 
     def build_model(self) -> nn.Module:
-        """Returns the trained model on the CPU, in eval mode.
+        """Returns the trained model on the CPU, in eval mode. Random states are unchanged.
 
         Raises:
             MetacliError: the weights do not fit the model that the recipe describes, or are not finite.
         """
         spec = resolve(TASKS, self.recipe.task.name, "task").spec_of(self.recipe.task)
-        with name_file_in_errors(self.path):
+        with name_file_in_errors(self.path), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.recipe.seed)
             model = restore.build_within_size(lambda: build(MODELS, self.recipe.model, spec), self.model)
             restore.load_weights(model, self.model, self.recipe.model.name)
         return model.eval()

@@ -18,6 +18,7 @@ from metacli.classifier.ensemble import MAX_SUPPORT, FittedContext
 from metacli.classifier.few_shot_model import FewShotModel, load_few_shot_model
 from metacli.classifier.inputs import UnteachableError, check_pairs, list_inputs, preprocess_inputs
 from metacli.classifier.labels import plain_labels, sort_classes, unique_labels
+from metacli.compute.settings import own_settings
 from metacli.errors import MetacliError
 
 ORDERS = 10  # default; docs/predict.md has the accuracy and time of other numbers
@@ -71,6 +72,7 @@ class Learner:
         self.invert = invert
         self.min_probability = min_probability
 
+    @own_settings()
     def fit(self, images: Iterable[Any], labels: Iterable[Any]) -> Learner:
         """Reads the support set D_train into phi.
 
@@ -88,10 +90,12 @@ class Learner:
         inputs, names = check_pairs(images, labels)
         return self._read_support(names, [], lambda few_shot: preprocess_inputs(few_shot, inputs, "image"))
 
+    @own_settings()
     def fit_tensor(self, x: Tensor, labels: list[Any]) -> Learner:
         """`fit` with preprocessed images (S, *x_shape); see `select_model` and `FewShotModel.preprocess`."""
         return self._read_support(labels, [], lambda few_shot: x)
 
+    @own_settings()
     def partial_fit(
         self, images: Iterable[Any], labels: Iterable[Any], classes: Iterable[Any] | None = None
     ) -> Learner:
@@ -137,10 +141,12 @@ class Learner:
         """
         return self.answer(images, with_attention=True).attended
 
+    @own_settings()
     def answer(self, images: Iterable[Any], with_attention: bool = False) -> Answers:
         """Returns what `predict_proba`, `is_unsure` and, if requested, `most_attended` return, from one pass."""
         return self.answer_tensor(self._preprocess_queries(images), with_attention)
 
+    @own_settings()
     def answer_tensor(self, x: Tensor, with_attention: bool = False) -> Answers:
         """`answer` of preprocessed images (Q, *x_shape)."""
         result = self._fitted_context().predict(x, with_attention)
@@ -239,9 +245,10 @@ class Learner:
         self.context_, self._classes = context, classes
         self.classes_, self._class_order = sort_classes(classes)
         if warning := few_shot.untested_support_warning(np.bincount(context.y, minlength=len(classes))):
-            warnings.warn(f"{model_name}: {warning}", stacklevel=3)
+            warnings.warn(f"{model_name}: {warning}", stacklevel=4)  # the caller of `fit`, which is decorated
         return self
 
+    @own_settings()
     def select_model(self, classes: int) -> FewShotModel:
         """Loads the model; without a checkpoint argument, the bundled model for this number of classes.
 
@@ -264,6 +271,7 @@ class Learner:
         return preprocess_inputs(self._fitted_context().few_shot, list_inputs(images), "query")
 
 
+@own_settings()
 def load(name: str | Path | None = None, **params: Any) -> Learner:
     """Returns a Learner with a trained model.
 

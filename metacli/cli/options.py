@@ -41,11 +41,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.
 
 def _import_plugins(ctx: typer.Context, sources: list[str] | None) -> list[str] | None:
     """Import plugins while options are parsed, before a verb looks a name up. A shell that completes skips them."""
-    if not ctx.resilient_parsing:
+    if sources and not ctx.resilient_parsing:
         from metacli import plugins
+        from metacli.compute.settings import own_settings
 
-        for source in sources or []:
+        for source in sources:
             plugins.load_plugin(source)
+        ctx.with_resource(own_settings())  # a plugin may have changed the settings of torch and NumPy
     return sources
 
 

@@ -54,20 +54,14 @@ def set_up_torch(seed: int) -> None:
 
 @contextmanager
 def preserve_torch_state() -> Iterator[None]:
-    """Restore seed, threads and handling of denormals, which training and evaluation set for the whole process."""
-    threads, flushes = torch.get_num_threads(), flushes_denormals()
+    """Restore the random state and the number of threads, which a call may set for the whole process."""
+    threads = torch.get_num_threads()
     try:
         gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(gpus):
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(flushes)
-
-
-def flushes_denormals() -> bool:
-    """Returns whether this thread flushes denormal numbers to zero. It tries, as PyTorch has no function for it."""
-    return bool(torch.tensor(1e-40) * 1 == 0)
 
 
 def environment(device: torch.device, threads: Threads, precision: str, scan: str | None) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def evaluate(
     model.eval()
     results = []
     for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
-        episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device)
-        logits = compute_logits(model, episode)
+        episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device, next(model.parameters()).dtype)
+        logits = compute_logits(model, episode).float()
         scores = tasks.score(logits, episode)
         values = {name: value.cpu().double().numpy() for name, value in scores.items()}
         classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]

@@ -145,8 +145,8 @@ def record_traces(model: MetaLearner, tasks: Tasks, split: Split, first: int, co
     """
     model.eval()
     episode = tasks.batch(split, first, count)
-    device = next(model.parameters()).device
-    trace = model.trace(pad_labels(model, episode).to(device))
+    weight = next(model.parameters())
+    trace = model.trace(pad_labels(model, episode).to(weight.device, weight.dtype))
     logits = crop_logits(model, trace.logits, episode).float().cpu().numpy()
     values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
     about = {name: traced.about for name, traced in trace.arrays.items()}

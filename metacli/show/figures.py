@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ def require_matplotlib(hint: str = "") -> None:
     Raises:
         MetacliError: matplotlib is not installed or cannot be imported.
     """
+    if sys.modules.get("matplotlib"):
+        return
     backend = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib

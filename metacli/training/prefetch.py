@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 import torch
 
 from metacli.compute import cpu
-from metacli.compute.device import flushes_denormals
+from metacli.compute.settings import flushes_denormals
 from metacli.episode import Episode
 from metacli.tasks.base import Tasks
 from metacli.training.state import TrainState

@@ -87,14 +87,15 @@ def transform(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
         shift: (M, 2) in pixels, right and down.
     """
     size, out = x.shape[-1], torch.empty_like(x)
-    centre = (torch.arange(size) + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
+    index = torch.arange(size, dtype=torch.float32, device=x.device)
+    centre = (index + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
     (a, b), (c, d) = torch.from_numpy(origin.astype(np.float32)).permute(1, 2, 0)[..., None, None]
     right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
     across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
     # The source (x, y) of a pixel is the sum of a column term and a row term. As complex numbers, one addition does it.
     column_terms = torch.complex(a * across, c * across)
     row_terms = torch.complex(b * along, d * along)
-    coordinates = torch.empty(min(len(x), CHUNK_IMAGES), size, size, dtype=torch.complex64)
+    coordinates = torch.empty(min(len(x), CHUNK_IMAGES), size, size, dtype=torch.complex64, device=x.device)
     for start in range(0, len(x), CHUNK_IMAGES):
         chunk = slice(start, start + CHUNK_IMAGES)
         grid = torch.view_as_real(torch.add(column_terms[chunk], row_terms[chunk], out=coordinates[: len(x[chunk])]))

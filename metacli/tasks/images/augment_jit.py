@@ -19,7 +19,7 @@ LOW_BYTE, SECOND_BYTE, THIRD_BYTE, FOURTH_BYTE = np.uint32(255), np.uint32(8), n
 
 def gather(table: Tensor, row: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     """See `augment.gather`; equal bit for bit."""
-    x = torch.empty(len(row), table.shape[1])
+    x = torch.empty(len(row), table.shape[1], dtype=torch.float32, device="cpu")
     _gather_kernel(table.numpy(), row, x.numpy())
     return x.view(-1, *shape)
 
@@ -29,7 +29,7 @@ def gather_transformed(
 ) -> Tensor:
     """See `augment.gather_transformed`; equal up to rounding, a few millionths."""
     channels, size, _ = shape
-    x = torch.empty(len(row), channels, size * size)
+    x = torch.empty(len(row), channels, size * size, dtype=torch.float32, device="cpu")
     images = table.view(-1, channels, size * size).numpy()
     (a, b), (c, d) = origin.transpose(1, 2, 0)
     (right, down), centre = shift.T, (size - 1) / 2

@@ -61,7 +61,7 @@ class Algorithmic(Tasks):
         phases = self.sample_phases(self.random_numbers(split, index), progress)
         return Episode(
             x_train=torch.from_numpy(phases.x_train.astype(np.float32)),
-            y_train=torch.zeros(*phases.x_train.shape[:2], 0),
+            y_train=torch.zeros(*phases.x_train.shape[:2], 0, dtype=torch.float32, device="cpu"),
             x_test=torch.from_numpy(phases.x_test.astype(np.float32)),
             y_test=torch.from_numpy(phases.y_test.astype(np.float32)),
             index=torch.from_numpy(index),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from metacli.compute.settings import SharedSettings, attribute
 from metacli.errors import MetacliError
 from metacli.system import regular_files
 from metacli.tasks.images.preprocess.file_kinds import HEAD_BYTES, SUPPORTED, name_unsupported_format
@@ -32,6 +32,9 @@ FORMATS = (
 REPLACE, REPLACE_ALL = "replace or remove the file", "replace or remove the files"
 BAND_PIXELS = 1_000_000  # pixels converted at a time
 COLOUR_MODES = ("L", "LA", "P", "RGB", "RGBA")  # modes of 8 bits that may hold values of another range
+PILLOW = SharedSettings(  # another program may have changed them
+    [attribute(Image, "MAX_IMAGE_PIXELS", None), attribute(ImageFile, "LOAD_TRUNCATED_IMAGES", False)]
+)  # MAX_PIXELS is the limit
 
 
 def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hint: str = REPLACE) -> Image.Image:
@@ -50,10 +53,7 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
     if not isinstance(data, bytes):
         data = read_file(Path(data), name, hint)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is a lower limit
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        with image:
+        with PILLOW, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if not (fault := describe_size_error(*image.size, name)):
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
@@ -68,8 +68,6 @@ def read_image(source: str | os.PathLike[str] | bytes | IO[bytes], name: str, hi
             fault, hint = f"cannot read the image {name}: {unsupported} is not supported", f"convert it to {SUPPORTED}"
         else:
             fault = f"cannot read the image {name}: it is not an image in a supported format"
-    except Image.DecompressionBombError:
-        fault = f"{name} has more than {MAX_PIXELS:,} pixels"
     except Exception as error:  # Pillow raises many kinds of errors for damaged files
         raise MetacliError(f"cannot read the image {name}: {error}", hint) from error
     if fault:
