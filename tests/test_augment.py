@@ -88,6 +88,14 @@ def test_with_numba_the_compiled_loops_serve():
 
 
 @pytest.mark.usefixtures("_no_numba")
+def test_with_a_disabled_compiler_the_plain_path_serves(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", numba)
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert jit.reason() == "numba cannot be used (NUMBA_DISABLE_JIT is set)"
+    assert augment.select_backend() is augment
+
+
+@pytest.mark.usefixtures("_no_numba")
 def test_without_numba_the_plain_path_serves_and_says_how_to_get_it():
     assert not jit.available()
     assert "pip install 'metacli[fast]'" in jit.reason()

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 import metacli
 from metacli.classifier import few_shot_model
+from metacli.cli.main import main
 from metacli.compute.settings import flushes_denormals, own_settings
 from metacli.show import figures
 from metacli.tasks.images.preprocess import decode
@@ -245,6 +246,19 @@ def test_a_plugin_changes_no_result(tmp_path, cli, tiny_file):
         assert done.returncode == 0, done.stderr
     one, other = (weights(metacli.load_model(tmp_path / run)) for run in ("r", "s"))
     assert one == other
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no current folder")
+def test_a_deleted_current_folder_is_named(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(sys, "argv", ["metacli", "models"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: the current folder was deleted"
 
 
 FORKED = """

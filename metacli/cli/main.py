@@ -5,6 +5,7 @@ torch is imported inside the verbs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -88,6 +89,7 @@ def main() -> None:
     rank = torchrun.RankInfo()
     try:
         rank = torchrun.current_rank()
+        _check_current_folder()
         with torchrun.silence_other_ranks(rank), stdout.report_write_failures(), memory.explain_out_of_memory():
             code = build_command()(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
@@ -108,6 +110,14 @@ def main() -> None:
         if not operating_system.is_closed_pipe(e):
             raise
         raise SystemExit(1) from None
+
+
+def _check_current_folder() -> None:
+    """Raise a UsageError if the current folder is gone. Importing torch would then end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder was deleted", "go to another one: cd") from None
 
 
 def _explain(error: Any) -> UsageError:

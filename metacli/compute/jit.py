@@ -9,6 +9,8 @@ from typing import Any
 
 from metacli.system import terminal
 
+_DISABLED = "NUMBA_DISABLE_JIT is set"  # its loops would run as slow Python
+
 
 def available() -> bool:
     """Returns whether numba can be used. The first call imports it, which takes a few tenths of a second."""
@@ -18,7 +20,7 @@ def available() -> bool:
 def reason() -> str:
     """Returns the version of numba, or why it cannot be used."""
     if missing := _missing():
-        return f"numba cannot be used ({missing}); pip install 'metacli[fast]'"
+        return f"numba cannot be used ({missing})" + ("" if missing == _DISABLED else "; pip install 'metacli[fast]'")
     import numba
 
     return f"numba {numba.__version__}"
@@ -73,7 +75,7 @@ def _announce_compilation() -> None:
 def _missing() -> str:
     """Returns why numba cannot be used; empty if it can."""
     try:
-        import numba  # noqa: F401
+        import numba
     except Exception as error:  # numba raises various errors for a NumPy version that it does not know
         return str(error) or type(error).__name__
-    return ""
+    return _DISABLED if getattr(numba.config, "DISABLE_JIT", 0) else ""
