@@ -117,7 +117,7 @@ def task_bar(count: int) -> Any:
     """A progress bar over tasks on stderr, where that is a terminal; a context manager."""
     from tqdm import tqdm
 
-    return tqdm(total=count, unit="task", file=sys.stderr, disable=None, leave=False)
+    return tqdm(total=count, unit="task", file=terminal.stderr(), disable=None, leave=False)
 
 
 def print_result(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:
