@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -109,7 +108,7 @@ def examples(*commands: str) -> str:
 @contextmanager
 def silence_stderr() -> Iterator[None]:
     """Within it nothing is printed on stderr. An error that leaves it is printed afterwards."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+    with redirect_stderr(terminal.Nowhere()):
         yield
 
 

@@ -106,7 +106,7 @@ def silence_other_ranks(rank: RankInfo) -> Iterator[None]:
     if rank.is_first:
         yield
         return
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with redirect_stdout(terminal.Nowhere()), redirect_stderr(terminal.Nowhere()):
         yield
 
 

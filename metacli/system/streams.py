@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeGuard
 
 from metacli.errors import MetacliError
-from metacli.system import operating_system
+from metacli.system import operating_system, terminal
 
 
 def fill_closed_descriptors() -> None:
@@ -38,14 +38,13 @@ def discard_lost_messages() -> Iterator[None]:
     if previous is not None and not _is_file(previous, sys.__stderr__):
         yield
         return
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        sys.stderr = nowhere if previous is None else _reopen(previous, _DiscardingFile)
-        try:
-            yield
-        finally:
-            with suppress(OSError, ValueError):
-                sys.stderr.flush()
-            sys.stderr = previous
+    sys.stderr = terminal.Nowhere() if previous is None else _reopen(previous, _DiscardingFile)
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        sys.stderr = previous
 
 
 @contextmanager

@@ -32,6 +32,14 @@ _FAMILIES = [
 ]
 
 
+class Nowhere(io.StringIO):
+    """A stream that discards what is written. It needs no file."""
+
+    def write(self, text: str) -> int:
+        """Write nothing."""
+        return len(text)
+
+
 def escape_text(text: str, encoding: str = "utf-8") -> str:
     r"""Returns a text as one line of visible characters; others are escaped, as in `\n`, `\x1b` or `\u202e`.
 
@@ -89,12 +97,7 @@ def format_json(value: Any, encoding: str = "utf-8") -> str:
 
 def stderr() -> TextIO:
     """Returns sys.stderr, or a stream to nowhere in a process that has none, such as one without a console."""
-    return sys.stderr or _nowhere()
-
-
-@lru_cache
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")
+    return sys.stderr or Nowhere()
 
 
 def print_to_stderr(*lines: str) -> None:
