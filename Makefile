@@ -3,6 +3,7 @@
 # make test-all  the same, then the slow tests: guides, notebook, benchmark cases, several processes
 # make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
 # make bench  time steps, episodes and commands beside references and packages; BENCH='--quick --only ntm' for less
+# make lock  write requirements.lock: the packages of '.[all]' with their hashes, in the versions of constraints.txt
 # make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +11,10 @@ BIN := $(VENV)/bin
 DEMO := runs/demo
 BENCH := --json runs/bench/bench.json --markdown runs/bench/tables.md --plot runs/bench/growth.png
 
+LOCK :=
 TRUST :=
 
-.PHONY: demo test test-all acceptance bench trust lint format clean
+.PHONY: demo test test-all acceptance bench lock trust lint format clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,6 +56,11 @@ acceptance: $(VENV)/dev
 
 bench: $(VENV)/bench
 	$(BIN)/python -m tests.bench $(BENCH)
+
+lock: $(VENV)/core
+	$(BIN)/pip install -q -c constraints.txt uv
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-emit-index-url --extra all \
+		-c constraints.txt -o requirements.lock $(LOCK) pyproject.toml
 
 trust: $(VENV)/fuzz
 	$(BIN)/python -m tests.trust $(TRUST)

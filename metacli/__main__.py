@@ -10,6 +10,9 @@ def main() -> None:
 
     if completion.VARIABLE in os.environ:
         sys.exit(completion.complete())
+    from metacli.system import streams
+
+    streams.fill_closed_descriptors()  # before any file stays open
     from metacli.cli.main import main as run_command_line
 
     run_command_line()

@@ -16,7 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # what counts as the cores of this process,
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests send it to children, which inherit that nohup has it ignored
 ROOT = Path(__file__).parent.parent
-READ_WHEN_USED = ("METACLI_", "RANK", "LOCAL_", "WORLD_SIZE")  # variables that need no new interpreter
+READ_WHEN_USED = ("METACLI_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")  # variables that need no new interpreter
 
 TINY = {
     "seed": 3,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +19,9 @@ import pytest
 import torch
 from torch import nn
 
+import metacli
 from metacli.checkpoints import checkpoint, file_format
-from metacli.compute import cpu, torchrun
+from metacli.compute import cpu, processes, torchrun
 from metacli.compute.processes import SINGLE_PROCESS, Processes, ProcessLostError
 from metacli.config import yaml_file
 from metacli.config.recipe import recipe_from_dict
@@ -202,15 +206,68 @@ def test_weights_to_begin_from_that_do_not_fit_end_all_with_one_word(folder):
     assert not (folder / "misfit").exists()
 
 
-def test_other_verbs_are_for_the_first_process(cli):
-    alone = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    first, second = (cli("recipes", "smoke", RANK=rank, LOCAL_RANK=rank, **alone) for rank in "01")
-    assert (first.returncode, second.returncode) == (0, 0)
-    assert "smoke" in first.stdout
-    assert second.stdout + second.stderr == ""
-    wrong = cli("recipes", RANK="2", WORLD_SIZE="2")
-    assert wrong.returncode == 2
-    assert "the ranks in the environment contradict each other" in wrong.stderr
+LEFT_OVER = [
+    (
+        {"WORLD_SIZE": "2"},
+        "WORLD_SIZE=2 in the environment asks for 2 processes, but RANK, MASTER_ADDR and",
+    ),
+    ({"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a"}, "but MASTER_PORT is missing"),
+    ({"WORLD_SIZE": "x", "RANK": "1"}, "WORLD_SIZE=x in the environment is not a whole number"),
+    ({"WORLD_SIZE": "9" * 5000}, "is not a whole number"),
+    (
+        {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "99999"},
+        "MASTER_PORT=99999 in the environment is",
+    ),
+    (
+        {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "9"},
+        "the ranks in the environment",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "message"), LEFT_OVER)
+def test_variables_of_torchrun_that_are_left_over(cli, tmp_path, variables, message, tiny_file):
+    variables = {"MASTER_ADDR": "", "MASTER_PORT": "", "RANK": "", **variables}
+    more = [["train", "tiny.yaml"], ["train", "tiny.yaml", "--dry-run"]] if variables["RANK"] == "" else []
+    for args in [["eval", "strokes_ntm"], *more]:
+        done = cli(*args, **variables)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ")
+        assert message in done.stderr.splitlines()[0]
+        assert done.stderr.splitlines()[1].startswith("hint: start the processes with torchrun, or for one")
+    assert not (tmp_path / "runs").exists()
+    for args in [["sample-tasks", "tiny.yaml", "-n", "1"], *([["train", "--help"], ["--version"]] if more else [])]:
+        done, usual = cli(*args, **variables), cli(*args)
+        assert (done.returncode, done.stdout, done.stderr) == (0, usual.stdout, usual.stderr)
+
+
+def test_python_functions_ignore_the_variables_of_torchrun(monkeypatch, tmp_path, tiny_tree):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "x", "TORCHELASTIC_RUN_ID": "left"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("one", "two"):
+        assert metacli.train(tiny_tree, run_dir=tmp_path / name, threads=1, quiet=True).finished
+    assert RunDirectory(tmp_path / "two").read_environment()["processes"] == 1
+    assert metacli.evaluate(tmp_path / "two", n_tasks=3).values["accuracy"].shape == (3,)
+
+
+def test_a_process_that_has_nothing_to_do_says_so(cli, tiny_file):
+    complete = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    done = cli("train", "tiny.yaml", "--dry-run", MASTER_PORT="9", **complete)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "rank 1 of 2 has nothing to do: rank 0 prints the result\n"
+
+
+def test_a_process_that_waits_for_others_that_never_come_says_so(monkeypatch, capfd):
+    monkeypatch.setattr(processes, "NOTE_AFTER", 0.05)
+    monkeypatch.setattr(processes, "REPLY_TIMEOUT", timedelta(seconds=1))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ProcessLostError):
+        processes.join("cpu")
+    assert f"rank 0 waits for all 2 processes at 127.0.0.1:{port}" in capfd.readouterr().err
 
 
 def test_one_process_by_itself_needs_no_other():
@@ -282,8 +339,12 @@ def test_a_step_that_another_process_left_leaves_nothing_behind():
 def test_processes_of_a_machine_divide_its_cores(monkeypatch):
     monkeypatch.setattr(cpu, "_container_quota", lambda: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
-    for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 1, "RANK": 5}.items():
+    place = {"MASTER_ADDR": "a", "MASTER_PORT": "9"}
+    for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "LOCAL_RANK": 1, "RANK": 5, **place}.items():
         monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert cpu.available_cores() == (9, "cores of this process"), "not connected: the variables are left over"
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     for asked, count in (("", 2), ("1", 2), ("2", 2), ("3", 2)):  # torchrun sets 1 of its own accord
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert cpu.available_cores()[0] == count
@@ -294,7 +355,19 @@ def test_torchrun_is_known_again_by_its_processes(monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert torchrun.launch_id() == ""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert torchrun.launch_id() == torchrun.launch_id() != ""
-    one = torchrun.launch_id()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert torchrun.launch_id() != one
+    agents = [subprocess.Popen(["bash", "-c", "exec -a torchrun sleep 60"]) for _ in range(2)]
+    shell = subprocess.Popen(["sleep", "60"])
+    try:
+        time.sleep(0.3)
+        monkeypatch.setattr(os, "getppid", lambda: agents[0].pid)
+        one = torchrun.launch_id()
+        assert one == torchrun.launch_id() != ""
+        monkeypatch.setattr(os, "getppid", lambda: agents[1].pid)
+        assert torchrun.launch_id() not in (one, "")
+        if os.path.exists("/proc"):
+            monkeypatch.setattr(os, "getppid", lambda: shell.pid)
+            assert torchrun.launch_id() == "", "a shell with inherited variables starts a new run each time"
+    finally:
+        for process in (*agents, shell):
+            process.kill()
+            process.wait()

@@ -70,7 +70,10 @@ def place(tmp_path_factory) -> Path:
             pictures(place / BYTES / split / name)
     pictures(place / BYTES / "train" / "[/red]")
     tree = {
-        "task": {"name": "folder", "root": str(place / BYTES), "ways": 3, "shots": 1, "queries": 1, "size": 8},
+        "task": {
+            **{"name": "folder", "root": str(place / BYTES), "ways": 3, "shots": 1, "queries": 1, "size": 8},
+            "allow_same_names": True,
+        },
         "model": {"name": "ntm", "encoder": {"kind": "flat"}, "hidden": 4, "locations": 3, "width": 3},
         "train": {"steps": 2, "batch": 2, "eval_tasks": 2, "scan": "plain"},
     }

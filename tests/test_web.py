@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
+import logging
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +32,7 @@ from metacli.tasks.images.folder import Folder
 from metacli.web import drawings
 from metacli.web.app import STATIC_FILES, AnswerService
 from metacli.web.drawings import IMAGE_SIDE, DrawnSupport, render_drawing
+from metacli.web.log import print_server_messages
 
 ROOT = Path(__file__).parent.parent
 LINE, BAR, DOT = [[[100, 500], [900, 500]]], [[[500, 100], [500, 900]]], [[[300, 300]]]
@@ -319,6 +325,61 @@ def test_the_verb_prints_the_address_serves_it_and_ends_quietly_when_interrupted
     assert out == ""
     assert "stub" in err
     assert "Traceback" not in err
+
+
+def test_hostile_clients_cause_a_line_at_most_and_the_page_goes_on(tmp_path):
+    few = "import resource, metacli.cli.main\nresource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\nmain()"
+    code = RUN.format(tests=str(ROOT / "tests")).replace("main()", few)
+    command = [sys.executable, "-c", code, "draw", "--no-open", "--threads", "1"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=-1, stderr=-1, text=True)
+    place, token = process.stdout.readline().strip().removeprefix("http://").rstrip("/").split("/")
+    address = ("127.0.0.1", int(place.rpartition(":")[2]))
+    start = f"POST /{token}/answer HTTP/1.1\r\nHost: {place}\r\nOrigin: http://{place}\r\n"
+    half = f"{start}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode()
+    chunks = f"{start}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".encode()
+    for request in [half, b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000, chunks] * 3:
+        with socket.create_connection(address, timeout=20) as client, contextlib.suppress(ConnectionError):
+            client.sendall(request)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leave with a reset
+    idle = [socket.socket() for _ in range(60)]  # more than there are descriptors
+    for client in idle:
+        client.setblocking(False)
+        client.connect_ex(address)
+    time.sleep(0.5)
+    for client in idle:
+        client.close()
+    connection = http.client.HTTPConnection(place, timeout=20)
+    connection.request("GET", f"/{token}/")
+    assert connection.getresponse().status == 200
+    slow = socket.create_connection(address, timeout=20)
+    slow.sendall(half)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    slow.close()
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("server  ")]
+    assert len(lines) == len(err.splitlines()) - 3, err
+    assert sum("Too many open files" in line for line in lines) == 1
+    assert len(lines) <= 4, err
+
+
+def test_an_error_of_the_server_is_one_line_and_repetitions_are_counted(capsys, monkeypatch):
+    logger, clock = logging.getLogger("uvicorn.error"), iter([0, 1, 2, 3, 10.5])
+    monkeypatch.setattr("metacli.web.log.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with print_server_messages():
+        for _ in range(4):
+            try:
+                render_drawing(7)
+            except TypeError as error:
+                logger.error("Exception in ASGI application\n", exc_info=error)
+        logger.error("Exception in ASGI application\n", exc_info=TypeError("a\nb"))
+        logger.warning("Invalid HTTP request received.")
+    first, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"server  Exception in ASGI application: TypeError: .* \(drawings.py:\d+\)", first)
+    assert last == r"server  Exception in ASGI application: TypeError: a\nb (3 more like it)"
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])

@@ -37,6 +37,7 @@ EXAMPLES = examples(
 
 
 def evaluate(
+    context: typer.Context,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -65,9 +66,11 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on the query sets of held-out tasks, or compare several checkpoints on the same tasks."""
     checkpoints, overrides = split_words(words, checkpoint)
-    several = len(checkpoints) > 1 or baseline
-    if several and not torchrun.current_rank().is_first:
-        raise typer.Exit  # processes share the tasks of one checkpoint only
+    several, rank = len(checkpoints) > 1 or baseline, torchrun.current_rank()
+    if several and not rank.is_first:  # processes share the tasks of one checkpoint only
+        torchrun.print_idle(rank)
+        raise typer.Exit
+    context.with_resource(torchrun.silence_other_ranks(rank))
     from metacli.evaluation.session import open_session
     from metacli.system import outputs
 
@@ -94,11 +97,11 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
         check_classes_recur(tasks, split)
     with task_bar(n_tasks) as bar:
         scores = run_evaluation(session.model, tasks, split, n_tasks, device, bar.update, processes)
+    precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
+    saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
     processes.leave()
     if not processes.is_first:
         return
-    precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
-    saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
     result = summarize_evaluation(scores, session.recipe, tasks, str(saved.path), saved.step, split, machine)
     if keep and (problem := save_evaluation(saved.path, result)):  # before printing, which may fail
         terminal.print_to_stderr(f"note: eval.json is not written: {problem}")

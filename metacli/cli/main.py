@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ from metacli.cli.options import examples
 from metacli.compute import torchrun
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
 from metacli.registry import MODELS
-from metacli.system import memory, operating_system, stdout, terminal
+from metacli.system import memory, operating_system, streams, terminal
 from metacli.version import __version__
 
 app = typer.Typer(
@@ -52,14 +53,14 @@ _COMPLETION_HELP = {
 
 
 @app.callback(invoke_without_command=True)
-def _top(
-    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit
-    if ctx.invoked_subcommand not in ("train", "eval") and not torchrun.current_rank().is_first:
-        raise typer.Exit  # only these two verbs run in several processes
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # the math library of torch would end the process in it
+        raise UsageError("the current folder no longer exists", "change to another folder: cd") from None
 
 
 app.command("train", epilog=train.EXAMPLES)(train.train)
@@ -86,11 +87,16 @@ def build_command() -> Any:
 def main() -> None:
     """Run a verb. Expected errors become the lines `error:` and `hint:` on stderr and an exit status."""
     terminal.set_up_streams()
-    rank = torchrun.RankInfo()
+    with streams.discard_lost_messages():
+        _run_verb()
+
+
+def _run_verb() -> None:
+    is_distributed = sys.argv[1:2] in (["train"], ["eval"])  # the other verbs ignore the variables of torchrun
+    rank = torchrun.rank_if_valid() if is_distributed else torchrun.RankInfo()
     try:
-        rank = torchrun.current_rank()
         _check_current_folder()
-        with torchrun.silence_other_ranks(rank), stdout.report_write_failures(), memory.explain_out_of_memory():
+        with streams.report_lost_result(), memory.explain_out_of_memory():
             code = build_command()(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
     except TyperError as e:
@@ -108,7 +114,7 @@ def main() -> None:
         raise SystemExit(130) from None
     except OSError as e:
         if not operating_system.is_closed_pipe(e):
-            raise
+            torchrun.print_error(operating_system.explain_os_error(e), rank)
         raise SystemExit(1) from None
 
 

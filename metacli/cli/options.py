@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -111,7 +110,7 @@ def examples(*commands: str) -> str:
 @contextmanager
 def silence_stderr() -> Iterator[None]:
     """Within it nothing is printed on stderr. An error that leaves it is printed afterwards."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+    with redirect_stderr(terminal.Nowhere()):
         yield
 
 
@@ -119,7 +118,7 @@ def task_bar(count: int) -> Any:
     """A progress bar over tasks on stderr, where that is a terminal; a context manager."""
     from tqdm import tqdm
 
-    return tqdm(total=count, unit="task", file=sys.stderr, disable=None, leave=False)
+    return tqdm(total=count, unit="task", file=terminal.stderr(), disable=None, leave=False)
 
 
 def print_result(as_json: bool, result: Any, draw: Callable[[Console], object]) -> None:

@@ -84,6 +84,10 @@ def train(
     if recipe and "=" in recipe and not resume and not operating_system.expand_home(recipe).exists():
         raise UsageError(f"no recipe is given before {recipe!r}", f"as in: metacli train strokes_ntm {recipe}")
     rank = torchrun.current_rank()
+    if dry_run and not rank.is_first:
+        torchrun.print_idle(rank)
+        raise typer.Exit
+    context.with_resource(torchrun.silence_other_ranks(rank))
     if seeds is not None:
         if resume or dry_run or init or time_limit or recipe is None or rank.size > 1:
             excluded = "--resume, --dry-run, --init, --time-limit or torchrun"
@@ -92,8 +96,6 @@ def train(
         count = "1" if threads == "auto" and jobs > 1 else threads
         arguments, options = [recipe, *(overrides or [])], ["--device", device, "--threads", count]
         return _train_seeds(seeds, jobs, arguments, run_dir, options, plugin or [], as_json)
-    if dry_run and not rank.is_first:
-        raise typer.Exit  # one process is enough
     plan = _load_recipe(recipe, overrides or [], resume) if rank.is_first else None
 
     from metacli.compute.device import choose_device

@@ -63,6 +63,12 @@ def choose_precision(requested: str, device: torch.device) -> tuple[torch.dtype,
     return torch.float32, f"{device.type} has no instructions for bfloat16"
 
 
+def connected_rank() -> torchrun.RankInfo:
+    """Returns the rank of this process among those that it is connected to; rank 0 of 1 without any."""
+    is_connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torchrun.rank_if_valid() if is_connected else torchrun.RankInfo()
+
+
 def available_cores() -> tuple[int, str]:
     """Returns the number of cores that this process may use, at least 1, and a description of the limit.
 
@@ -73,7 +79,7 @@ def available_cores() -> tuple[int, str]:
     limits = [(_affinity_cores() or os.cpu_count() or 1, "cores of this process")]
     if quota := _container_quota():
         limits.append((max(1, int(quota)), "cores in the container's quota"))
-    setting, processes = os.environ.get("OMP_NUM_THREADS", ""), torchrun.current_rank().local_size
+    setting, processes = os.environ.get("OMP_NUM_THREADS", ""), connected_rank().local_size
     if setting.isdecimal() and not (processes > 1 and setting == "1"):
         limits.append((max(1, int(setting)) * processes, "set by OMP_NUM_THREADS"))
     count, limit = min(limits, key=lambda limit: limit[0])

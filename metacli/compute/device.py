@@ -82,6 +82,6 @@ def environment(device: torch.device, threads: Threads, precision: str, scan: st
         "threads_reason": threads.reason,
         "precision": precision,
         "scan": scan,
-        "processes": torchrun.current_rank().size,
+        "processes": cpu.connected_rank().size,
         "launch": torchrun.launch_id(),
     }

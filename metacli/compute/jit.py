@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -62,7 +61,7 @@ def _announce_compilation() -> None:
             self.printed = True
             from tqdm import tqdm
 
-            with tqdm.external_write_mode(file=sys.stderr):
+            with tqdm.external_write_mode(file=terminal.stderr()):
                 terminal.print_to_stderr("numba   compiles the fast loops: some 20 s, once on this machine")
 
         def on_end(self, event: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +18,10 @@ from torch import Tensor
 from metacli.compute import torchrun
 from metacli.compute.device import choose_device
 from metacli.errors import MetacliError, ReportedElsewhereError, UsageError
+from metacli.system import terminal
 
 REPLY_TIMEOUT = timedelta(minutes=10)  # a process that does not reply within this time counts as lost
+NOTE_AFTER = 5.0  # seconds of waiting for the other processes at the start, before a note
 DATA_TIMEOUT = timedelta(hours=2)  # the same, while one process of each machine downloads and prepares data
 
 T = TypeVar("T")
@@ -141,7 +146,7 @@ class Processes:
                 torch.distributed.barrier(group=self._data_group)
 
     def _connect(self, backend: str) -> Processes:
-        with _report_lost_process():
+        with _note_waiting(self.rank, self.size), _report_lost_process():
             store, _, _ = next(torch.distributed.rendezvous("env://", self.rank, self.size, timeout=REPLY_TIMEOUT))
             store = torch.distributed.PrefixStore(exchange_key(store, self.rank, self.size), store)
             torch.distributed.init_process_group(
@@ -216,6 +221,21 @@ def exchange_key(store: Any, rank: int, size: int) -> str:
                 store.set(f"metacli/answer/{store.get(f'metacli/ask/{other_rank}').decode()}", key)
         time.sleep(0.02)
     return key
+
+
+@contextmanager
+def _note_waiting(rank: int, size: int) -> Iterator[None]:
+    """Print a note if the block takes long, in any process: the variables may be left over, and no other may come."""
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    note = f"rank {rank} waits for all {size} processes at {place} (to train in one process: unset WORLD_SIZE)"
+    stream = sys.__stderr__ or terminal.stderr()  # `sys.stderr` of the other ranks is silenced
+    timer = threading.Timer(NOTE_AFTER, terminal.print_to, (stream, note))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -72,7 +72,11 @@ def list_runs(folder: Path) -> list[RunSummary]:
 def find_runs(folder: Path) -> list[Path]:
     """Returns the run directories in a folder: the folder itself, or those below it."""
     found = []
-    for place, folders, files in os.walk(folder):
+
+    def report(error: OSError) -> None:
+        terminal.print_to_stderr(f"note: left out {error.filename}: {error.strerror}")
+
+    for place, folders, files in os.walk(folder, onerror=report):
         path = Path(place)
         if "recipe.yaml" in files:
             found.append(path)

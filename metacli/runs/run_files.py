@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from metacli.errors import MetacliError
 from metacli.system import files, regular_files
 
 MAX_BYTES = 2**28
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _HINT = "move it away, or restore the file"
 
 
@@ -20,8 +22,14 @@ def read(path: Path, hint: str = _HINT) -> bytes | None:
     Raises:
         MetacliError: it is a broken link, not a regular file, larger than MAX_BYTES, or cannot be read.
     """
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)  # os.path.lexists would take a disk that fails for a missing file
+    except ValueError:  # a NUL in the name
         return None
+    except OSError as error:
+        if error.errno in _MISSING:
+            return None
+        raise MetacliError(f"cannot read {path}: {error.strerror or error}", hint) from None
     try:
         return regular_files.read_regular_file(path, MAX_BYTES)
     except OSError as error:

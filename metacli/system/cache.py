@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -50,8 +51,8 @@ def load_or_make(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[s
         terminal.print_to_stderr(f"{path} is damaged, creating it again")
     except FileNotFoundError:
         pass
-    except OSError as error:
-        terminal.print_to_stderr(f"cannot read {path} ({error.strerror or error}), creating it again")
+    except (OSError, zipfile.BadZipFile) as error:  # zipfile turns a failed read into the latter
+        terminal.print_to_stderr(f"cannot read {path} ({getattr(error, 'strerror', '') or error}), creating it again")
     arrays = make()
     store(path, lambda file: _write_arrays(file, arrays))
     return arrays

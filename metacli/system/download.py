@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from metacli.errors import MetacliError
+from metacli.system import terminal
 from metacli.version import __version__
 
 TIMEOUT = 30.0  # seconds without a reply, or without a byte of it
@@ -61,7 +61,7 @@ def _read(url: str, max_bytes: int) -> bytes:
         if (total or 0) > max_bytes:
             raise ValueError(f"the file has {total:,} bytes, more than {max_bytes:,}")
         name = url.rpartition("/")[2]
-        with tqdm(total=total, unit="B", unit_scale=True, desc=name, file=sys.stderr, disable=None) as bar:
+        with tqdm(total=total, unit="B", unit_scale=True, desc=name, file=terminal.stderr(), disable=None) as bar:
             while chunk := answer.read1(CHUNK):
                 data += chunk
                 bar.update(len(chunk))

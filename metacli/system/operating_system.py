@@ -17,10 +17,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from metacli.errors import MetacliError
+
 MAX_NAME_LENGTH = 100  # characters of a name that becomes the name of a folder
 MAX_FILE_NAME_BYTES = 255  # on nearly every file system
 _REFUSED = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff<>:"/\\|?*]|^\.|[. ]$')  # \ud800 on: bytes that are no UTF-8
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(?:\..*)?", re.I)
+_HINTS = {
+    errno.EMFILE: "allow this process more open files: ulimit -n 1024",
+    errno.ENFILE: "close other programs: the system allows no more open files",
+    errno.ENOSPC: "free some space on the disk",
+}
 _EXCLUSIVE = "SO_EXCLUSIVEADDRUSE"  # only Windows has this option
 
 
@@ -106,6 +113,14 @@ def claim_port(listener: socket.socket) -> None:
     """
     option = getattr(socket, _EXCLUSIVE, socket.SO_REUSEADDR)
     listener.setsockopt(socket.SOL_SOCKET, option, 1)
+
+
+def explain_os_error(error: OSError) -> MetacliError:
+    """Returns an error of the system that nothing closer has handled, such as a disk that fails, as an expected one."""
+    names = [repr(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    reason = error.strerror or str(error) or type(error).__name__
+    hint = _HINTS.get(error.errno or 0, "check the disk, the folder and their permissions, then repeat the command")
+    return MetacliError(f"{' and '.join(names)}: {reason}" if names else f"the system reports: {reason}", hint)
 
 
 def is_closed_pipe(error: OSError) -> bool:

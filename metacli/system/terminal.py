@@ -32,6 +32,14 @@ _FAMILIES = [
 ]
 
 
+class Nowhere(io.StringIO):
+    """A stream that discards what is written. It needs no file."""
+
+    def write(self, text: str) -> int:
+        """Write nothing."""
+        return len(text)
+
+
 def escape_text(text: str, encoding: str = "utf-8") -> str:
     r"""Returns a text as one line of visible characters; others are escaped, as in `\n`, `\x1b` or `\u202e`.
 
@@ -87,9 +95,14 @@ def format_json(value: Any, encoding: str = "utf-8") -> str:
     return _BEYOND_ASCII.sub(lambda match: _escape_for_json(match[0]), text)
 
 
+def stderr() -> TextIO:
+    """Returns sys.stderr, or a stream to nowhere in a process that has none, such as one without a console."""
+    return sys.stderr or Nowhere()
+
+
 def print_to_stderr(*lines: str) -> None:
     """Print lines to stderr, escaped."""
-    print_to(sys.stderr, *lines)
+    print_to(stderr(), *lines)
 
 
 def print_to_stdout(*lines: str) -> None:
@@ -109,7 +122,7 @@ def format_fact(name: str, text: str, width: int = 80) -> list[str]:
     Lines break only at spaces, so that a path without spaces stays whole and can be copied.
     """
     lines, room = [""], width - _NAME_WIDTH
-    for word in escape_text(text, encoding_of(sys.stderr)).split(" "):
+    for word in escape_text(text, encoding_of(stderr())).split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if lines[-1] and cell_len(longer) > room:
             lines.append(word)

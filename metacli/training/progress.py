@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ class Progress:
     def print_lines(self, *lines: str) -> None:
         """Print lines on stderr, above the bar."""
         if not self._quiet:
-            with tqdm.external_write_mode(file=sys.stderr):
+            with tqdm.external_write_mode(file=terminal.stderr()):
                 terminal.print_to_stderr(*lines)
 
     def print_fact(self, name: str, text: str) -> None:
@@ -111,7 +110,7 @@ class Progress:
         self._bar = tqdm(
             total=recipe.train.steps,
             initial=start,
-            file=sys.stderr,
+            file=terminal.stderr(),
             disable=True if self._quiet else None,
             dynamic_ncols=True,
             bar_format=_BAR,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -203,15 +203,18 @@ async def _parse_body(request: Request, body_type: type[Body]) -> Body:
     """Parses and validates the body of a request.
 
     Raises:
-        HTTPException: 413, 415 or 422, with the reason.
+        HTTPException: 400, 413, 415 or 422, with the reason.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send application/json")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise HTTPException(413, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_REQUEST_BYTES:
+                raise HTTPException(413, f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
+    except ClientDisconnect as error:  # nobody reads the answer, and there is nothing to report
+        raise HTTPException(400, "the request is not complete") from error
     try:
         return body_type.model_validate_json(bytes(body))
     except ValidationError as error:

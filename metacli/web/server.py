@@ -13,6 +13,8 @@ import metacli
 from metacli.errors import MetacliError
 from metacli.system import operating_system, terminal
 
+BACKLOG = 32  # connections that wait; asyncio reports each of them when no file descriptor is free
+
 
 def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> None:
     """Loads a model and serves the page until interrupted. Prints the address on stdout.
@@ -30,6 +32,7 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         import uvicorn
 
         from metacli.web.app import build_app
+        from metacli.web.log import print_server_messages
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("uvicorn", "starlette"):
@@ -58,17 +61,22 @@ def serve(checkpoint: str | None, port: int, open_page: bool, threads: str) -> N
         address = f"http://127.0.0.1:{bound_port}/{token}/"
         settings = uvicorn.Config(
             build_app(learner, token, bound_port),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
+            loop="asyncio",
+            http="h11",
             ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
             server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=1,  # seconds; a client that sends nothing must not delay Ctrl-C
         )
         terminal.print_to_stdout(address)
         terminal.print_to_stderr("Press Ctrl-C to stop.")
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), print_server_messages():
             uvicorn.Server(settings).run(sockets=[listener])
 
 

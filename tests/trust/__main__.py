@@ -17,7 +17,13 @@ EXAMPLES = """examples:
   python -m tests.trust --only fuzz_recipes --inputs 100000 --seed 7
   python -m tests.trust --only fuzz --faults 50    do not stop at the first fault of a kind, list up to 50
 """
-TIMES = {"kills": 50, "disks": 1, "downloads": 60, "episodes": 200}  # how often each check is done, where it is there
+TIMES = {
+    "kills": 50,
+    "disks": 1,
+    "io_errors": 400,
+    "downloads": 60,
+    "episodes": 200,
+}  # how often each check is done, where it is there
 SHARES = {  # of the hostile inputs, by kind
     "fuzz_recipes": 0.25,
     "fuzz_overrides": 0.16,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -147,7 +146,7 @@ def _pack(folder: Path | None, size: int, prepare: bool) -> dict[str, np.ndarray
     images, digests, names = [], [], []
     for archive in ARCHIVES:
         drawings = _read_drawings(archive, folder)
-        for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=sys.stderr, disable=None):
+        for character in tqdm(sorted(drawings), desc=f"pack {archive.name}", file=terminal.stderr(), disable=None):
             files = sorted(drawings[character].items())
             sheets = [_sheet(data, f"{archive.name}/{character}/{name}") for name, data in files]
             drawn = prepared.normalize_characters(sheets, size) if prepare else [_ink(sheet, size) for sheet in sheets]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
-from metacli.system import cache
+from metacli.system import cache, terminal
 from metacli.tasks.base import SPLITS, Split
 from metacli.tasks.images import checks
 from metacli.tasks.images.base import Images
@@ -101,7 +100,8 @@ def draw(seed: int, numbers: np.ndarray, drawings: int, size: int, prepared: boo
     """
     images = np.empty((len(numbers), drawings, size, size), np.uint8)
     digests = np.empty((len(numbers), drawings), f"S{LENGTH}")
-    for start in tqdm(range(0, len(numbers), CHUNK_CHARACTERS), desc="draw strokes", file=sys.stderr, disable=None):
+    starts = range(0, len(numbers), CHUNK_CHARACTERS)
+    for start in tqdm(starts, desc="draw strokes", file=terminal.stderr(), disable=None):
         chunk = numbers[start : start + CHUNK_CHARACTERS]
         lines, owner = draw_strokes(seed, chunk, generate_characters(seed, chunk), drawings)
         page_number = owner[:, None] * drawings + np.arange(drawings)
