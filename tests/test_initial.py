@@ -193,9 +193,9 @@ def test_classes_that_the_weights_know_are_not_held_out(tmp_path, tiny_tree):
     run(of_folder(tiny_tree, divided(tmp_path / "a")), tmp_path / "first")
     known = checkpoint.load(tmp_path / "first").provenance.classes["train"]
     assert len(known) == 6
-    own = {12 + i: f"train/n{i}" for i in range(3)} | {15 + i: f"val/n{i}" for i in range(3)}
+    own = {12 + i: f"train/n{i}" for i in range(3)} | {15 + i: f"val/v{i}" for i in range(3)}
     for split in ("val", "test"):
-        classes = own | {18 + i: f"test/n{i}" for i in range(3)} | {1: f"{split}/other-name"}
+        classes = own | {18 + i: f"test/t{i}" for i in range(3)} | {1: f"{split}/other-name"}
         recipe = of_folder(tiny_tree, pictures(tmp_path / split, classes))
         with pytest.raises(UsageError, match=rf"the model was trained on 1 classes of this {split} split"):
             run(recipe, tmp_path / "second", init=tmp_path / "first")
