@@ -4,7 +4,7 @@
 # make acceptance  the commands that users type, from an installed wheel and sdist, with and without extras
 # make bench  time steps, episodes and commands beside references and packages; BENCH='--quick --only ntm' for less
 # make lock  write requirements.lock: the packages of '.[all]' with their hashes, in the versions of constraints.txt
-# make trust  kill it, fill its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
+# make trust  kill it, fill and break its disk, feed it 10,000 hostile inputs; TRUST='--quick --only fuzz' for less
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -164,7 +164,7 @@ KINDS: list[tuple[list[Any], str]] = [
     (["inspect-memory", "-c", "run", "--out", "look", "--format", "html"], "look"),
     (["inspect-memory", "-c", "run", "--out", "look", "--format", "json"], "look"),
     (["recipes", "smoke", "--copy", "mine.yaml"], "mine.yaml"),
-    (["predict", "--support", "pictures/test", "--query", "pictures/val/class0", "--png", "sheet.png"], "sheet.png"),
+    (["predict", "--support", "pictures/test", "--query", "pictures/val/class4", "--png", "sheet.png"], "sheet.png"),
 ]
 
 

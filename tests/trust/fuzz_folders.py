@@ -23,6 +23,7 @@ PLACES = [f"class{c}" for c in range(CLASSES)] + [
     "class0/deeper",
     "a/b/c/d/e",
 ]
+names = st.one_of(texts.map(file_name), st.binary(min_size=1, max_size=12).map(os.fsdecode).map(file_name))
 
 
 def case(draw: Draw, place: Path, goods: Goods) -> Case:
@@ -34,7 +35,7 @@ def case(draw: Draw, place: Path, goods: Goods) -> Case:
 
 
 def _put(draw: Draw, root: Path, place: Path) -> None:
-    folder = root / draw(st.sampled_from(PLACES))
+    folder = root / draw(st.one_of(st.sampled_from(PLACES), names))
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
     kind = draw(st.sampled_from(FORMATS))

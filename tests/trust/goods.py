@@ -99,6 +99,26 @@ class Goods:
                 Image.fromarray(ink).convert(mode).save(folder / f"{i}.{suffix}")
         return path
 
+    def splits(self) -> Path:
+        """A folder of pictures in three splits, three classes in each."""
+        path, rng = self.path / "splits", np.random.default_rng(1)
+        for c in range(9 if not path.exists() else 0):
+            folder = path / ("train", "val", "test")[c // 3] / f"class{c}"
+            folder.mkdir(parents=True)
+            for i in range(3):
+                ink = np.full((32, 32), 255, np.uint8)
+                ink[rng.integers(2, 28, 60), rng.integers(2, 28, 60)] = 0
+                Image.fromarray(ink).save(folder / f"{i}.png")
+        return path
+
+    def of_splits(self) -> Path:
+        """A run on them."""
+        path, recipe = self.path / "of_splits", self.path / "splits.yaml"
+        if not path.exists():
+            recipe.write_text(FOLDER.format(root=self.splits()))
+            self.right(["train", str(recipe), "--run-dir", str(path), "--threads", "1"])
+        return path
+
     def folder_recipe(self) -> str:
         """A recipe of the pictures in ./pictures."""
         return FOLDER.format(root="pictures")

@@ -24,7 +24,7 @@ COMMANDS: list[list[Any]] = [
     ["sample-tasks", "copy.yaml", "--json", "--png", "tasks.png", "--npz", "tasks.npz"],
     ["eval", "-c", "kept", "--tasks", 9, "--json"],
     ["inspect-memory", "-c", "kept", "--out", "look", "--format", "npz,html,json", "--json"],
-    ["predict", "--support", "pictures/test", "--query", "pictures/val/class0", "--orders", 2, "--json", "--csv", "a"],
+    ["predict", "--support", "pictures/test", "--query", "pictures/val/class4", "--json", "--csv", "a.csv"],
     ["curves", "kept", "--json", "--csv", "c.csv"],
     ["runs", ".", "--json"],
     ["recipes", "smoke", "--json"],

@@ -74,8 +74,8 @@ def prepare(top: Path) -> None:
     for name, tree in RECIPES.items():
         (top / f"{name}.yaml").write_text(yaml_file.dump(tree))
     draw = np.random.default_rng(0)
-    for split, classes in (("train", 4), ("val", 2), ("test", 2)):
-        for c in range(classes):
+    for split, classes in (("train", range(4)), ("val", range(4, 6)), ("test", range(6, 8))):
+        for c in classes:
             folder = top / "pictures" / split / f"class{c}"
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(2):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from metacli.errors import MetacliError, cut_lines
-from metacli.system import cache
+from metacli.system import cache, terminal
 from metacli.tasks.images.pixel_digests import picture_digest, to_digest_array
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.images.preprocess.decode import (
@@ -76,7 +75,7 @@ def decode_images(files: list[tuple[Path, str]], config: Any) -> dict[str, np.nd
     images = np.empty((len(files), config.channels, size, size), np.uint8)
     digests: list[str] = []
     errors: list[MetacliError] = []
-    bar = tqdm(files, desc="decode images", file=sys.stderr, disable=None)
+    bar = tqdm(files, desc="decode images", file=terminal.stderr(), disable=None)
     for image, (path, expected_digest) in zip(images, bar, strict=True):
         try:
             picture = _read_unchanged(path, expected_digest)
