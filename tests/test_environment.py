@@ -258,7 +258,7 @@ def test_a_deleted_current_folder_is_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[0] == "error: the current folder was deleted"
+    assert capsys.readouterr().err.splitlines()[0] == "error: the current folder no longer exists"
 
 
 FORKED = """

@@ -5,7 +5,6 @@ torch is imported inside the verbs, so that `--help` is quick.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +94,6 @@ def _run_verb() -> None:
     is_distributed = sys.argv[1:2] in (["train"], ["eval"])  # the other verbs ignore the variables of torchrun
     rank = torchrun.rank_if_valid() if is_distributed else torchrun.RankInfo()
     try:
-        _check_current_folder()
         with streams.report_lost_result(), memory.explain_out_of_memory():
             code = build_command()(prog_name="metacli", standalone_mode=False)
         raise SystemExit(code)
@@ -116,14 +114,6 @@ def _run_verb() -> None:
         if not operating_system.is_closed_pipe(e):
             torchrun.print_error(operating_system.explain_os_error(e), rank)
         raise SystemExit(1) from None
-
-
-def _check_current_folder() -> None:
-    """Raise a UsageError if the current folder is gone. Importing torch would then end the process."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise UsageError("the current folder was deleted", "go to another one: cd") from None
 
 
 def _explain(error: Any) -> UsageError:

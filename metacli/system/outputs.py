@@ -26,7 +26,9 @@ _MARKS = {  # of a file's first and last bytes, by suffix
     ".html": re.compile(rb'<!doctype html>.*<meta name="generator" content="metacli">', re.DOTALL),
     ".json": re.compile(rb'\{"about": \{"generator": "metacli"'),
     ".npz": re.compile(rb"PK.*metacli\Z", re.DOTALL),  # the comment of the archive
-    ".csv": re.compile(rb"query,label,probability,most_attended,|run,recipe,seed,split,step,metric,"),  # the columns
+    ".csv": re.compile(
+        rb"query,label,probability,unsure,resemblance,most_attended,|run,recipe,seed,split,step,metric,"
+    ),  # the columns
 }
 SUFFIXES = tuple(_MARKS)
 
