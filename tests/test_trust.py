@@ -14,6 +14,7 @@ from tests.trust.confined import Case, Outcome, Watch, judge, run
 INPUTS = 200
 
 
+@pytest.mark.slow
 def test_hostile_inputs_are_refused_in_a_line_or_do_no_harm():
     kinds = {kind: max(3, round(INPUTS * share)) for kind, share in trust.SHARES.items()}
     line = fuzz.fuzz(kinds, seed=0, coverage=False)
