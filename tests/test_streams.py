@@ -53,7 +53,7 @@ LIGHT = ["--version", "recipes --json"]
 VERBS = [
     "models", "runs .", "curves run", "recipes smoke", "sample-tasks smoke -n 1 --json", "eval run --tasks 2",
     "inspect-memory copy_ntm", "train smoke --dry-run", "train tiny.yaml --run-dir new --quiet", "train --help",
-    "predict --support examples/characters --query examples/characters/a",
+    "predict --support examples/characters/support --query examples/characters/query",
 ]  # fmt: skip
 
 
@@ -76,13 +76,13 @@ def test_no_stdout_at_all(tmp_path, args):
 def test_a_result_of_any_verb_that_is_lost_is_a_failure_and_lost_messages_are_none(tmp_path, args):
     whole = shell(tmp_path, f"$M {args} --threads 1" if "eval" in args else f"$M {args}")
     assert whole.returncode == 0, whole.stderr
-    for redirection in (">&-", ">/dev/full", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"):
+    for redirection in (">/dev/full", "<&- >&- 2>&-"):
         lost = shell(tmp_path, f"rm -rf new; $M {args} {redirection}")
         assert lost.returncode == 1, redirection
         assert lost.stdout == ""
         assert lost.stderr.count("error: cannot write the result to stdout") == ("2>" not in redirection)
         assert "Traceback" not in lost.stderr
-    for redirection in ("2>&-", "2>/dev/full", "<&-", "<&- 2>&-"):
+    for redirection in ("2>/dev/full", "<&- 2>&-"):
         done = shell(tmp_path, f"rm -rf new; $M {args} {redirection}")
         assert done.returncode == 0, (redirection, done.stderr)
         assert len(done.stdout.splitlines()) == len(whole.stdout.splitlines())
