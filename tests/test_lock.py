@@ -87,7 +87,16 @@ held = DirectoryLock(Path(sys.argv[1]))
 print(held.is_exclusive, flush=True)
 time.sleep(60)
 """
-FORKS = "if os.fork() == 0:\n    sys.stdout.close()\n    os.close(1)\n    sys.stdin.read()\n    os._exit(0)"
+FORKS = """
+ready, forked = os.pipe()
+if os.fork() == 0:
+    os.write(forked, b"!")  # the hooks that run after a fork are done
+    sys.stdout.close()
+    os.close(1)
+    sys.stdin.read()
+    os._exit(0)
+os.read(ready, 1)
+"""
 STARTS = "subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], close_fds=False, stdout=2)"
 
 
