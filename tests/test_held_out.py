@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from metacli.checkpoints.held_out import find_overlap
 from metacli.config import yaml_file
@@ -117,7 +117,7 @@ def test_a_run_whose_splits_are_copies_does_not_start(cli, tmp_path, recipe):
         assert refused.returncode == 2, refused.stderr
         for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
             example = f"such as {second}/{second}00 and {first}/{first}00"
-            line = f"3 classes of {second} have the same images as classes of {first}, {example}"
+            line = f"3 classes of {second} with the same images as classes of {first}, {example}"
             assert line in " ".join(refused.stderr.split())
         assert not (tmp_path / "run").exists()
 
@@ -140,7 +140,7 @@ def test_an_image_in_two_splits_is_a_warning_that_names_both_files(cli, tmp_path
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
 
-@pytest.mark.parametrize("change", [as_jpeg, with_one_pixel_changed])
+@pytest.mark.parametrize("change", [as_jpeg, with_one_pixel_changed, ImageOps.invert])
 def test_edited_copies_in_two_splits_are_a_warning(cli, tmp_path, recipe, change):
     save(characters(0, 6), tmp_path / "data" / "train", name="train")
     save(characters(6, 3), tmp_path / "data" / "val", name="val")

@@ -78,8 +78,10 @@ def _find_similar(first: PixelDigests, second: PixelDigests, poses: Sequence[Pos
     names_1, names_2 = list(first), list(second)
     found = [np.empty((0, 4), np.int64)]
     for pose in poses:
-        i, j = fingerprints.find_near_pairs(fingerprints.turn(prints_1, *pose), prints_2)
-        found.append(np.stack([class_1[i], class_2[j], i, j], 1))
+        turned = fingerprints.turn(prints_1, *pose)
+        for copies in (turned, ~turned):  # of equal and of inverted brightness
+            i, j = fingerprints.find_near_pairs(copies, prints_2)
+            found.append(np.stack([class_1[i], class_2[j], i, j], 1))
     pairs = np.concatenate(found)
     counts: dict[tuple[int, int], int] = {}
     for side in (2, 3):  # as many images of either class must have a copy
@@ -160,7 +162,7 @@ def check_splits(tasks: Tasks) -> list[str]:
         if overlap.same:
             name, other = min(overlap.same.items())
             problems.append(
-                f"{_count(overlap.same, 'class')} of {second} have the same images as classes of {first}, such as "
+                f"{_count(overlap.same, 'class')} of {second} with the same images as classes of {first}, such as "
                 f"{name} and {other}"
             )
         if overlap.images and not tasks.has_fixed_class_names:
