@@ -5,8 +5,8 @@ signs of 64 coefficients of the discrete cosine transform of a small grey image.
 because they only tell where the ink is. The complement of a fingerprint (~) is that of the inverted image.
 
 MAX_DISTANCE was chosen on the 964 background characters of Omniglot. Of pairs of drawings of different characters,
-1 in 10 million are that near. Of copies, 99.8 to 99.9 % are that near after JPEG compression of quality 50 to 95, 99.8 %
-after a change of one pixel, 82 % at half the size, and 43 % after a shift by one of 105 pixels.
+1 in 10 million are that near. Of copies, 99.8 % are that near after JPEG compression of quality 50, 99.8 % after a
+change of one pixel, 82 % at half the size, and 42 % after a shift by one of 105 pixels.
 """
 
 from __future__ import annotations
