@@ -254,10 +254,22 @@ def test_wrong_checkpoints(tmp_path):
 
 
 def test_doubtful_numbers_of_classes_and_pictures_warn(matching):
-    with pytest.warns(UserWarning, match=r"trained on 4 classes. You gave 2 classes, so accuracy may be lower"):
+    with pytest.warns(
+        UserWarning, match=r"trained on 4 classes. You gave 2 classes, so accuracy may be lower"
+    ) as caught:
         metacli.load(matching).fit(pictures(2), "ab")
+    assert caught[0].filename == __file__  # the user's line, through the decorated methods
     with pytest.warns(UserWarning, match="at most 4 support examples. You gave 8"):
         metacli.load(matching).fit(pictures(8), "abcdabcd")
+
+
+def test_paths_of_pictures_may_begin_at_the_home_folder(matching, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, array in zip("abcd", pictures(4), strict=True):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        Image.fromarray(array).save(tmp_path / "all" / name / "1.png")
+    images, labels = metacli.list_images("~/all")
+    assert metacli.load(matching).fit(images, labels).predict(["~/all/a/1.png"]).tolist() == ["a"]
 
 
 def test_vectors_for_a_model_of_vectors(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from metacli.classifier.few_shot_model import FewShotModel
 from metacli.classifier.labels import plain_labels
 from metacli.errors import MetacliError
+from metacli.system.caller_warnings import warn_caller
 from metacli.tasks.images.preprocess.pictures import describe_source, load_picture, to_array
 from metacli.tasks.images.preprocess.prepare import touches_edge
 
@@ -131,7 +131,7 @@ def preprocess_inputs(few_shot: FewShotModel, inputs: list[Any], kind: str) -> T
         prepared = [prepare_picture(few_shot, source, name) for source, name in named]
         tensors = [torch.zeros(0, *shape), *(picture.pixels[None] for picture in prepared)]
         for text in describe_doubts(doubt for picture in prepared for doubt in picture.doubts):
-            warnings.warn(text, PictureWarning, stacklevel=4)
+            warn_caller(text, PictureWarning)
         return torch.cat(tensors)
     vectors = [to_array(vector, f"{kind} {i}") for i, vector in enumerate(inputs)]
     for i, vector in enumerate(vectors):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from metacli.classifier.inputs import UnteachableError, check_pairs, list_inputs
 from metacli.classifier.labels import plain_labels, sort_classes, unique_labels
 from metacli.compute.settings import own_settings
 from metacli.errors import MetacliError
+from metacli.system.caller_warnings import warn_caller
 
 ORDERS = 10  # default; docs/predict.md has the accuracy and time of other numbers
 
@@ -245,7 +245,7 @@ class Learner:
         self.context_, self._classes = context, classes
         self.classes_, self._class_order = sort_classes(classes)
         if warning := few_shot.untested_support_warning(np.bincount(context.y, minlength=len(classes))):
-            warnings.warn(f"{model_name}: {warning}", stacklevel=4)  # the caller of `fit`, which is decorated
+            warn_caller(f"{model_name}: {warning}")
         return self
 
     @own_settings()

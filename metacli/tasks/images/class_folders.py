@@ -6,11 +6,12 @@ docs/data.md describes the rule under "Your own pictures".
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 from metacli.errors import UsageError, list_some
+from metacli.system.caller_warnings import warn_caller
+from metacli.system.operating_system import expand_home
 from metacli.tasks.images.class_splits import SPELLINGS
 from metacli.tasks.images.image_tree import Directory, Tree, name_key, read_tree
 from metacli.tasks.images.preprocess.file_kinds import SUPPORTED, read_format_name
@@ -90,9 +91,9 @@ def list_images(folder: str | os.PathLike[str]) -> tuple[list[Path], list[str]]:
     Raises:
         MetacliError: it is not a folder, or its classes are ambiguous.
     """
-    listing = list_classes(Path(folder), "folder")
+    listing = list_classes(expand_home(folder), "folder")
     for note in listing.notes:
-        warnings.warn(note, stacklevel=2)
+        warn_caller(note)
     pairs = [(path, name) for name, paths in listing.classes.items() for path in paths]
     return [path for path, _ in pairs], [name for _, name in pairs]
 

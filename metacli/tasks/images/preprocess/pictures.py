@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from metacli.errors import MetacliError
+from metacli.system.operating_system import expand_home
 from metacli.tasks.images.preprocess.decode import (
     check_convertible,
     describe_size_error,
@@ -49,7 +50,7 @@ def load_picture(source: Any, name: str) -> Picture:
         TypeError: the source has an unsupported type.
     """
     if isinstance(source, str | os.PathLike | bytes):
-        image = _open_image(source, name)
+        image = _open_image(source if isinstance(source, bytes) else expand_home(source), name)
     elif isinstance(source, Image.Image):
         _check_size(*source.size, name)
         try:
