@@ -26,6 +26,7 @@ MODELS: Registry = {
     "dnc": "metacli.models.memory.dnc:DNC",
     "snail": "metacli.models.snail:SNAIL",
     "transformer": "metacli.models.transformer:Transformer",
+    "deltanet": "metacli.models.deltanet:DeltaNet",
     "prototypical": "metacli.models.prototypical:Prototypical",
 }
 

@@ -37,6 +37,23 @@ class View(NamedTuple):
     names: list[str]
 
 
+def build_levels(trace: MemoryTrace, head_names: list[str]) -> list[tuple[str, np.ndarray, list[str]]]:
+    """Returns the numbers of each head that are no weightings, such as the strength of its writes.
+
+    Returns:
+        For each array of the role `level`: a title, the values (heads, T) as a share of the largest, the heads' names.
+    """
+    chosen = [h.name for h in find_heads(trace, head_names)]
+    levels = []
+    for name in trace.names("level"):
+        names = list(trace.about[name].names)
+        rows = [i for i, head in enumerate(names) if head in chosen]
+        values, most = trace.arrays[name][:, rows, 0].T, max(float(trace.arrays[name].max()), 1e-9)
+        title = f"{name}, as a share of its largest value, {most:.2f}"
+        levels.append((title, values / most, [names[i] for i in rows]))
+    return levels
+
+
 def rank_heads(trace: MemoryTrace) -> dict[str, float]:
     """Returns a score from 0 to 1 for each reading head, the most informative head first.
 

@@ -60,9 +60,10 @@ def page_data(trace: MemoryTrace, heads: list[str]) -> dict[str, Any]:
         about = trace.about[trace.names(head.role)[0]]
         entry = {"name": head.name, "role": head.role, "text": about.text, **_pack(values.T, 0.0, 1.0)}
         chosen.append(entry | ({"names": names} if head.role == "attention" else {}))
-    drawn_roles = {"memory", "usage", "weighting", "links", ""}
+    drawn_roles = {"memory", "usage", "weighting", "links", "level", ""}
     arrays = [
         {"name": name, "role": about.role, "axes": list(about.axes), "text": about.text, **_pack(trace.arrays[name])}
+        | ({"names": about.names} if about.names else {})
         for name, about in trace.about.items()
         if name not in COMMON and about.role in drawn_roles and name != "reads" and trace.arrays[name].size <= _LARGEST
     ]

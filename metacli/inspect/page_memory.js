@@ -67,6 +67,7 @@ function columns() {
 
 /* Interface parameters: numbers and short vectors of each head; long ones as strips. */
 function headName(a, i) {
+  if (a.names) return a.names[i];
   if (a.axes[0] === "layer") return `layer ${i + 1}`;
   if (a.axes[0] === "write head") return `write${i}`;
   const of = (role) => data.heads.filter((h) => h.role === role).map((h) => h.name);

@@ -9,6 +9,7 @@ import numpy as np
 from metacli.inspect.analysis import ALL, mask_right_steps, uniform_baseline
 from metacli.inspect.highlights import (
     View,
+    build_levels,
     build_views,
     describe_hidden_heads,
     find_used_locations,
@@ -61,6 +62,7 @@ def build_panels(trace: MemoryTrace, heads: list[str]) -> tuple[list[Panel], lis
         values, most = trace.arrays[name].T[rows], max(float(trace.arrays[name].max()), 1e-9)
         title = f"{name}, as a share of its largest value, {most:.2f}"
         panels.append(Panel(values / most, panels[0].names, title, "locations"))
+    panels += [Panel(values, names, title, "levels") for title, values, names in build_levels(trace, heads)]
     panels = panels or _build_state_panels(trace)
     notes = [LEGENDS[panels[0].kind]] if panels else []
     if len(rows) < len(used):

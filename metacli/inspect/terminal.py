@@ -12,6 +12,7 @@ from rich.text import Text
 
 from metacli.inspect.analysis import format_answer, label_of_step, reading_head_names, share_on_right_class
 from metacli.inspect.highlights import (
+    build_levels,
     build_views,
     describe_hidden_heads,
     find_used_locations,
@@ -148,6 +149,8 @@ def _print_all_maps(console: Console, trace: MemoryTrace, heads: list[str]) -> N
         scale = f"blank is 0, full is 1; heaviest weight {view.values.max():.2f}"
         title = f"{verbs[view.role]} {view.who}: {scale}{remainder}"
         _print_map(console, title, view.values[rows], [view.names[r] for r in rows], footers)
+    for title, values, names in build_levels(trace, heads):
+        _print_map(console, title, values, names, footers)
     marks = "; answer: + right, ! wrong" if trace.decoded.correct is not None else ""
     console.print(Text(f"set: D is D_train, ? is D_test{marks}", style="dim"))
 

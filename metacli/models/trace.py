@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Role = Literal["", "read", "write", "attention", "weighting", "memory", "usage", "retention", "links"]
+Role = Literal["", "read", "write", "attention", "weighting", "memory", "usage", "retention", "links", "level"]
 WEIGHTINGS = ("read", "write", "attention", "weighting")
 EXACTLY_1, AT_MOST_1 = (1.0, 1.0), (0.0, 1.0)  # range of the sum of a weighting
 
@@ -21,6 +21,7 @@ class ArrayInfo(NamedTuple):
             write heads. `attention` (block, step): attention weights over steps. `weighting`: other weights over the
             last axis. `memory` (location, width). `usage` (location). `retention` (location): the share of a
             location's earlier content that the step retains. `links` (location, location): the order of writes.
+            `level` (head, one): a number of each head that is at least 0.
         total: for the first four roles, the minimum and maximum of a row's sum.
         names: names of the entries of the first axis; empty if their numbers suffice.
     """

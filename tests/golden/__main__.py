@@ -20,6 +20,7 @@ from metacli.training.run import RunPlan
 from tests.golden import HERE, evaluated
 
 SMALLEST = {
+    "deltanet": {"width": 4, "layers": 1, "heads": 2},
     "lstm": {"hidden": 4, "layers": 1},
     "prototypical": {},
     "snail": {"filters": 3, "keys": [3, 3], "values": [3, 3]},
