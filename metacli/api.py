@@ -26,6 +26,7 @@ from metacli.config.recipe import Recipe
 from metacli.errors import UsageError
 from metacli.evaluation.evaluate import Scores, build_eval_tasks, check_answerable, check_spec
 from metacli.evaluation.evaluate import evaluate as run_evaluation
+from metacli.evaluation.orders import MAX_ORDERS, average_over_orders
 from metacli.inspect.inspection import trace_task
 from metacli.inspect.trace import MemoryTrace
 from metacli.models.base import MetaLearner
@@ -185,6 +186,7 @@ def evaluate(
     n_tasks: int = 1000,
     split: Split = "test",
     device: str = "auto",
+    orders: int = 1,
 ) -> Scores:
     """Scores a model on D_test of the first tasks of a split.
 
@@ -195,6 +197,9 @@ def evaluate(
         n_tasks: the number of tasks, at least 1.
         split: train, val or test.
         device: the device of a checkpoint's model, see `train`. A model that is passed stays on its device.
+        orders: the number of support set orders that each answer is averaged over, from 1 to 1,000. In all orders but
+            the first the images are moved a little and the labels are assigned anew. N-way K-shot tasks over images
+            only.
 
     Returns:
         The scores. `mean` and `ci95` are those of the headline metric. `values` has every metric by its name, for each
@@ -203,13 +208,16 @@ def evaluate(
     Raises:
         MetacliError: the model cannot answer these tasks, or was trained on classes of a held-out split.
         TypeError: a model is given without tasks, or tasks and overrides are both given.
-        ValueError: the number of tasks or the split is wrong.
+        ValueError: the number of tasks, the split or the number of orders is wrong.
     """
     if n_tasks < 1:
         raise ValueError(f"n_tasks is {n_tasks}: should be at least 1")
+    if not 1 <= orders <= MAX_ORDERS:
+        raise ValueError(f"orders is {orders}: should be from 1 to {MAX_ORDERS}")
     with ExitStack() as stack:
         network, distribution = _open_model_and_tasks(stack, model, overrides, tasks, split, device)
-        return run_evaluation(network, distribution, split, n_tasks, next(network.parameters()).device)
+        averaged = average_over_orders(network, distribution, split, orders)
+        return run_evaluation(averaged, distribution, split, n_tasks, next(network.parameters()).device)
 
 
 @own_settings()

@@ -18,7 +18,8 @@ from metacli.config.recipe import recipe_from_dict
 from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
-from metacli.evaluation.evaluate import build_eval_tasks, compute_logits, evaluate
+from metacli.evaluation.evaluate import build_eval_tasks, evaluate
+from metacli.evaluation.logits import compute_logits
 from metacli.registry import MODELS, TASKS, resolve
 from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train

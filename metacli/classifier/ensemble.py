@@ -16,13 +16,11 @@ from metacli.classifier.few_shot_model import FewShotModel
 from metacli.episode import Episode
 from metacli.models.attribution import attribute_reads
 from metacli.models.trace import Trace
-from metacli.tasks.images import augment
-from metacli.tasks.images.config import ImageConfig
+from metacli.tasks.images.jitter import Jitter, apply_jitter
 from metacli.tasks.rng import CounterRNG
 
 MAX_BATCH = 512  # queries times orders in one forward pass
 MAX_SUPPORT = 1000  # support examples; the memory that attention needs grows with their square
-JITTER_SCALE = 1.0  # strength of the jitter relative to the augmentation in training
 
 
 class QueryResult(NamedTuple):
@@ -39,36 +37,6 @@ class QueryResult(NamedTuple):
     probabilities: np.ndarray
     attended: np.ndarray | None
     resemblance: np.ndarray | None
-
-
-class Jitter(NamedTuple):
-    """Small random transforms of the images, one for each of M orders, of the kinds that augmented the training data.
-
-    Attributes:
-        origin: (M, 2, 2), see `metacli.tasks.images.augment.rotation_matrices`.
-        shift: (M, 2) in pixels.
-    """
-
-    origin: np.ndarray
-    shift: np.ndarray
-
-    @classmethod
-    def sample(cls, rng: CounterRNG, few_shot: FewShotModel) -> Jitter | None:
-        """Samples a transform for each order, the identity for the first. None if training used no augmentation."""
-        task = few_shot.task
-        if not isinstance(task, ImageConfig) or not (task.rotation or task.shift or task.stretch > 1 or task.slant):
-            return None
-        amounts = JITTER_SCALE * (2 * rng.uniform(6) - 1)
-        amounts[0] = 0
-        shear = augment.shear_matrices(task.stretch ** amounts[:, 1:3], np.radians(task.slant) * amounts[:, 3])
-        rotation = augment.rotation_matrices(np.radians(task.rotation) * amounts[:, 0])
-        return cls(shear @ rotation, task.shift * amounts[:, 4:])
-
-    def apply(self, x: Tensor) -> Tensor:
-        """Returns the transformed images x (M, n, C, H, W)."""
-        count = x.shape[1]
-        flat = x.reshape(-1, *x.shape[2:])
-        return augment.transform(flat, self.origin.repeat(count, 0), self.shift.repeat(count, 0)).view(x.shape)
 
 
 @dataclass(frozen=True)
@@ -103,7 +71,7 @@ class FittedContext:
         rng = CounterRNG(seed, "lesson", np.arange(orders))
         label_of_class = rng.permutation(few_shot.ways)
         x = torch.zeros(orders, 0, *few_shot.model.spec.x_shape)
-        jitters = Jitter.sample(rng, few_shot), Jitter.sample(rng, few_shot)
+        jitters = Jitter.sample(rng, few_shot.task, 1), Jitter.sample(rng, few_shot.task, 1)
         order, y = np.zeros((orders, 0), np.int64), np.zeros(0, np.int64)
         encoder = few_shot.model.encoder
         features = torch.zeros(0, encoder.size) if few_shot.model.config.encoder.normalise else None
@@ -190,8 +158,3 @@ class FittedContext:
                 return None
             total[:, order] += shares[support_size:, :, :support_size].mean(1)
         return total / np.maximum(total.sum(1, keepdims=True), 1e-12)
-
-
-def apply_jitter(jitter: Jitter | None, x: Tensor) -> Tensor:
-    """Transforms the inputs x (M, n, *x_shape); returns them unchanged without a jitter."""
-    return x if jitter is None or not x.shape[1] else jitter.apply(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,7 @@ EXAMPLES = examples(
     "metacli eval strokes_transformer task.shots=5 --tasks 200 --json",
     "metacli eval runs/mann runs/snail --png compared.png",
     "metacli eval omniglot_snail --baseline",
+    "metacli eval omniglot_snail --orders 9",
 )
 
 
@@ -58,6 +60,12 @@ def evaluate(
             "--baseline", help="Also evaluate cosine similarity to class means, on this encoder and on the bundled one."
         ),
     ] = False,
+    orders: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, help="Number of support set orders to average answers over, each with moved images."
+        ),
+    ] = 1,
     show: Annotated[int, typer.Option(min=0, help="Number of tasks to list one by one.")] = 10,
     device: Device = "auto",
     threads: ThreadCount = "auto",
@@ -78,15 +86,19 @@ def evaluate(
     if png:
         outputs.check_no_input(png, "--png", class_root=session.tasks.class_root)
     if several:
-        return _compare(session, checkpoints, tasks, baseline, png, as_json)
-    _evaluate(session, tasks, keep=not overrides, show=show, png=png, as_json=as_json)
+        return _compare(session, checkpoints, tasks, baseline, orders, png, as_json)
+    keep = not overrides and orders == 1
+    _evaluate(session, tasks, keep=keep, orders=orders, show=show, png=png, as_json=as_json)
 
 
-def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path | None, as_json: bool) -> None:
+def _evaluate(
+    session: Session, n_tasks: int, keep: bool, orders: int, show: int, png: Path | None, as_json: bool
+) -> None:
     """Evaluate the session's one checkpoint and print the result; `keep` it in the run directory."""
     from metacli.compute.device import environment
     from metacli.evaluation.answers import check_classes_recur, confusion_matrix
     from metacli.evaluation.evaluate import evaluate as run_evaluation
+    from metacli.evaluation.orders import average_over_orders
     from metacli.evaluation.report import print_missing_intervals, summarize_evaluation
     from metacli.runs.evaluation_file import save_evaluation
     from metacli.show.confusion import save_confusion
@@ -95,8 +107,9 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
     tasks, split, device, processes = session.tasks, session.split, session.device, session.processes
     if png:
         check_classes_recur(tasks, split)
+    model = average_over_orders(session.model, tasks, split, orders)
     with task_bar(n_tasks) as bar:
-        scores = run_evaluation(session.model, tasks, split, n_tasks, device, bar.update, processes)
+        scores = run_evaluation(model, tasks, split, n_tasks, device, bar.update, processes)
     precision = str(next(session.model.parameters()).dtype).removeprefix("torch.")
     saved, machine = session.checkpoint, environment(device, session.threads, precision, None)
     processes.leave()
@@ -111,10 +124,13 @@ def _evaluate(session: Session, n_tasks: int, keep: bool, show: int, png: Path |
         save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
 
 
-def _compare(session: Session, names: list[str], n_tasks: int, baseline: bool, png: Path | None, as_json: bool) -> None:
+def _compare(
+    session: Session, names: list[str], n_tasks: int, baseline: bool, orders: int, png: Path | None, as_json: bool
+) -> None:
     """Evaluate all checkpoints, and the baselines if asked for, on the first one's tasks and print the comparison."""
     from metacli.evaluation.baseline import add_baselines
     from metacli.evaluation.compare import Contender, compare, summarize_comparison
+    from metacli.evaluation.orders import average_over_orders
     from metacli.evaluation.report import print_missing_intervals
     from metacli.show.comparison import print_comparison, save_comparison
 
@@ -122,6 +138,7 @@ def _compare(session: Session, names: list[str], n_tasks: int, baseline: bool, p
     contenders = [Contender.from_checkpoint(*pair) for pair in zip(names, session.checkpoints, strict=True)]
     if baseline:
         contenders = add_baselines(contenders, session.checkpoints, tasks, split)
+    contenders = [replace(c, model=average_over_orders(c.model, tasks, split, orders)) for c in contenders]
     with task_bar(n_tasks * len(contenders)) as bar:
         scores = compare(contenders, tasks, split, n_tasks, session.device, bar.update)
     result, label = summarize_comparison(scores, session.recipe, tasks, split, n_tasks), tasks.metrics[0].label

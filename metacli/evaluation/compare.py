@@ -52,6 +52,7 @@ class ModelScore:
         parameters: the number of its weights.
         score: its score over the tasks.
         difference: its score minus the first model's, paired by task; None for the first.
+        orders: see `metacli.evaluation.evaluate.Scores`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ModelScore:
     parameters: int
     score: Score
     difference: Score | None
+    orders: int = 1
 
     @property
     def label(self) -> str:
@@ -99,12 +101,13 @@ def compare(
     first: np.ndarray | None = None
     for entry in contenders:
         model = entry.model.to(device)
-        values = evaluate(model, tasks, split, count, device, advance).values[metric.name]
+        result = evaluate(model, tasks, split, count, device, advance)
+        values = result.values[metric.name]
         difference = None if first is None else summarize_score(metric, values - first)
         first = values if first is None else first
         size = sum(p.numel() for p in model.parameters())
         score = summarize_score(metric, values)
-        scores.append(ModelScore(entry.name, entry.kind, entry.step, size, score, difference))
+        scores.append(ModelScore(entry.name, entry.kind, entry.step, size, score, difference, result.orders))
     return scores
 
 
@@ -118,6 +121,7 @@ def summarize_comparison(
         "split": split,
         "task_seed": tasks.seed_of(split),
         "n_tasks": count,
+        "orders": scores[0].orders,
         "metrics": {metric.name: metric.as_dict()},
         "models": [
             {

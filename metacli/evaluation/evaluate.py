@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.checkpoints.held_out import check_held_out, training_poses
@@ -17,10 +16,12 @@ from metacli.checkpoints.provenance import Provenance, TrainingClasses
 from metacli.compute.processes import SINGLE_PROCESS, Processes
 from metacli.config.overrides import apply_overrides, held_out_seed
 from metacli.config.recipe import Recipe, recipe_from_dict
-from metacli.episode import Episode, Spec
+from metacli.episode import Spec
 from metacli.errors import UsageError
 from metacli.evaluation.answers import count_answers, join_counts
 from metacli.evaluation.confidence import mean_ci95
+from metacli.evaluation.logits import compute_logits
+from metacli.evaluation.orders import OrderAverage
 from metacli.registry import TASKS, build, resolve
 from metacli.system import terminal
 from metacli.tasks.base import Split, Tasks
@@ -39,6 +40,7 @@ class Scores:
         values: name to (n,) scores, or (n, k) curves with NaN where a task has no value.
         metric: the first metric of the tasks.
         answers: see `metacli.evaluation.answers.count_answers`; None if answers are not classes.
+        orders: the number of orders of the support set that every answer is averaged over.
     """
 
     index: np.ndarray
@@ -46,6 +48,7 @@ class Scores:
     values: dict[str, np.ndarray]
     metric: Metric
     answers: np.ndarray | None = None
+    orders: int = 1
 
     @property
     def mean(self) -> float:
@@ -68,7 +71,8 @@ class Scores:
     def __str__(self) -> str:
         """As in `accuracy 96.1 % ± 0.3 over 500 tasks`."""
         score = self.metric.score(self.mean, self.ci95, len(self))
-        return f"{self.metric.label} {format_score(score)} over {len(self):,} tasks"
+        orders = f", averaged over {self.orders} orders" if self.orders > 1 else ""
+        return f"{self.metric.label} {format_score(score)} over {len(self):,} tasks{orders}"
 
 
 @torch.no_grad()
@@ -84,6 +88,7 @@ def evaluate(
     """Scores the first `count` tasks of a split, in eval mode (batch norm uses its running statistics).
 
     Args:
+        model: a model, or the result of `metacli.evaluation.orders.average_over_orders`.
         advance: called with the number of tasks done since the last call, in all processes.
         processes: the processes that share the tasks, chunk by chunk. Each of them returns all scores, which equal
             those of a single process bit for bit.
@@ -102,24 +107,8 @@ def evaluate(
     ordered = sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0])
     _, index, named, chunks, counts = zip(*ordered, strict=True)
     joined = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0], join_counts(counts))
-
-
-def compute_logits(model: Any, episode: Episode) -> Tensor:
-    """Logits (B, Q, O) of an episode with as many ways as the model was trained on, or fewer."""
-    return crop_logits(model, model(pad_labels(model, episode)), episode)
-
-
-def pad_labels(model: Any, episode: Episode) -> Episode:
-    """Pad the labels of an episode to the width that the model was trained on."""
-    spare, pad = model.spec.y_size - episode.y_train.shape[-1], torch.nn.functional.pad
-    late = None if episode.y_previous is None else pad(episode.y_previous, (0, spare))
-    return replace(episode, y_train=pad(episode.y_train, (0, spare)), y_previous=late)
-
-
-def crop_logits(model: Any, logits: Tensor, episode: Episode) -> Tensor:
-    """The logits (B, Q, O) of the labels that the episode has."""
-    return logits[..., : model.spec.out_size - model.spec.y_size + episode.y_train.shape[-1]]
+    orders = model.orders if isinstance(model, OrderAverage) else 1
+    return Scores(np.concatenate(index), list(chain(*named)), joined, tasks.metrics[0], join_counts(counts), orders)
 
 
 def build_eval_tasks(checkpoint: Checkpoint, overrides: list[str], split: Split = "test") -> tuple[Recipe, Tasks]:

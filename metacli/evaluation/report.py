@@ -34,6 +34,7 @@ def summarize_evaluation(
         "split": split,
         "task_seed": tasks.seed_of(split),
         "n_tasks": len(scores),
+        "orders": scores.orders,
         "environment": environment,
         "data": Provenance.of(tasks).digest,
         "metrics": {m.name: m.as_dict() for m in tasks.metrics},

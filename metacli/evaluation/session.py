@@ -17,7 +17,8 @@ from metacli.compute.processes import SINGLE_PROCESS, Processes, join
 from metacli.compute.threads import Threads, choose_threads, parse_thread_count
 from metacli.config.recipe import Recipe
 from metacli.evaluation.compare import build_common_tasks
-from metacli.evaluation.evaluate import CHUNK, compute_logits
+from metacli.evaluation.evaluate import CHUNK
+from metacli.evaluation.logits import compute_logits
 from metacli.evaluation.memory_forecast import check_evaluation
 from metacli.models.base import MetaLearner
 from metacli.models.distributed import check_equal_weights

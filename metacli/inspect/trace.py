@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
-from metacli.evaluation.evaluate import crop_logits, pad_labels
+from metacli.evaluation.logits import crop_logits, pad_labels
 from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo

@@ -11,7 +11,7 @@ from metacli.evaluation.compare import ModelScore
 from metacli.show import figures
 from metacli.show.console import printable
 from metacli.show.fonts import make_drawable
-from metacli.show.results import shorten
+from metacli.show.results import describe_orders, shorten
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import format_score
 
@@ -21,7 +21,8 @@ _NAME = 26  # columns of a checkpoint
 def print_comparison(console: Console, results: list[ModelScore], tasks: Tasks, split: str, count: int) -> None:
     """Prints a row for each model: its score, and its difference from the score of the first model, paired by task."""
     metric = tasks.metrics[0]
-    table = Table(title=f"D_test {metric.label} on the same {count:,} {split} tasks")
+    orders = describe_orders(results[0].orders)
+    table = Table(title=f"D_test {metric.label} on the same {count:,} {split} tasks{orders}")
     table.add_column("checkpoint", overflow="fold")
     table.add_column("model")
     table.add_column(metric.label, justify="right", no_wrap=True)
@@ -79,7 +80,8 @@ def save_comparison(path: Path, results: list[ModelScore], tasks: Tasks, split: 
         left.set_xlabel(f"D_test {metric.label}{unit}")
         right.set_xlabel(f"minus the first model, paired by task{unit}")
         right.axvline(0, color=figures.FAINT, linewidth=1)
-        figure.suptitle(f"the same {count:,} {split} tasks, 95 % intervals", fontsize=10)
+        orders = describe_orders(results[0].orders)
+        figure.suptitle(f"the same {count:,} {split} tasks{orders}, 95 % intervals", fontsize=10)
         for ax in (left, right):
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(axis="x", alpha=0.3)

@@ -60,6 +60,7 @@ def print_models(console: Console, models: list[BundledModel]) -> None:
     for paragraph in (
         f"Scores are means over {n_tasks} test tasks with 95 % intervals. `metacli eval NAME` computes them again; "
         "add the keys below a name where there are some.",
+        "Weights are stored in half precision (float16). A model computes in single precision.",
         f"Trained on: {data}.",
     ):
         lines += [Text(""), *map(Text, textwrap.wrap(paragraph, _WIDTH))]

@@ -35,7 +35,8 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
             text = m.format_value(result[m.key]["mean"], half).partition("±")[2]
             console.print(f"{'':<{max(map(len, names))}}  ±{text} if the classes are new as well", highlight=False)
     recipe = printable(console, result["recipe"]["name"])
-    line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe}, step {result['step']:,}"
+    orders = describe_orders(result["orders"])
+    line = f"{result['n_tasks']:,} {result['split']} tasks of {recipe}, step {result['step']:,}{orders}"
     console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -79,6 +80,11 @@ def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) 
             str(row[group]), f"{row[metrics[0].key]['n_tasks']:,}", *(format_score(row[m.key]) for m in metrics)
         )
     return table
+
+
+def describe_orders(orders: int) -> str:
+    """Returns the label of answers that are averaged over several orders; empty for one."""
+    return f", averaged over {orders:,} orders" if orders > 1 else ""
 
 
 def shorten(text: str, width: int = 24) -> str:

@@ -89,8 +89,8 @@ def transform(x: Tensor, origin: np.ndarray, shift: np.ndarray) -> Tensor:
     size, out = x.shape[-1], torch.empty_like(x)
     index = torch.arange(size, dtype=torch.float32, device=x.device)
     centre = (index + 0.5) * 2 / size - 1  # of each pixel, in [-1, 1]
-    (a, b), (c, d) = torch.from_numpy(origin.astype(np.float32)).permute(1, 2, 0)[..., None, None]
-    right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).view(-1, 2, 1, 1).unbind(1)
+    (a, b), (c, d) = torch.from_numpy(origin.astype(np.float32)).to(x.device).permute(1, 2, 0)[..., None, None]
+    right, down = torch.from_numpy((shift * 2 / size).astype(np.float32)).to(x.device).view(-1, 2, 1, 1).unbind(1)
     across, along = centre - right, centre[:, None] - down  # (M, 1, W), (M, H, 1)
     # The source (x, y) of a pixel is the sum of a column term and a row term. As complex numbers, one addition does it.
     column_terms = torch.complex(a * across, c * across)
