@@ -48,7 +48,7 @@ class OrderAverage(nn.Module):
     """A model that reads the support set in M orders, and averages its probabilities over them.
 
     The first order is the task as it is. In every other order the support examples are permuted, the labels are
-    assigned to the classes at random, and all support images and all query images are moved a little (see `Jitter`).
+    assigned to the classes at random, and all images are moved a little, in the same way (see `Jitter`).
     Order m of a task depends only on the seed, the split, the number of the task, and m.
 
     Args:
@@ -80,16 +80,16 @@ class OrderAverage(nn.Module):
         rng = CounterRNG(self._seed, self._stream, episode.index.cpu().numpy() * MAX_ORDERS + m)
         label_of_class = torch.from_numpy(rng.permutation(model.spec.y_size)).to(device)  # (B, Y)
         order = torch.from_numpy(_permute(rng, episode)).to(device)  # (B, S)
-        support, queries = Jitter.sample(rng, self._task), Jitter.sample(rng, self._task)
+        jitter = Jitter.sample(rng, self._task)
         task = torch.arange(len(episode), device=device)[:, None]
         y = torch.zeros_like(padded.y_train).scatter_(
             2, label_of_class[:, None].expand_as(padded.y_train), padded.y_train
         )
         moved = replace(
             padded,
-            x_train=apply_jitter(support, padded.x_train[task, order]),
+            x_train=apply_jitter(jitter, padded.x_train[task, order]),
             y_train=y[task, order],
-            x_test=apply_jitter(queries, padded.x_test),
+            x_test=apply_jitter(jitter, padded.x_test),
         )
         logits: Tensor = model(moved)
         return logits.gather(2, label_of_class[:, None, :ways].expand(-1, logits.shape[1], -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from rich.table import Table
 import metacli
 from metacli.evaluation.confidence import mean_ci95
 from metacli.tasks.images.preprocess import prepare
-from tests.own import alphabets, digits, official, unsure
+from tests.own import alphabets, digits, official, results, unsure
 from tests.own.alphabets import Run
 
 EXAMPLES = """examples:
@@ -25,12 +26,15 @@ EXAMPLES = """examples:
   python -m tests.own alphabets --ways 5 --shots 3              other numbers
   python -m tests.own official all_runs.zip             the 20 official runs of Lake et al. 2015
   python -m tests.own digits                                    digits drawn in many ways, prepared and not
+  python -m tests.own results --write                           tables of docs/results.md (--help for its options)
   python -m tests.own unsure --split val --runs 60              calibration, and marks of unsure answers
 """
 
 
 def main() -> None:
     """Parse, measure, print."""
+    if sys.argv[1:2] == ["results"]:
+        return results.main(sys.argv[2:])
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["alphabets", "official", "digits", "unsure"])

@@ -1,0 +1,137 @@
+"""`python -m tests.own results`: the final evaluations under docs/results/, and the tables of docs/results.md.
+
+A file of docs/results/ holds the evaluations of one recipe, each under its key: the name of the recipe and the recipe
+keys that were changed, then the options of `eval`. An entry whose `digest` is null was copied from an earlier page and
+has no checkpoint any more. published.json holds the figures of papers, with their sources.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from metacli.checkpoints import bundled, checkpoint, file_format
+from metacli.config.recipe import load_recipe
+from metacli.runs import metrics_log
+from metacli.system import files
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDER = ROOT / "docs" / "results"
+PAGE = ROOT / "docs" / "results.md"
+PUBLISHED = "published.json"
+_BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def main(words: list[str]) -> None:
+    """Add evaluations, then print the tables or write them into docs/results.md."""
+    from tests.own import result_tables
+
+    parser = argparse.ArgumentParser(prog="python -m tests.own results", description=__doc__)
+    parser.add_argument("--add", nargs="+", type=Path, default=[], metavar="FILE", help="outputs of `eval --json`")
+    parser.add_argument("--minutes", type=float, help="with --add: minutes of training; default: from the run's log")
+    parser.add_argument("--processor", help="with --add: processor of the training; default: from the checkpoint")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/results.md")
+    o = parser.parse_args(words)
+    for path in o.add:
+        print(f"{path}: {add(path, o.minutes, o.processor)}")
+    tables = result_tables.build_tables(load(), load_published())
+    if o.write:
+        PAGE.write_text(fill_page(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    elif not o.add:
+        print("\n\n".join(f"{name}\n\n{table}" for name, table in tables.items()))
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """Returns all entries by key."""
+    entries: dict[str, dict[str, Any]] = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        if path.name != PUBLISHED:
+            entries |= json.loads(path.read_text(encoding="utf-8"))
+    return entries
+
+
+def load_published() -> dict[str, list[dict[str, Any]]]:
+    """Returns the published rows of each table."""
+    rows: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / PUBLISHED).read_text(encoding="utf-8"))
+    return rows
+
+
+def fill_page(page: str, tables: dict[str, str]) -> str:
+    """Returns the page with every table between its markers."""
+    return _BLOCK.sub(lambda m: f"{m[1]}{tables[m[2]]}\n{m[3]}", page)
+
+
+def add(path: Path, minutes: float | None = None, processor: str | None = None) -> str:
+    """Adds an output of `eval --json`, or of `eval --baseline --json`; returns its key."""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    key = key_of(result)
+    file = FOLDER / f"{result['recipe']['name']}.json"
+    entries = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    entries[key] = {**training_of(result, entries.get(key, {}), minutes, processor), **scores_of(result)}
+    files.write(file, json.dumps(dict(sorted(entries.items())), indent=1, ensure_ascii=False) + "\n")
+    return key
+
+
+def key_of(result: dict[str, Any]) -> str:
+    """Returns the key of a result: the command that gives it."""
+    recipe, default = result["recipe"], load_recipe(result["recipe"]["name"]).as_dict()
+    actual, expected = flatten(recipe), flatten(default)
+    changes = [f"{k}={v}" for k, v in sorted(actual.items()) if k in expected and v != expected[k]]
+    options = [f"--split {result['split']}"] if result["split"] != "test" else []
+    options += [f"--orders {result['orders']}"] if result.get("orders", 1) > 1 else []
+    options += ["--baseline"] if "models" in result else []
+    return " ".join([recipe["name"], *changes, *options])
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested values by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def training_of(
+    result: dict[str, Any], previous: dict[str, Any], minutes: float | None, processor: str | None
+) -> dict[str, Any]:
+    """Returns what is known of the training. What the run does not tell stays as it was."""
+    name = result["models"][0]["checkpoint"] if "models" in result else result["checkpoint"]
+    saved = checkpoint.load(bundled.find_checkpoint(name))
+    log, environment = saved.path.parent / "metrics.jsonl", saved.environment
+    if minutes is None and log.exists():
+        minutes = max(line.get("seconds", 0) for line in metrics_log.read(log)) / 60
+        processor = processor or (environment and f"{environment['processor']}, {environment['instructions']}")
+    train = saved.recipe.train
+    return {
+        "digest": file_format.read_file(saved.path)[0][file_format.DIGEST_KEY],
+        "step": saved.step,
+        "steps": train.steps,
+        "batch": train.batch,
+        "minutes": previous.get("minutes") if minutes is None else round(minutes, 1),
+        "processor": processor or previous.get("processor"),
+    }
+
+
+def scores_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was evaluated, and the means with their intervals."""
+    about = {key: result.get(key, 1 if key == "orders" else 0) for key in ("split", "task_seed", "n_tasks", "orders")}
+    if "models" in result:
+        metric = next(iter(result["metrics"].values()))["key"]
+        rows = [
+            {"checkpoint": Path(row["checkpoint"]).name, "model": row["model"], **plain(row[metric])}
+            | ({"difference": plain(row["difference"])} if row["difference"] else {})
+            for row in result["models"]
+        ]
+        return {**about, "models": rows}
+    keys = [metric["key"] for name, metric in result["metrics"].items() if name != "loss"]
+    return {**about, "scores": {k: plain(result[k]) for k in keys}}
+
+
+def plain(score: Any) -> Any:
+    """Returns the means and half widths of a score, or of each score of a curve."""
+    if isinstance(score, list):
+        return [plain(one) for one in score]
+    return {key: score[key] for key in ("mean", "ci95", "ci95_classes") if key in score}
