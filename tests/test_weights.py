@@ -8,10 +8,11 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import metacli
-from metacli.checkpoints import bundled, checkpoint
+from metacli.checkpoints import bundled, checkpoint, file_format
 from metacli.config.recipe import load_recipe
 from metacli.errors import UsageError
 from metacli.tasks.images.synthetic.pen import draw_strokes, rasterize
@@ -33,6 +34,15 @@ def drawings(classes: int, each: int) -> list[list[Image.Image]]:
 
 def test_some_ship():
     assert "glyphs_transformer" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_stored_in_half_precision_and_computed_with_in_single(name):
+    tensors = file_format.read_file(bundled.find_checkpoint(name))[1]
+    assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
+    assert {w.dtype for w in checkpoint.load(bundled.find_checkpoint(name)).build_model().parameters()} == {
+        torch.float32
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -311,7 +311,7 @@ def format_difference(difference: dict[str, Any]) -> str:
     """Returns the difference of the model from the baseline, in points."""
     mean = -100 * difference["mean"]
     half = "" if difference["ci95"] is None else f" ± {100 * difference['ci95']:.2f}"
-    return f"{mean:+.2f}{half}"
+    return f"{mean:+.2f}{half}" if round(mean, 2) else f"0.00{half}"
 
 
 def instance(entries: Entries, key: str, number: int) -> str:
