@@ -88,13 +88,16 @@ def k_shot(entries: Entries) -> list[list[str]]:
     ]
     means = [_find_model(entries, f"{_resized(BUNDLED, *size)} --baseline", "class means") for size in SIZES]
     label = "**baseline**: class means on the bundled encoder, no meta-learner"
-    return [*rows, [label, *(format_percent(score) for score in means)]]
+    rows.append([label, *(format_percent(score) for score in means)])
+    papers = [_resized(f"omniglot_{ways}way_snail_paper", ways, shots) for ways, shots in SIZES]
+    label = "SNAIL as in its paper, `omniglot_5way_snail_paper` and `omniglot_20way_snail_paper`"
+    return [*rows, [label, *(percent(entries, key) or NOT_TRAINED for key in papers)]]
 
 
 def _resized(name: str, ways: int, shots: int) -> str:
     """Returns the key of a recipe at other ways and shots."""
     task: Any = load_recipe(name).task
-    wanted = {"fewest_ways": 0, "shots": shots, "ways": ways}
+    wanted = {"fewest_shots": 0, "fewest_ways": 0, "shots": shots, "ways": ways}
     return " ".join([name, *(f"task.{k}={v}" for k, v in wanted.items() if v != getattr(task, k))])
 
 
