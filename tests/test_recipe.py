@@ -34,6 +34,8 @@ def test_names_say_what_is_inside(path):
         shape = re.search(r"_(\d+)w(\d+)s_", path.stem)
         if words[1].startswith("stream"):
             assert (recipe.task.protocol, recipe.task.ways) == ("stream", int(words[1].removeprefix("stream") or 5))
+        elif several := re.search(r"_(\d+)way_", path.stem):
+            assert (recipe.task.ways, recipe.task.fewest_shots) == (int(several[1]), 1)
         else:
             assert (recipe.task.ways, recipe.task.shots) == ((int(shape[1]), int(shape[2])) if shape else (5, 1))
     elif words[0] == "glyphs":  # for a person's own classes: whole alphabets held out, any number of ways

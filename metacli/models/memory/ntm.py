@@ -183,13 +183,14 @@ class NTM(MemoryNetwork):
             1, ge=0, le=32, description="k, the largest shift of a head in one step. The offsets are -k, ..., k."
         )
         init: Literal["random", "content", "content-then-next"] = Field(
-            "random",
+            "content",
             description=(
-                "Initial weights of the heads. `random`: random weights. `content`: write heads advance by one "
-                "location at each step and add the keys of the read heads. Read heads address by content (beta_t about "
-                "8). This speeds up learning where labels are found by content, as in N-way K-shot. "
-                "`content-then-next`: the same, but read heads read the location after the best match. In a stream, a "
-                "label comes one step after its item, so that location contains the label."
+                "Initial weights of the heads. `random`: random weights, as in the paper. `content`: write heads move "
+                "to the next location at each step and add the keys of the read heads. Read heads address by content "
+                "(beta_t about 8). With random weights an NTM stays at chance level for long where labels are found by "
+                "content, as in N-way K-shot. `content-then-next`: the same, but read heads read the location after "
+                "the best match. In a stream, a label comes one step after its item, so that location contains the "
+                "label."
             ),
         )
 
