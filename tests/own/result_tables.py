@@ -18,6 +18,7 @@ NAMES = {
     "mann": "MANN",
     "ntm": "NTM",
     "dnc": "DNC",
+    "deltanet": "DeltaNet",
     "lstm": "LSTM, no memory",
     "prototypical": "class means, the baseline",
 }
@@ -203,7 +204,7 @@ def tried(entries: Entries) -> list[list[str]]:
 def scratch(entries: Entries) -> list[list[str]]:
     """Every model from random weights, with one encoder and one budget."""
     rows = [["model", "5-way 1-shot", "20-way 1-shot", "stream, 2nd instance", "stream, 10th instance", "steps"]]
-    for model in ("prototypical", "snail", "transformer", "mann", "ntm", "dnc", "lstm"):
+    for model in ("prototypical", "snail", "transformer", "mann", "ntm", "dnc", "deltanet", "lstm"):
         keys = [f"scratch_{model}", f"scratch_20w1s_{model}", f"scratch_stream_{model}"]
         cells = [percent(entries, key) or NOT_TRAINED for key in keys[:2]]
         cells += [instance(entries, keys[2], k) or NOT_TRAINED for k in (2, 10)]
