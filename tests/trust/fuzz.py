@@ -39,11 +39,11 @@ def fuzz(kinds: dict[str, int], seed: int, coverage: bool = True) -> str:
             job = {"kinds": left, "seed": seed + 1000 * start, "coverage": coverage, "faults": FAULTS}
             lines, said, code = _work(job, Path(top))
             records += [line for line in lines if "outcome" in line]
-            assert lines, f"the process ended with {code} before it tried anything\n{said[-3000:]}"
-            assert not code or "outcome" not in lines[-1], f"no input could be made: {code}\n{said[-3000:]}"
+            assert lines, f"the process ended with {code} before it tried anything\n{said[:3000]}"
+            assert not code or "outcome" not in lines[-1], f"no input could be made: {code}\n{said[:3000]}"
             if "outcome" not in lines[-1]:  # an input that ended the process
                 records.append({**lines[-1], "outcome": "ended the process", "detail": f"{code} | {said[:2000]}"})
-    raise AssertionError(f"{STARTS} processes ended early, the last with {code}\n{said[-3000:]}")
+    raise AssertionError(f"{STARTS} processes ended early, the last with {code}\n{said[:3000]}")
 
 
 def _work(job: dict[str, Any], top: Path) -> tuple[list[dict[str, Any]], str, int | None]:
