@@ -51,7 +51,7 @@ def evaluate(
     tasks: Annotated[int, typer.Option(min=1, help="Number of tasks.")] = 1000,
     split: SplitName = "test",
     png: Annotated[
-        Path | None, output_file(".png", "Save a confusion matrix, or a plot of the comparison, to this file.")
+        Path | None, output_file(".png", "Save a confusion matrix, curves, or a plot of the comparison to this file.")
     ] = None,
     force: Force = False,
     baseline: Annotated[
@@ -102,10 +102,12 @@ def _evaluate(
     from metacli.evaluation.report import print_missing_intervals, summarize_evaluation
     from metacli.runs.evaluation_file import save_evaluation
     from metacli.show.confusion import save_confusion
+    from metacli.show.example_curves import save_example_curves
     from metacli.show.results import print_evaluation
+    from metacli.tasks.optimum import OptimumTasks
 
     tasks, split, device, processes = session.tasks, session.split, session.device, session.processes
-    if png:
+    if png and not isinstance(tasks, OptimumTasks):
         check_classes_recur(tasks, split)
     model = average_over_orders(session.model, tasks, split, orders)
     with task_bar(n_tasks) as bar:
@@ -120,7 +122,9 @@ def _evaluate(
         terminal.print_to_stderr(f"note: eval.json is not written: {problem}")
     print_missing_intervals({m.label: result[m.key] for m in tasks.metrics if not m.axis})
     print_result(as_json, result, lambda console: print_evaluation(console, result, tasks, show))
-    if png and scores.answers is not None:
+    if png and isinstance(tasks, OptimumTasks):
+        save_example_curves(png, result, tasks)
+    elif png and scores.answers is not None:
         save_confusion(png, confusion_matrix(scores.answers, tasks), str(scores))
 
 

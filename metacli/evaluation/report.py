@@ -43,7 +43,7 @@ def summarize_evaluation(
     for m in tasks.metrics:
         values = scores.values[m.name]
         result[m.key] = (
-            [{m.axis: k + 1, **summarize_score(m, column)} for k, column in enumerate(values.T)]
+            [{m.axis: k, **summarize_score(m, column)} for k, column in enumerate(values.T, m.first)]
             if m.axis
             else summarize_score(m, values)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,10 @@ from rich.table import Table
 from metacli.show.console import printable
 from metacli.tasks.base import Tasks
 from metacli.tasks.metrics import Metric, format_score
+
+# `--json` has all rows and columns.
+_CURVE_ROWS = 12  # of the table of curves
+_TASK_METRICS = 6  # of the table of tasks
 
 
 def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, show: int) -> None:
@@ -22,10 +27,9 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
     """
     numbers = [m for m in tasks.metrics if not m.axis]
     if show:
-        console.print(_task_table(console, result, numbers, show))
-    for m in tasks.metrics:
-        if m.axis:
-            console.print(_curve_table(result[m.key], m))
+        console.print(_task_table(console, result, numbers[:_TASK_METRICS], show))
+    for axis in dict.fromkeys(m.axis for m in tasks.metrics if m.axis):
+        console.print(_curve_table(result, [m for m in tasks.metrics if m.axis == axis]))
     if tasks.group and len(result[f"by_{tasks.group}"]) > 1:
         console.print(_group_table(result[f"by_{tasks.group}"], tasks.group, [m for m in numbers if m.name != "loss"]))
     names = [f"D_test {numbers[0].label}", *(m.label for m in numbers[1:])]
@@ -41,7 +45,7 @@ def print_evaluation(console: Console, result: dict[str, Any], tasks: Tasks, sho
 
 
 def _format_mean(result: dict[str, Any], m: Metric) -> str:
-    unit = f" {m.unit}" if m.unit not in ("", "%") else ""
+    unit = "".join(f" {words}" for words in (m.unit, m.note) if words not in ("", "%"))
     chance = f"   chance level {m.format_value(result['baseline'][m.name])}" if m.name in result["baseline"] else ""
     return f"{format_score(result[m.key])}{unit}{chance}"
 
@@ -54,21 +58,30 @@ def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric],
         # Without `fold`, rich cuts a line that ends with a space if its letters are two columns wide.
         table.add_column("classes, by label", ratio=1, overflow="fold")
     for m in metrics:
-        table.add_column(m.label, justify="right", no_wrap=True)
+        table.add_column(m.label.replace(" ", "\n"), justify="right", no_wrap=True)
     for task in result["tasks"][:show]:
         classes = [", ".join(shorten(printable(console, c)) for c in task["classes"])] if with_classes else []
         table.add_row(str(task["index"]), *classes, *(m.format_value(task[m.name]) for m in metrics))
     return table
 
 
-def _curve_table(rows: list[dict[str, Any]], m: Metric) -> Table:
-    table = Table(title=m.title)
+def _curve_table(result: dict[str, Any], metrics: list[Metric]) -> Table:
+    """Returns curves over the same axis as columns, with at most `_CURVE_ROWS` rows."""
+    axis, table = metrics[0].axis, Table(title=metrics[0].title)
     table.add_column("k", justify="right")
-    table.add_column(m.label.split()[0], justify="right")
-    for row in rows:
-        if row["mean"] is not None:
-            table.add_row(str(row[m.axis]), format_score(row))
+    for m in metrics:
+        table.add_column(m.label.partition(" by ")[0].replace(" ", "\n"), justify="right", no_wrap=True)
+    rows = [row for row in zip(*(result[m.key] for m in metrics), strict=True) if row[0]["mean"] is not None]
+    for place in _spread_rows(len(rows)):
+        table.add_row(str(rows[place][0][axis]), *(format_score(score) for score in rows[place]))
     return table
+
+
+def _spread_rows(count: int) -> list[int]:
+    """Returns the places of at most `_CURVE_ROWS` of `count` rows, denser at the start, with the first and the last."""
+    if count <= _CURVE_ROWS:
+        return list(range(count))
+    return sorted({round(place) - 1 for place in np.geomspace(1, count, _CURVE_ROWS)})
 
 
 def _group_table(rows: list[dict[str, Any]], group: str, metrics: list[Metric]) -> Table:

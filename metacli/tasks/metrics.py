@@ -23,6 +23,8 @@ class Metric:
         higher_is_better: the direction; None for a reference value.
         axis: the name of the index k of a curve (B, k); empty for a single number.
         title: the title of a curve's table.
+        first: the index k of the first column of a curve.
+        note: words that `eval` prints after the number.
     """
 
     name: str
@@ -30,11 +32,16 @@ class Metric:
     higher_is_better: bool | None
     axis: str = ""
     title: str = ""
+    first: int = 1
+    note: str = ""
 
     @property
     def key(self) -> str:
-        """Its key in the result of `eval`: `d_test_<name>`, or `by_<axis>` for a curve."""
-        return f"by_{self.axis}" if self.axis else f"d_test_{self.name}"
+        """Its key in the result of `eval`: `d_test_<name>`; for a curve `by_<axis>`, or a name that ends with it."""
+        if not self.axis:
+            return f"d_test_{self.name}"
+        key = f"by_{self.axis}"
+        return self.name if self.name.endswith(f"_{key}") else key
 
     @property
     def label(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,17 +15,20 @@ from metacli.config.base import BaseConfig
 from metacli.episode import Episode, Spec
 from metacli.tasks.answers import Bits
 from metacli.tasks.metrics import Metric
+from metacli.tasks.optimum import OPTIMUM, OptimumTasks
 from metacli.tasks.rng import CounterRNG
 from metacli.tasks.sequences.base import Algorithmic, Phases
 
 
-class DynamicNgrams(Algorithmic):
+class DynamicNgrams(OptimumTasks, Algorithmic):
     """The input is bit t, the answer is bit t + 1. A bit depends on the previous N - 1 bits by a random table.
 
     Each task draws its table: 2^(N - 1) probabilities ~ Beta(1/2, 1/2), one for each context. D_train is empty. D_test
     is the stream, with input 0 before the first bit. The first N - 1 bits are fair coins. They are scored, at a cost of
     one bit or more each, as in the paper's figures: the optimum over all 200 bits is 133, over the last 195 it is 128.
     """
+
+    cost_unit: ClassVar[str] = "nats per bit"
 
     class Config(BaseConfig):
         """Keys of `dynamic-ngrams`."""
@@ -64,31 +68,48 @@ class DynamicNgrams(Algorithmic):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of bits, and the cost of the optimal estimator."""
-        return (*super().metrics, Metric("optimal_bits", "bits per sequence", None))
+        """The bits per sequence of the model and of the optimum, as in the paper, then those of `OptimumTasks`."""
+        bits, accuracy, _, errors = self.answer.metrics
+        return (bits, Metric("optimal_bits", "bits per sequence", None), *super().metrics, accuracy, errors)
 
     def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
-        """Returns the scores of every algorithmic task, and `optimal_bits` (B,), the cost of the optimal estimator."""
-        return {**super().score(logits, episode), "optimal_bits": self.optimal_bits(episode)}
+        """See `OptimumTasks.score`; and `optimal_bits` (B,), the cost of the optimal estimator per sequence."""
+        scores = super().score(logits, episode)
+        return {**scores, "optimal_bits": scores[OPTIMUM] * (self.config.length / math.log(2))}
 
-    def optimal_bits(self, episode: Episode) -> Tensor:
-        """Returns (B,), the cost in bits of the optimal Bayesian estimator, equation 10 of the paper.
+    def reference_costs(self, episode: Episode) -> dict[str, Tensor]:
+        """See `OptimumTasks.reference_costs`.
 
-        P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), with N1 and N0 the numbers of ones and zeros so far after the
-        context; 1/2 for the first N - 1 bits.
+        The optimum is equation 10 of the paper, P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), and 1/2 for the first
+        N - 1 bits. `frequency` is the same estimator without a context.
         """
-        context_bits, bits = self.config.order - 1, episode.y_test[..., 0]  # (B, Q)
-        if bits.shape[1] <= context_bits:
-            return torch.full_like(bits[:, 0], bits.shape[1])
+        bit, n1, n0 = self._count_bits(episode)
+        ones = bit.cumsum(1) - bit
+        seen = torch.arange(bit.shape[1], device=bit.device)
+        probability = {OPTIMUM: (n1 + 0.5) / (n0 + n1 + 1), "frequency": (ones + 0.5) / (seen + 1)}
+        return {name: -torch.where(bit > 0.5, p, 1 - p).log() for name, p in probability.items()}
+
+    def statistics(self, episode: Episode) -> dict[str, Tensor]:
+        """See `OptimumTasks.statistics`: the counts after the present context, and the optimal probability of a one."""
+        _, n1, n0 = self._count_bits(episode)
+        return {"ones_after_context": n1, "zeros_after_context": n0, "probability": (n1 + 0.5) / (n0 + n1 + 1)}
+
+    def _count_bits(self, episode: Episode) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the bits, N1 and N0, (B, Q) each: the ones and zeros so far after the context of each bit."""
+        context_bits, bits = self.config.order - 1, episode.y_test[..., 0]
+        n_coins = min(context_bits, bits.shape[1])  # the first bits have no context
+        coins, bit = bits.split([n_coins, bits.shape[1] - n_coins], 1)
+        none = torch.zeros_like(coins)
+        if not bit.shape[1]:
+            return bits, none, none
         powers = 2 ** torch.arange(context_bits, device=bits.device)
-        context = (bits.long()[:, :-1].unfold(1, context_bits, 1) * powers).sum(-1)  # (B, T)
-        bit = bits[:, context_bits:]  # (B, T)
+        context = (bits.long()[:, :-1].unfold(1, context_bits, 1) * powers).sum(-1)
         is_context = one_hot(context, 2**context_bits).to(bit.dtype)  # (B, T, 2^(N-1))
-        ones_after = is_context * bit[..., None]
-        context_count = ((is_context.cumsum(1) - is_context) * is_context).sum(-1)  # N0 + N1
-        one_count = ((ones_after.cumsum(1) - ones_after) * is_context).sum(-1)  # N1
-        p = (one_count + 0.5) / (context_count + 1)
-        return context_bits - torch.where(bit > 0.5, p, 1 - p).log2().sum(1)
+        counts = []
+        for is_counted in (bit, 1 - bit):
+            after = is_context * is_counted[..., None]
+            counts.append(torch.cat([none, ((after.cumsum(1) - after) * is_context).sum(-1)], 1))
+        return bits, counts[0], counts[1]
 
     def describe(self) -> str:
         """See `Tasks.describe`."""
