@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from metacli.tasks.answers import Symbols as Symbols
     from metacli.tasks.base import Tasks as Tasks
     from metacli.tasks.images.class_folders import list_images as list_images
+    from metacli.tasks.optimum import OptimumTasks as OptimumTasks
     from metacli.tasks.rng import CounterRNG as CounterRNG
     from metacli.training.outcome import Outcome as Outcome
 
@@ -54,6 +55,7 @@ _HOME = {
     "MemoryTrace": "metacli.inspect.trace:MemoryTrace",
     "MetaLearner": "metacli.models.base:MetaLearner",
     "MetacliError": "metacli.errors:MetacliError",
+    "OptimumTasks": "metacli.tasks.optimum:OptimumTasks",
     "Outcome": "metacli.training.outcome:Outcome",
     "Reals": "metacli.tasks.answers:Reals",
     "Recipe": "metacli.config.recipe:Recipe",

@@ -40,6 +40,8 @@ TASKS: Registry = {
     "repeat-copy": "metacli.tasks.sequences.copy:RepeatCopy",
     "associative-recall": "metacli.tasks.sequences.recall:AssociativeRecall",
     "dynamic-ngrams": "metacli.tasks.sequences.ngrams:DynamicNgrams",
+    "coin": "metacli.tasks.sequences.coin:Coin",
+    "markov": "metacli.tasks.sequences.markov:Markov",
     "priority-sort": "metacli.tasks.sequences.sort:PrioritySort",
 }
 

@@ -28,6 +28,7 @@ NAMES = [
     "MemoryTrace",
     "MetaLearner",
     "MetacliError",
+    "OptimumTasks",
     "Outcome",
     "Reals",
     "Recipe",

@@ -12,12 +12,14 @@ from metacli.evaluation.evaluate import CHUNK
 from metacli.inspect.analysis import find_heads
 from metacli.inspect.figure import PLOT_ALTERNATIVE, save_figure
 from metacli.inspect.page import save_page
+from metacli.inspect.statistics import LEAST_TASKS, decode_statistics
 from metacli.inspect.trace import MemoryTrace, record_traces, save_json, save_npz
 from metacli.inspect.usage import Usage, measure_queries, measure_task
 from metacli.models.base import MetaLearner
 from metacli.show.figures import require_matplotlib
 from metacli.system import outputs, terminal
 from metacli.tasks.base import Split, Tasks
+from metacli.tasks.optimum import OptimumTasks
 
 FORMATS = ("npz", "png", "html", "json")
 LAST_TASK = 2**31 - 1
@@ -102,19 +104,24 @@ def measure_usage(
 ) -> dict[str, Any]:
     """Measures how memory is used over the first `count` tasks of a split; see `Usage.summary`.
 
+    With a known optimum and at least `LEAST_TASKS` tasks, also returns `statistics`, see `decode_statistics`.
+
     Args:
         advance: called with the number of tasks done since the last call.
 
     Raises:
-        UsageError: the model has no memory.
+        UsageError: the model has no memory, and the tasks have no known optimum.
     """
-    usage = Usage()
+    statistics = []
+    if isinstance(tasks, OptimumTasks) and count >= LEAST_TASKS:
+        statistics = decode_statistics(model, tasks, split, count)
+    usage = Usage(requires_memory=not isinstance(tasks, OptimumTasks))
     for first in range(0, count, CHUNK):
         traces = record_traces(model, tasks, split, first, min(CHUNK, count - first))
         for trace in traces:
             usage.add(trace)
         advance(len(traces))
-    return usage.summary()
+    return usage.summary() | ({"statistics": statistics} if statistics else {})
 
 
 def as_json(trace: MemoryTrace) -> dict[str, Any]:

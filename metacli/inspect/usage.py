@@ -20,6 +20,7 @@ from metacli.inspect.analysis import (
     share_on_right_class,
     uniform_baseline,
 )
+from metacli.inspect.statistics import print_statistics
 from metacli.inspect.trace import MemoryTrace
 from metacli.tasks.metrics import Metric, format_score
 
@@ -75,9 +76,14 @@ def measure_task(trace: MemoryTrace) -> dict[Key, float]:
 
 
 class Usage:
-    """Collects the measures of many traces."""
+    """Collects the measures of many traces.
 
-    def __init__(self) -> None:
+    Args:
+        requires_memory: whether `add` refuses a model without memory.
+    """
+
+    def __init__(self, requires_memory: bool = True) -> None:
+        self._requires_memory = requires_memory
         self._values: dict[Key, list[tuple[float, float, float]]] = {}
         self._task_scores: list[float] = []
         self._metric = Metric("accuracy", "%", True)
@@ -86,9 +92,9 @@ class Usage:
         """Adds the measures of one task.
 
         Raises:
-            UsageError: the model has no memory.
+            UsageError: the model has no memory, unless it may have none.
         """
-        if not trace.heads:
+        if self._requires_memory and not trace.heads:
             raise UsageError(f"{trace.model} has no memory to measure", "leave out --tasks to see its states")
         decoded, scored = trace.decoded, trace.sample.scored
         right = scored & False if decoded.correct is None else decoded.correct
@@ -137,7 +143,7 @@ def _metric_of(trace: MemoryTrace) -> Metric:
 
 
 def print_usage(console: Console, summary: dict[str, Any]) -> None:
-    """Prints `Usage.summary` as a table."""
+    """Prints the result of `metacli.inspect.inspection.measure_usage` as tables."""
     name, metric = next(iter(summary["metrics"].items()))
     title = f"{summary['n_tasks']:,} tasks, {name.replace('_', ' ')} {format_score(summary[metric['key']])}"
     console.print(Text(title, style="bold"))
@@ -152,6 +158,8 @@ def print_usage(console: Console, summary: dict[str, Any]) -> None:
     console.print()
     for measure in dict.fromkeys(row["measure"] for row in summary["measures"]):
         console.print(Text(f"{measure}: {MEANING[measure]}", style="dim"))
+    if summary.get("statistics"):
+        print_statistics(console, summary["statistics"])
 
 
 def _format_cell(part: dict[str, float | None]) -> str:

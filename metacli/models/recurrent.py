@@ -13,6 +13,8 @@ from metacli.episode import Episode
 from metacli.models.base import MetaLearner
 from metacli.models.trace import ArrayInfo, Trace, Traced
 
+_STATE = ""  # the name of the whole state among the tensors of a step
+
 
 class Step(NamedTuple):
     """One step of a recurrence.
@@ -114,27 +116,28 @@ class Recurrent(MetaLearner):
         return tree_map(lambda s: s.repeat_interleave(inputs.shape[1], 0), phi), inputs.flatten(0, 1)
 
     def trace(self, episode: Episode) -> Trace:
-        """Returns every array of `array_info`, except empty ones; see `MetaLearner.trace`."""
+        """Returns every array of `array_info`, except empty ones, and the state; see `MetaLearner.trace`."""
         state, batch = self.initial_state(len(episode)), len(episode)
         frames = []
         if episode.x_train.shape[1]:
             steps, state = self.unroll(state, self.encode_items(episode.x_train, episode.y_train), episode.mask_train)
-            frames = [named_tensors(s.state) | named_tensors(s.parameters) for s in steps]
+            frames = [_collect_tensors(s) for s in steps]
         queries = self.encode_items(episode.x_test, episode.y_previous)  # (B, Q, I)
         if self.spec.mode == "independent":
             count = queries.shape[1]
             step = self.step(*self.repeat_for_queries(state, queries))
             outputs = step.output.unflatten(0, (batch, count))
-            tensors = named_tensors(step.state) | named_tensors(step.parameters)
+            tensors = _collect_tensors(step)
             frames += [{k: v.unflatten(0, (batch, count))[:, q] for k, v in tensors.items()} for q in range(count)]
         else:
             steps, _ = self.unroll(state, queries)
             outputs = torch.stack([s.output for s in steps], 1)
-            frames += [named_tensors(s.state) | named_tensors(s.parameters) for s in steps]
+            frames += [_collect_tensors(s) for s in steps]
         arrays = {
             name: Traced(torch.stack([f[name] for f in frames], 1), about) for name, about in self.array_info.items()
         }
-        return Trace(self.output(outputs), {k: v for k, v in arrays.items() if v.values.numel()})
+        state = torch.stack([f[_STATE] for f in frames], 1)
+        return Trace(self.output(outputs), {k: v for k, v in arrays.items() if v.values.numel()}, state=state)
 
 
 def tree_map(function: Callable[..., Tensor], *trees: Any) -> Any:
@@ -157,3 +160,10 @@ def named_tensors(tree: Any) -> dict[str, Tensor]:
         assert not tensors.keys() & named.keys(), f"two tensors named {tensors.keys() & named.keys()}"
         tensors |= named
     return tensors
+
+
+def _collect_tensors(step: Step) -> dict[str, Tensor]:
+    """Returns the tensors of the state and the parameters by name, and the state as one vector (B, D)."""
+    tensors = named_tensors(step.state)
+    whole = torch.cat([tensor.flatten(1) for tensor in tensors.values()], 1)
+    return {_STATE: whole} | tensors | named_tensors(step.parameters)

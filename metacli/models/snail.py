@@ -161,7 +161,7 @@ class SNAIL(MetaLearner):
         return self.output(self._run_queries(phi, x_test, y_previous).items)
 
     def trace(self, episode: Episode) -> Trace:
-        """Returns the weights of every attention block over D_train and D_test; see `MetaLearner.trace`."""
+        """Returns the weights of every attention block over D_train and D_test, and the items after the last block."""
         batch, support_size = episode.x_train.shape[:2]
         query_count = episode.x_test.shape[1]
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
@@ -178,9 +178,9 @@ class SNAIL(MetaLearner):
             on_support = weights[:, support_size:, :, :support_size]
             weights[:, support_size:, :, :support_size] = on_support.clone().scatter(-1, order, on_support)
         text = "attention weights of each block over earlier steps and the step itself; sum to 1"
-        return Trace(
-            self.output(queries.items), {"attention": Traced(weights, ArrayInfo(("block", "step"), text, "attention"))}
-        )
+        about = ArrayInfo(("block", "step"), text, "attention")
+        state = torch.cat([support.items, queries.items], 1)
+        return Trace(self.output(queries.items), {"attention": Traced(weights, about)}, state=state)
 
     def _run_queries(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None) -> ItemActivations:
         return self._run_items(phi, self.encode_items(x_test, y_previous), parallel=self.spec.mode == "independent")

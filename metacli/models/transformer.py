@@ -175,10 +175,10 @@ class Transformer(MetaLearner):
 
     def predict(self, phi: Phi, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
         """Returns logits (B, Q, O): each query from phi alone, or all queries in order (stream, sequence)."""
-        return self._run_queries(phi, x_test, y_previous)
+        return self.output(self.norm(self._run_queries(phi, x_test, y_previous)))
 
     def trace(self, episode: Episode) -> Trace:
-        """Returns the attention of every head over D_train and D_test; see `MetaLearner.trace`.
+        """Returns the attention of every head over D_train and D_test, and the items after the last layer as the state.
 
         Heads are kept separate, layer by layer: a mean would hide the head that retrieves the class.
         """
@@ -186,32 +186,29 @@ class Transformer(MetaLearner):
         phi = self.adapt(episode.x_train, episode.y_train, episode.mask_train)
         heads = self.config.layers * self.config.heads
         weights = phi.keys.new_zeros(len(episode), support_size + query_count, heads, support_size + query_count)
+        items = []
         if support_size:
             support_attention: list[Tensor] = []
             empty = self._empty_phi(len(episode))
             inputs = self.encode_items(episode.x_train, episode.y_train)
-            self._run_items(empty, inputs, None, parallel=False, attention_out=support_attention)
+            items.append(self._run_items(empty, inputs, None, parallel=False, attention_out=support_attention)[0])
             weights[:, :support_size, :, :support_size] = torch.cat(support_attention, 1).transpose(1, 2)
         query_attention: list[Tensor] = []
-        logits = self._run_queries(phi, episode.x_test, episode.y_previous, query_attention)
+        items.append(self._run_queries(phi, episode.x_test, episode.y_previous, query_attention))
         weights[:, support_size:] = torch.cat(query_attention, 1).transpose(1, 2)
         text = "attention weights of each head, layer by layer, over earlier steps and the step itself; sum to 1"
         c = self.config
         names = tuple(f"layer{i}.head{j}" for i in range(c.layers) for j in range(c.heads))
         about = ArrayInfo(("head", "step"), text, "attention", names=names)
-        return Trace(logits, {"attention": Traced(weights, about)})
+        logits = self.output(self.norm(items[-1]))
+        return Trace(logits, {"attention": Traced(weights, about)}, state=torch.cat(items, 1))
 
     def _run_queries(
         self, phi: Phi, x_test: Tensor, y_previous: Tensor | None, attention_out: list[Tensor] | None = None
     ) -> Tensor:
-        parallel = self.spec.mode == "independent"
-        return self.output(
-            self.norm(
-                self._run_items(
-                    phi, self.encode_items(x_test, y_previous), None, parallel, attention_out=attention_out
-                )[0]
-            )
-        )
+        """Returns the queries (B, Q, width) after the last layer, before normalisation."""
+        inputs, parallel = self.encode_items(x_test, y_previous), self.spec.mode == "independent"
+        return self._run_items(phi, inputs, None, parallel, attention_out=attention_out)[0]
 
     def _run_items(
         self,

@@ -168,4 +168,4 @@ class MemoryNetwork(Recurrent):
         trace = super().trace(episode)
         retention, text = self.access.retention({name: traced.values for name, traced in trace.arrays.items()})
         arrays = {**trace.arrays, "retention": Traced(retention, ArrayInfo(("location",), text, "retention"))}
-        return Trace(trace.logits, arrays, self.access.reads_first)
+        return trace._replace(arrays=arrays, reads_first=self.access.reads_first)
