@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metacli.evaluation.evaluate import CHUNK, pad_labels
+from metacli.evaluation.evaluate import CHUNK
+from metacli.evaluation.logits import pad_labels
 from metacli.models.base import MetaLearner
 from metacli.show.curves import sparkline
 from metacli.tasks.base import Split
