@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from metacli.registration import register as register
     from metacli.system.package_data import examples_folder as examples_folder
     from metacli.tasks.answers import Bits as Bits
+    from metacli.tasks.answers import Gaussian as Gaussian
     from metacli.tasks.answers import Reals as Reals
     from metacli.tasks.answers import Symbols as Symbols
     from metacli.tasks.base import Tasks as Tasks
@@ -51,6 +52,7 @@ _HOME = {
     "CounterRNG": "metacli.tasks.rng:CounterRNG",
     "EncoderConfig": "metacli.models.encoder:EncoderConfig",
     "Episode": "metacli.episode:Episode",
+    "Gaussian": "metacli.tasks.answers:Gaussian",
     "Learner": "metacli.classifier.learner:Learner",
     "MemoryTrace": "metacli.inspect.trace:MemoryTrace",
     "MetaLearner": "metacli.models.base:MetaLearner",

@@ -33,6 +33,7 @@ class Spec:
         y_size: Y, the width of a label as the model reads it; 0 if items have no labels.
         out_size: O, the number of logits of one answer.
         length: the largest number of steps that an answer can depend on, its own step included.
+        real_labels: whether labels are real numbers. Otherwise a label is that of a class.
     """
 
     mode: Mode
@@ -40,6 +41,7 @@ class Spec:
     y_size: int
     out_size: int
     length: int
+    real_labels: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ NAMES = [
     "CounterRNG",
     "EncoderConfig",
     "Episode",
+    "Gaussian",
     "Learner",
     "MemoryTrace",
     "MetaLearner",

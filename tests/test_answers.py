@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metacli.registry import TASKS, resolve
-from metacli.tasks.answers import Answer, Bits, Reals, Symbols, summarize_result
+from metacli.tasks.answers import Answer, Bits, Gaussian, Reals, Symbols, summarize_result
+from metacli.tasks.answers.gaussian import MIN_SCALE
 from metacli.tasks.metrics import Metric, format_number, format_score
 
-KINDS: dict[str, Answer] = {"label": Symbols(4), "string": Symbols(3, 5), "bits": Bits(6), "reals": Reals(2)}
+KINDS: dict[str, Answer] = {"label": Symbols(4), "string": Symbols(3, 5), "bits": Bits(6)}
+KINDS |= {"reals": Reals(2), "gaussian": Gaussian(2)}
 B, Q = 3, 7
 
 
@@ -32,6 +34,10 @@ def naive_cost(answer: Answer, logits: np.ndarray, right: np.ndarray) -> list[fl
     """The cost of each part of one answer, by the definition."""
     if isinstance(answer, Bits):
         return [math.log1p(math.exp(-v if y > 0.5 else v)) for v, y in zip(logits, right, strict=True)]
+    if isinstance(answer, Gaussian):
+        scales = [MIN_SCALE + math.log1p(math.exp(s)) for s in logits[2:]]
+        nll = lambda m, s, y: (y - m) ** 2 / (2 * s**2) + math.log(s * math.sqrt(2 * math.pi))  # noqa: E731
+        return [nll(m, s, y) for m, s, y in zip(logits[:2], scales, right, strict=True)]
     if isinstance(answer, Reals):
         return [(v - y) ** 2 for v, y in zip(logits, right, strict=True)]
     parts = logits.reshape(answer.components, -1)
@@ -85,6 +91,8 @@ def test_a_perfect_answer_is_right_and_said_so(name: str) -> None:
     _, right = drawn(answer)
     if isinstance(answer, Symbols):
         logits = 30 * answer.encode(right)
+    elif isinstance(answer, Gaussian):
+        logits = torch.cat([right, torch.full_like(right, -30)], -1)
     else:
         logits = 30 * (2 * right - 1) if isinstance(answer, Bits) else right
     told = answer.decode(logits[0].numpy(), right[0].numpy())
@@ -95,7 +103,7 @@ def test_a_perfect_answer_is_right_and_said_so(name: str) -> None:
         assert answer.format_answer(said) == answer.format_answer(y)
 
 
-@pytest.mark.parametrize("name", ["label", "string", "reals"])
+@pytest.mark.parametrize("name", ["label", "string", "reals", "gaussian"])
 def test_a_label_is_read_as_the_word_that_it_is_and_a_question_as_none(name: str) -> None:
     answer = KINDS[name]
     _, right = drawn(answer)
@@ -103,6 +111,27 @@ def test_a_label_is_read_as_the_word_that_it_is_and_a_question_as_none(name: str
     assert label.shape == (B, Q, answer.label_size)
     assert answer.format_labels(label[0].numpy()) == [answer.format_answer(y) for y in right[0].numpy()]
     assert answer.format_labels(np.zeros((2, answer.label_size), np.float32)) == ["", ""]
+
+
+def test_a_scale_is_decoded_printed_and_bounded() -> None:
+    answer = Gaussian(1)
+    told = answer.decode(np.array([[0.5, math.log(math.expm1(0.099))], [0.0, -1e4]], np.float32), np.zeros((2, 1)))
+    assert told.scale is not None
+    np.testing.assert_allclose(told.scale[:, 0], [0.1, MIN_SCALE], rtol=1e-5)
+    assert answer.format_prediction(told.prediction[0], np.array([0.47]), told.scale[0]) == "0.50 ± 0.10, off 0.03"
+    cost = answer.cost(torch.tensor([[[0.0, -1e4], [3e3, 1e4]]]), torch.zeros(1, 2, 1))
+    assert cost.isfinite().all()
+
+
+def test_the_expected_cost_is_least_for_the_right_mean_and_scale() -> None:
+    answer, value = Gaussian(1), 0.3 + 0.2 * torch.randn(1, 20_000, 1, generator=torch.Generator().manual_seed(0))
+    raw = math.log(math.expm1(0.2 - MIN_SCALE))
+    costs = {
+        (mean, shift): answer.cost(torch.tensor([mean, raw + shift]).expand(1, 20_000, 2), value).mean().item()
+        for mean in (0.25, 0.3, 0.35)
+        for shift in (-0.3, 0.0, 0.3)
+    }
+    assert min(costs, key=costs.__getitem__) == (0.3, 0.0)
 
 
 def test_a_label_of_zero_is_no_question() -> None:
@@ -120,6 +149,8 @@ def test_which_model_serves_which_answers() -> None:
     assert Symbols(3).check_compatible(Symbols(5)) is None
     assert "one of 3, but these tasks need one of 5" in (Symbols(5).check_compatible(Symbols(3)) or "")
     assert Symbols(5).check_compatible(Reals(5))
+    assert Gaussian(1).check_compatible(Reals(1))
+    assert Reals(1).check_compatible(Gaussian(1))
     assert Symbols(5, 5).check_compatible(Symbols(4, 5))
     assert Bits(3).check_compatible(Symbols(3))
     assert all(kind.check_compatible(kind) is None for kind in KINDS.values())
@@ -175,7 +206,13 @@ def test_keys_labels_and_directions() -> None:
 
 @pytest.mark.parametrize(
     ("name", "keys"),
-    [("copy", {}), ("dynamic-ngrams", {}), ("sinusoid", {}), ("clusters", {}), ("strokes", {"protocol": "stream"})],
+    [
+        ("copy", {}),
+        ("dynamic-ngrams", {}),
+        ("sinusoid", {}),
+        ("clusters", {}),
+        ("strokes", {"protocol": "stream"}),
+    ],
 )
 def test_the_headline_score_is_the_first_of_all_scores(name, keys):
     cls = resolve(TASKS, name, "task")

@@ -159,4 +159,6 @@ def label_of_step(trace: MemoryTrace, step: int) -> str:
 
 def format_answer(trace: MemoryTrace, query: int) -> str:
     """Returns the model's answer to a query as text."""
-    return trace.sample.answer.format_prediction(trace.arrays["prediction"][query], trace.sample.y_test[query])
+    decoded, answer = trace.decoded, trace.sample.y_test[query]
+    scale = None if decoded.scale is None else decoded.scale[query]
+    return trace.sample.answer.format_prediction(decoded.prediction[query], answer, scale)

@@ -157,8 +157,13 @@ def _draw_answers(ax: Axes, trace: MemoryTrace) -> None:
     if decoded.correct is None or decoded.confidence is None:
         off = np.abs(decoded.prediction - s.y_test).max(1)
         ax.scatter(steps[s.scored], off[s.scored], marker="o", color=_RIGHT, s=22, zorder=3)
-        ax.set_ylim(0, 1.2 * max(float(off[s.scored].max(initial=0)), 1e-6))
-        ax.set_title("absolute error of each answer", fontsize=9, loc="left", color=_INK)
+        highest, title = float(off[s.scored].max(initial=0)), "absolute error of each answer"
+        if decoded.scale is not None:
+            bound = 2 * decoded.scale.max(1)
+            ax.scatter(steps[s.scored], bound[s.scored], marker="_", color=_INK, s=60, zorder=2)
+            highest, title = max(highest, float(bound[s.scored].max(initial=0))), f"{title}; bars are 2 scales"
+        ax.set_ylim(0, 1.2 * max(highest, 1e-6))
+        ax.set_title(title, fontsize=9, loc="left", color=_INK)
         return
     correct, sure = decoded.correct, decoded.confidence
     for mask, marker, color in ((correct, "o", _RIGHT), (~correct, "x", _WRONG)):

@@ -127,7 +127,7 @@ def measure_usage(
 def as_json(trace: MemoryTrace) -> dict[str, Any]:
     """Returns the answers and measures of one task as plain values; the arrays are in the files of --out."""
     s, arrays = trace.sample, trace.arrays
-    keep = ("answer", "scored", "prediction", "confidence", "correct")
+    keep = ("answer", "scored", "prediction", "scale", "confidence", "correct")
     rows = [{"measure": m, "head": h, "by_query": _plain(v)} for (m, h), v in measure_queries(trace).items()]
     task_rows = [{"measure": m, "head": h, "value": _plain(v)} for (m, h), v in measure_task(trace).items()]
     return {

@@ -44,9 +44,7 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
         console.print(Text(f"  {label} = {printable(console, c)}", style="dim"))
     console.print(trace.verdict, highlight=False)
     if s.view == "curve" and s.curve is not None:
-        predicted = s.answer.to_channels(trace.arrays["prediction"])[0]
-        answers = Points("answers of the model", "*", "magenta", s.x_test[:, 0], predicted)
-        print_plot(console, s.curve, [*curve_points(s), answers])
+        print_plot(console, s.curve, _drawn_points(trace))
     console.print()
     console.print(_step_table(trace, chosen))
     if trace.steps > _STEPS:
@@ -56,6 +54,16 @@ def print_trace(console: Console, trace: MemoryTrace, heads: list[str]) -> None:
     _print_all_maps(console, trace, heads)
     if note := describe_hidden_heads(trace, heads):
         console.print(Text(note, style="dim"))
+
+
+def _drawn_points(trace: MemoryTrace) -> list[Points]:
+    """Returns the points of the task and the answers of the model. If it predicts a scale, also mean ± 2 scales."""
+    s, decoded, x = trace.sample, trace.decoded, trace.sample.x_test[:, 0]
+    points = [*curve_points(s), Points("answers of the model", "*", "magenta", x, decoded.prediction[:, 0])]
+    if decoded.scale is not None:
+        ends = np.concatenate([decoded.prediction - 2 * decoded.scale, decoded.prediction + 2 * decoded.scale])
+        points.insert(0, Points("mean ± 2 scales", "-", "magenta", np.concatenate([x, x]), ends[:, 0]))
+    return points
 
 
 def _step_table(trace: MemoryTrace, heads: list[Head]) -> Table:

@@ -129,11 +129,12 @@ COMMON = {
     "scored": ArrayInfo((), "whether the answer is scored"),
     "logits": ArrayInfo(("out",), "the output of the model, before softmax or sigmoid; for real numbers, the answer"),
     "probability": ArrayInfo(("out",), "the softmax of the logits of each character; for bits, their sigmoid"),
-    "prediction": ArrayInfo(("part",), "the most probable answer; for real numbers, the answer"),
+    "prediction": ArrayInfo(("part",), "the most probable answer; for real numbers, the answer or its mean"),
+    "scale": ArrayInfo(("part",), "the predicted standard deviation of the answer"),
     "confidence": ArrayInfo((), "the probability of the predicted answer; for bits, the mean over the bits"),
     "correct": ArrayInfo((), "whether the whole predicted answer is right"),
 }
-_BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "confidence", "correct")
+_BY_QUERY = ("answer", "scored", "logits", "probability", "prediction", "scale", "confidence", "correct")
 
 
 @torch.no_grad()

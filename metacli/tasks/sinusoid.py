@@ -41,7 +41,7 @@ class Sinusoid(Tasks):
     def spec_of(cls, config: Config) -> Spec:
         """See `Tasks.spec_of`: x in, y out, independent queries."""
         answer = cls.answer_of(config)
-        return Spec("independent", (1,), answer.label_size, answer.size, config.shots + 1)
+        return Spec("independent", (1,), answer.label_size, answer.size, config.shots + 1, real_labels=True)
 
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """See `Tasks.batch`."""

@@ -19,12 +19,14 @@ class Decoded(NamedTuple):
         probability: (Q, O) the probability of every option; None for real numbers.
         confidence: (Q,) the probability of the predicted answer, for bits the mean over bits; None for real numbers.
         correct: (Q,) bool, whether the whole answer is correct; None for real numbers.
+        scale: (Q, C) the predicted standard deviation of each number; None if the model predicts none.
     """
 
     prediction: np.ndarray
     probability: np.ndarray | None
     confidence: np.ndarray | None
     correct: np.ndarray | None
+    scale: np.ndarray | None = None
 
 
 class Answer(ABC):
@@ -78,8 +80,8 @@ class Answer(ABC):
     def format_labels(self, label: np.ndarray) -> list[str]:
         """Formats encoded labels (T, Y) as text; '' for no label."""
 
-    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray) -> str:
-        """Formats a model's answer (C,), given the correct answer."""
+    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray, scale: np.ndarray | None = None) -> str:
+        """Formats a model's answer (C,), given the correct answer and the predicted scale (C,), if any."""
         return self.format_answer(prediction)
 
     def to_channels(self, values: np.ndarray) -> np.ndarray:

@@ -71,6 +71,6 @@ class Bits(Answer):
         """Returns empty texts: bits are never used as labels."""
         return [""] * len(label)
 
-    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray) -> str:
+    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray, scale: np.ndarray | None = None) -> str:
         """Formats the number of correct bits."""
         return f"{int((prediction == (answer > 0.5)).sum())}/{len(prediction)} bits"

@@ -55,6 +55,7 @@ class Reals(Answer):
         """Formats the numbers of each label."""
         return [self.format_answer(row[:-1]) if row[-1] else "" for row in label]
 
-    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray) -> str:
-        """Formats the number and its error."""
-        return f"{self.format_answer(prediction)}, off {np.abs(prediction - answer).max():.2f}"
+    def format_prediction(self, prediction: np.ndarray, answer: np.ndarray, scale: np.ndarray | None = None) -> str:
+        """Formats the number and its error, as in `-1.20 ± 0.10, off 0.03`."""
+        half = "" if scale is None else f" ± {self.format_answer(scale)}"
+        return f"{self.format_answer(prediction)}{half}, off {np.abs(prediction - answer).max():.2f}"
