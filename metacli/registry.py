@@ -36,6 +36,8 @@ TASKS: Registry = {
     "folder": "metacli.tasks.images.folder:Folder",
     "clusters": "metacli.tasks.clusters:Clusters",
     "sinusoid": "metacli.tasks.sinusoid:Sinusoid",
+    "linear": "metacli.tasks.linear:Linear",
+    "gp": "metacli.tasks.gp:GaussianProcess",
     "copy": "metacli.tasks.sequences.copy:Copy",
     "repeat-copy": "metacli.tasks.sequences.copy:RepeatCopy",
     "associative-recall": "metacli.tasks.sequences.recall:AssociativeRecall",

@@ -210,6 +210,8 @@ def test_keys_labels_and_directions() -> None:
         ("copy", {}),
         ("dynamic-ngrams", {}),
         ("sinusoid", {}),
+        ("linear", {}),
+        ("gp", {}),
         ("clusters", {}),
         ("strokes", {"protocol": "stream"}),
     ],

@@ -70,7 +70,11 @@ def test_the_share_of_an_example_is_the_probability_of_its_class():
 
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("copy", "supports tasks in mode independent, stream"), ("sinusoid", "predicts class labels")],
+    [
+        ("copy", "supports tasks in mode independent, stream"),
+        ("sinusoid", "predicts class labels"),
+        ("gp", "predicts class labels"),
+    ],
 )
 def test_tasks_without_classes_are_refused(task, words):
     with pytest.raises(UsageError, match=words):

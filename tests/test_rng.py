@@ -52,6 +52,12 @@ def test_uniform_integers_and_permutations_are_made_of_bits():
     assert CounterRNG(3, "test", np.arange(5)).permutation(9).tolist() == order
 
 
+def test_normal_numbers_have_the_moments_of_a_normal_distribution():
+    z = CounterRNG(0, "train", np.arange(200)).normal(500)
+    np.testing.assert_allclose([(z**k).mean() for k in (1, 2, 3, 4)], [0, 1, 0, 3], atol=0.05)
+    assert np.isfinite(z).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.data())
 def test_subsets_are_floyds(population, data):

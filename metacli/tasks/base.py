@@ -19,6 +19,7 @@ from metacli.tasks.rng import CounterRNG
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 View = Literal["images", "channels", "curve"]
+SAME_SHOTS = 64  # tasks in a row with the same number of support examples, see `Tasks.sample_shots`
 
 
 class Tasks(ABC):
@@ -73,6 +74,26 @@ class Tasks(ABC):
     def random_numbers(self, split: Split, index: np.ndarray) -> CounterRNG:
         """Returns the random numbers of the tasks `index` (B,) of a split, by its seed."""
         return CounterRNG(self.seed_of(split), split, index)
+
+    def curriculum_progress(self, split: Split, index: np.ndarray) -> np.ndarray:
+        """Returns (B,) in [0, 1], the progress of the curriculum of the tasks `index` (B,); 1 is the full range.
+
+        It rises linearly over the first `curriculum` training tasks. It is 1 for held-out tasks, and without this key.
+        """
+        duration = getattr(self.config, "curriculum", 0) if split == "train" else 0
+        return np.minimum(1.0, index / duration) if duration else np.ones(len(index))
+
+    def sample_shots(self, split: Split, index: np.ndarray, in_a_row: int = SAME_SHOTS) -> np.ndarray:
+        """Returns (B,) int64, the shots K of the tasks `index` (B,): `shots`, or a random number from `fewest_shots`.
+
+        Args:
+            in_a_row: tasks in a row that have the same number, so that most batches need no padding.
+        """
+        c = self.config
+        if not c.fewest_shots:
+            return np.full(len(index), c.shots)
+        rng = CounterRNG(self.seed_of(split), f"{split} shots", index // in_a_row)
+        return c.fewest_shots + rng.integers(c.shots - c.fewest_shots + 1, 1)[:, 0]
 
     def seed_of(self, split: Split) -> int:
         """Returns the seed of the tasks of a split."""

@@ -42,6 +42,11 @@ class CounterRNG:
         bits >>= _ELEVEN
         return bits * 2.0**-53
 
+    def normal(self, *shape: int) -> np.ndarray:
+        """Returns (B, *shape) float64, standard normal, by the transform of Box and Muller (1958). Uses two streams."""
+        radius = np.sqrt(-2 * np.log1p(-self.uniform(*shape)))
+        return radius * np.cos(2 * np.pi * self.uniform(*shape))
+
     def integers(self, high: int | np.ndarray, *shape: int) -> np.ndarray:
         """Returns (B, *shape) int64 in [0, high); `high` may be an array that broadcasts."""
         return (self.uniform(*shape) * high).astype(np.int64)

@@ -65,7 +65,7 @@ class Sample:
         n_way = f"{ways}-way {support_size // ways}-shot" if ways else ""
         by_mode = {
             "independent": n_way or f"{support_size} support examples, {query_count} queries",
-            "stream": f"stream of {len(self.x_test)} queries, {ways} classes",
+            "stream": f"stream of {len(self.x_test)} queries" + (f", {ways} classes" if ways else ""),
             "sequence": f"{support_size} steps in, {query_count} answers",
         }
         return f"{self.task}, {self.split} split, task {self.index}: {by_mode[self.mode]}"

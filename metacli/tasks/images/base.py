@@ -23,7 +23,6 @@ from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
 
-SAME_SHOTS = 64  # tasks in a row with the same number of shots, see `ImageConfig.fewest_shots`
 SCORED_INSTANCES = 10  # in a stream, the accuracy is reported for the 1st to 10th instance of a class
 
 
@@ -155,7 +154,7 @@ class Images(Tasks):
         if c.protocol == "k-shot" and c.fewest_ways:
             parts = sampling.sample_varied_ways(rng, counts, c.fewest_ways, c.ways * c.shots, c.ways * c.queries)
         elif c.protocol == "k-shot":
-            support, mask = sampling.sample_varied_shots(rng, c.ways, self._sample_shots(split, index), c.shots)
+            support, mask = sampling.sample_varied_shots(rng, c.ways, self.sample_shots(split, index), c.shots)
             parts = support, sampling.shuffle_instances(rng, c.ways, c.shots, c.shots + c.queries)
         else:
             empty = np.zeros((count, 0), np.int64)
@@ -183,14 +182,6 @@ class Images(Tasks):
             mask_train=None if mask is None or mask.all() else torch.from_numpy(mask),
             classes=torch.from_numpy(classes),
         )
-
-    def _sample_shots(self, split: Split, index: np.ndarray) -> np.ndarray:
-        """Returns (B,) int64, the shots K of each task."""
-        c = self.config
-        if not c.fewest_shots:
-            return np.full(len(index), c.shots)
-        rng = CounterRNG(self.seed_of(split), f"{split} shots", index // SAME_SHOTS)
-        return c.fewest_shots + rng.integers(c.shots - c.fewest_shots + 1, 1)[:, 0]
 
     def _sample_classes(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
         """Returns (B, N) indices into the split's pool; for a share `within` of tasks, all classes are of one group."""

@@ -56,9 +56,7 @@ class Algorithmic(Tasks):
     def batch(self, split: Split, first: int, count: int) -> Episode:
         """Returns episodes first, ..., first + count - 1 of a split, padded to the longest of them."""
         index = np.arange(first, first + count)
-        curriculum = getattr(self.config, "curriculum", 0) if split == "train" else 0
-        progress = np.minimum(1.0, index / curriculum) if curriculum else np.ones(count)
-        phases = self.sample_phases(self.random_numbers(split, index), progress)
+        phases = self.sample_phases(self.random_numbers(split, index), self.curriculum_progress(split, index))
         return Episode(
             x_train=torch.from_numpy(phases.x_train.astype(np.float32)),
             y_train=torch.zeros(*phases.x_train.shape[:2], 0, dtype=torch.float32, device="cpu"),
