@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from conftest import tiny_keys
 
 from metacli.config import yaml_file
-from metacli.registry import MODELS, resolve
+from metacli.registry import MODELS, TASKS, resolve
 from metacli.tasks.clusters import Clusters
 from metacli.tasks.sample import collect_samples
 from metacli.tasks.sinusoid import Sinusoid
@@ -63,7 +64,7 @@ def test_an_episode_does_not_depend_on_its_batch(task: str) -> None:
         assert torch.equal(getattr(many, name)[2], getattr(one, name)[0])
 
 
-@pytest.mark.parametrize("task", ["sinusoid", "clusters"])
+@pytest.mark.parametrize("task", ["sinusoid", "gp", "linear", "clusters"])
 def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
     model = {"name": "lstm", "hidden": 16, "layers": 1}
     train = {"steps": 4, "batch": 4, "eval_tasks": 5, "log_every": 1}
@@ -71,22 +72,23 @@ def test_the_whole_tool_serves_it(cli, tmp_path, task: str) -> None:
     shown = cli("sample-tasks", "r.yaml", "--png", "s.png", "--npz", "s.npz")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert max(map(len, shown.stdout.splitlines())) <= 80
-    assert ("the true function" in shown.stdout) == (task == "sinusoid")
+    assert ("the true function" in shown.stdout) == (task in ("sinusoid", "gp"))
     trained = cli("train", "r.yaml", "--run-dir", "run")
     assert trained.returncode == 0, trained.stderr
-    headline = {"sinusoid": "squared error", "clusters": "accuracy"}[task]
-    assert f"chance  {headline}" in trained.stderr
+    headline = {"sinusoid": "squared error", "gp": "loss", "linear": "above optimum", "clusters": "accuracy"}[task]
+    assert (f"chance  {headline}" in trained.stderr) == (task in ("sinusoid", "clusters"))
     result = json.loads(cli("eval", "-c", "run", "--tasks", "20", "--json").stdout)
     name = headline.replace(" ", "_")
     mean = np.mean([t[name] for t in result["tasks"]])
     assert result[f"d_test_{name}"]["mean"] == pytest.approx(mean, rel=1e-5)
     assert ("d_test_accuracy" in result) == (task == "clusters")
-    assert result["metrics"][name]["better"] == ("lower" if task == "sinusoid" else "higher")
+    assert result["metrics"][name]["better"] == ("higher" if task == "clusters" else "lower")
     if task == "sinusoid":
         assert result["d_test_best_constant"]["ci95"] > 0
     inspected = cli("inspect-memory", "-c", "run", "--out", "look")
     assert inspected.returncode == 0, inspected.stderr
-    assert ("mean squared error" if task == "sinusoid" else "answers correct") in inspected.stdout
+    assert ("answers correct" if task == "clusters" else "mean squared error") in inspected.stdout
+    assert ("mean ± 2 scales" in inspected.stdout) == (task == "gp")
     assert max(map(len, inspected.stdout.splitlines())) <= 80
 
 
@@ -116,9 +118,9 @@ def test_every_model_has_a_recipe_of_each_kind_of_answer() -> None:
     from metacli.config.recipe import load_recipe, recipes_folder
 
     recipes = [load_recipe(str(p)) for p in recipes_folder().glob("*.yaml")]
-    spec = Sinusoid.spec_of(Sinusoid.Config())
-    for model in MODELS:
-        cls = resolve(MODELS, model, "model")
+    for task, model in product(("sinusoid", "linear", "gp"), MODELS):
+        task_cls, cls = resolve(TASKS, task, "task"), resolve(MODELS, model, "model")
         tasks = {r.task.name for r in recipes if r.model.name == model}
-        serves = cls.check_compatible(cls.Config.model_validate(tiny_keys(model)), spec) is None
-        assert ("sinusoid" in tasks) == serves, f"no recipe sinusoid_{model}.yaml"
+        config = cls.Config.model_validate(tiny_keys(model))
+        serves = cls.check_compatible(config, task_cls.spec_of(task_cls.Config())) is None
+        assert (task in tasks) == serves, f"no recipe {task}_{model}.yaml"

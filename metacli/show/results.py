@@ -66,14 +66,19 @@ def _task_table(console: Console, result: dict[str, Any], metrics: list[Metric],
 
 
 def _curve_table(result: dict[str, Any], metrics: list[Metric]) -> Table:
-    """Returns curves over the same axis as columns, with at most `_CURVE_ROWS` rows."""
+    """Returns curves over the same axis as columns, with at most `_CURVE_ROWS` rows.
+
+    The first has its intervals. Those of all would need more than 80 columns.
+    """
     axis, table = metrics[0].axis, Table(title=metrics[0].title)
     table.add_column("k", justify="right")
     for m in metrics:
         table.add_column(m.label.partition(" by ")[0].replace(" ", "\n"), justify="right", no_wrap=True)
     rows = [row for row in zip(*(result[m.key] for m in metrics), strict=True) if row[0]["mean"] is not None]
     for place in _spread_rows(len(rows)):
-        table.add_row(str(rows[place][0][axis]), *(format_score(score) for score in rows[place]))
+        first, *others = rows[place]
+        means = (m.format_value(score["mean"]) for m, score in zip(metrics[1:], others, strict=True))
+        table.add_row(str(first[axis]), format_score(first), *means)
     return table
 
 

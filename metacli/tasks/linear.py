@@ -101,10 +101,10 @@ class Linear(OptimumTasks):
         )
 
     def reference_costs(self, episode: Episode) -> dict[str, Tensor]:
-        """Returns the squared errors (B, Q) of the optimum and of the paper's baselines.
+        """Returns the squared errors (B, Q) of the optimum and of two baselines of the paper.
 
         `3_nearest_neighbours`: the mean y of the 3 nearest x, or of all if there are fewer. `averaging`: w is estimated
-        as the mean of y x. `zero`: 0. All predict 0 without an example.
+        as the mean of y x. Both predict 0 without an example.
         """
         x, y = episode.x_test.double(), episode.y_test[..., 0].double()
         variance = self.config.noise**2
@@ -112,9 +112,13 @@ class Linear(OptimumTasks):
             OPTIMUM: (posterior_means(x, y, variance) * x).sum(2),
             f"{NEIGHBOURS}_nearest_neighbours": average_nearest(x, y),
             "averaging": average_products(x, y),
-            "zero": torch.zeros_like(y),
         }
         return {name: (prediction - y).square().float() for name, prediction in predictions.items()}
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """The error of the answer 0."""
+        return {"loss": 1 + self.config.noise**2}
 
     def statistics(self, episode: Episode) -> dict[str, Tensor]:
         """Returns the posterior mean of each weight; see `OptimumTasks.statistics`."""
