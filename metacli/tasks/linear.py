@@ -121,10 +121,11 @@ class Linear(OptimumTasks):
         return {"loss": 1 + self.config.noise**2}
 
     def statistics(self, episode: Episode) -> dict[str, Tensor]:
-        """Returns the posterior mean of each weight; see `OptimumTasks.statistics`."""
+        """Returns the posterior means of y and of each weight; see `OptimumTasks.statistics`."""
         x, y = episode.x_test.double(), episode.y_test[..., 0].double()
-        means = posterior_means(x, y, self.config.noise**2).float()
-        return {f"weight_{i + 1}": mean for i, mean in enumerate(means.unbind(2))}
+        means = posterior_means(x, y, self.config.noise**2)
+        weights = {f"weight_{i + 1}": mean for i, mean in enumerate(means.unbind(2))}
+        return {name: mean.float() for name, mean in ({"answer": (means * x).sum(2)} | weights).items()}
 
     def describe(self) -> str:
         """See `Tasks.describe`."""
