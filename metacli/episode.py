@@ -5,7 +5,7 @@ Shape legend, used in every file:
     B  tasks in a batch              N  ways (classes per task)               T  time steps
     S  support examples (D_train)    K  shots (support examples per class)    R  read heads
     Q  queries (D_test)              Y  width of a label                      L  memory locations
-    H  hidden units                  O  logits of an answer                   W  width of a memory location
+    H  hidden units                  O  width of an output: logits            W  width of a memory location
 
 An item is one support example, one query, or one step of a sequence.
 """
@@ -31,9 +31,11 @@ class Spec:
             `stream`: in order, and the label of item t arrives together with item t + 1 (MANN's protocol).
         x_shape: shape of one input item, (channels, height, width) for an image or (width,) for a vector.
         y_size: Y, the width of a label as the model reads it; 0 if items have no labels.
-        out_size: O, the number of logits of one answer.
+        out_size: O, the width of the output for one answer: its logits, or with `random_labels` a vector of width Y.
         length: the largest number of steps that an answer can depend on, its own step included.
         real_labels: whether labels are real numbers. Otherwise a label is that of a class.
+        random_labels: whether the label of a class is a random vector, see `Episode.label_vectors`; otherwise a label
+            is one-hot by character, or a number.
     """
 
     mode: Mode
@@ -42,6 +44,7 @@ class Spec:
     out_size: int
     length: int
     real_labels: bool = False
+    random_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Episode:
         mask_train: (B, S) bool, False at padding, which is at the end. None: no padding.
         mask_test: (B, Q) bool, True where an answer is scored, False at padding too. None: every answer is scored.
         classes: (B, N) int64, the classes of each task in the order of their labels; None without classes.
+        label_vectors: (B, N, Y) float, the random label of each class, see `Spec.random_labels`; None without them. The
+            logit of a class is the inner product of a model's output with its label.
     """
 
     x_train: Tensor
@@ -70,6 +75,7 @@ class Episode:
     mask_train: Tensor | None = None
     mask_test: Tensor | None = None
     classes: Tensor | None = None
+    label_vectors: Tensor | None = None
 
     def to(self, device: object, dtype: torch.dtype | None = None) -> Episode:
         """Returns the episode with every tensor on `device`, and what a model reads in `dtype`; None: unchanged."""

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from metacli.errors import UsageError
+from metacli.tasks.answers import EmbeddedLabels
 from metacli.tasks.base import SPLITS
 from metacli.tasks.images.augment import rotation_matrices, transform
 from metacli.tasks.images.base import Images
 from metacli.tasks.images.config import ImageConfig, ImageSet
 from metacli.tasks.images.pixel_digests import picture_digest
+from metacli.tasks.rng import CounterRNG
 
 POOLS = {"train": range(10), "val": range(10, 17), "test": range(17, 24)}
 DRAWINGS = 12
@@ -67,7 +69,7 @@ def tensors(episode):
 CONFIGS = st.fixed_dictionaries(
     {
         "protocol": st.sampled_from(["k-shot", "stream"]),
-        "labels": st.sampled_from(["one-hot", "strings"]),
+        "labels": st.sampled_from(["one-hot", "embedded", "strings"]),
         "ways": st.integers(2, 6),
         "shots": st.integers(1, 3),
         "queries": st.integers(1, 4),
@@ -230,18 +232,53 @@ def test_string_labels(protocol):
         assert uniform([s[place] for s in spelt.values()], 5)
 
 
-@pytest.mark.parametrize("labels", ["one-hot", "strings"])
+@pytest.mark.parametrize("ways", [3, 7, 100])
+def test_embedded_labels_are_orthogonal_vectors_up_to_their_width(ways):
+    answer = EmbeddedLabels(ways)
+    vectors = answer.draw_labels(CounterRNG(0, "test", np.arange(50)), ways)
+    assert vectors.shape == (50, ways, answer.label_size)
+    assert torch.equal(vectors.norm(dim=2), torch.ones(50, ways))
+    assert torch.equal(vectors.sum(2), torch.ones(50, ways)), "as of one-hot labels"
+    products = vectors @ vectors.mT - torch.eye(ways)
+    width = answer.label_size
+    assert not products[:, :width, :width].any()
+    assert products.max() < 0.9, "no two classes have nearly the same label"
+    assert len(vectors[:, 0].unique(dim=0)) == 50, "other labels in every task"
+    assert float(vectors.std()) == pytest.approx(width**-0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("protocol", ["k-shot", "stream"])
+def test_embedded_labels_change_no_picture_and_name_the_same_classes(protocol):
+    one_hot, embedded = (
+        tasks(protocol=protocol, labels=labels, ways=5, queries=2, length=20) for labels in ("one-hot", "embedded")
+    )
+    assert embedded.with_labels(random=True) is embedded
+    for task in (embedded, one_hot.with_labels(random=True)):
+        e, plain = task.batch("test", 3, 4), one_hot.batch("test", 3, 4)
+        for name in ("x_train", "x_test", "y_test", "classes"):
+            assert torch.equal(getattr(e, name), getattr(plain, name)), name
+        assert torch.equal(task.logits(e.y_train, e), plain.y_train), "the logits of a label are its one-hot form"
+        if protocol == "stream":
+            assert torch.equal(task.logits(e.y_previous, e), plain.y_previous)
+    back = embedded.with_labels(random=False).batch("test", 3, 4)
+    assert torch.equal(back.y_train, plain.y_train)
+    assert back.label_vectors is None
+    assert tasks(labels="strings").with_labels(random=True).spec.y_size == 25
+
+
+@pytest.mark.parametrize("labels", ["one-hot", "embedded", "strings"])
 @pytest.mark.parametrize("protocol", ["k-shot", "stream"])
 def test_loss_and_scores_against_loops(protocol, labels):
     task = tasks(protocol=protocol, labels=labels, ways=3, shots=1, queries=4, length=20)
     e = task.batch("train", 0, 7)
     torch.manual_seed(0)
     q, characters = e.y_test.shape[1:]
-    logits = torch.randn(7, q, task.spec.out_size, dtype=torch.float64)
-    choices = task.spec.out_size // characters
+    choices = task.answer.choices
+    logits = torch.randn(7, q, choices * characters, dtype=torch.float64)
     truth = torch.nn.functional.one_hot(e.y_test, choices).flatten(2)
     logits += 6 * truth * (torch.rand(7, q, 1) < 0.6)  # some answers right
-    score = task.score(logits, e)
+    output = logits if e.label_vectors is None else logits @ e.label_vectors.double()  # as the labels are orthogonal
+    score = task.score(output, e)
     losses, rights, curves = [], [], []
     for b in range(7):
         nats, right, seen = [], [], {}
@@ -261,7 +298,8 @@ def test_loss_and_scores_against_loops(protocol, labels):
         curves.append([np.mean(c) if c else math.nan for c in curve])
     np.testing.assert_allclose(score["loss"], losses, rtol=1e-6)
     np.testing.assert_allclose(score["accuracy"], rights, rtol=1e-6)
-    np.testing.assert_allclose(task.loss(logits, e), np.mean(losses), rtol=1e-6)
+    np.testing.assert_allclose(task.loss(output, e), np.mean(losses), rtol=1e-6)
+    np.testing.assert_allclose(task.headline_score(output, e), rights, rtol=1e-6)
     assert 0 < np.mean(rights) < 1
     if protocol == "stream":
         np.testing.assert_allclose(score["accuracy_at_instance"], curves, rtol=1e-6)
@@ -270,7 +308,7 @@ def test_loss_and_scores_against_loops(protocol, labels):
         assert score.keys() == {"loss", "accuracy"}
 
 
-@pytest.mark.parametrize(("labels", "accuracy"), [("one-hot", 1 / 3), ("strings", 5**-5)])
+@pytest.mark.parametrize(("labels", "accuracy"), [("one-hot", 1 / 3), ("embedded", 1 / 3), ("strings", 5**-5)])
 def test_chance_is_what_even_logits_score(labels, accuracy):
     task = tasks(labels=labels, ways=3)
     e = task.batch("val", 0, 2)

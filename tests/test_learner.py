@@ -49,6 +49,16 @@ def anyone(request, tmp_path_factory):
     return saved(tmp_path_factory.mktemp("w") / f"{request.param}.safetensors", request.param, TASK)
 
 
+EMBEDDED = {"width": 128, "heads": 2, "init": "content"}  # a head that holds a whole label
+
+
+@pytest.fixture(scope="module")
+def any_ways(tmp_path_factory):
+    """A Transformer with embedded labels that was made for 4 classes."""
+    task = {**TASK, "labels": "embedded"}
+    return saved(tmp_path_factory.mktemp("w") / "any.safetensors", "transformer", task, **EMBEDDED)
+
+
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
     """Blots, each unlike the others."""
     random = np.random.default_rng(seed)
@@ -71,6 +81,22 @@ def test_it_recognises_what_it_was_shown(matching):
     answers = learner.answer(images, with_attention=True)
     np.testing.assert_allclose(answers.probabilities, shares, atol=1e-6)
     np.testing.assert_array_equal(answers.attended, looked)
+
+
+@pytest.mark.parametrize("ways", [2, 200])
+def test_embedded_labels_serve_any_number_of_classes(any_ways, ways):
+    images, names = pictures(ways), list(range(ways))
+    learner = metacli.load(any_ways, orders=2).fit(images, names)
+    shares = learner.predict_proba(images[:2])
+    assert shares.shape == (2, ways)
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert (learner.partial_fit(pictures(1, seed=9), [ways]).predict_proba(images[:1]) > 0).all()
+    assert learner.context_.label_vectors.unique(dim=0).shape[0] == 2, "every order has labels of its own"
+
+
+def test_more_classes_than_in_training_are_answered_with_a_warning(any_ways):
+    with pytest.warns(UserWarning, match="trained on 4 classes and at most 4 support examples. You gave 30 classes"):
+        metacli.load(any_ways, orders=1).fit(pictures(30), list(range(30)))
 
 
 def test_every_model_is_taught_and_asked_alike(anyone):

@@ -19,7 +19,7 @@ from metacli.config.train import TrainConfig
 from metacli.errors import MetacliError, UsageError
 from metacli.evaluation.confidence import mean_ci95, student_t
 from metacli.evaluation.evaluate import build_eval_tasks, evaluate
-from metacli.evaluation.logits import compute_logits
+from metacli.evaluation.logits import compute_output
 from metacli.registry import MODELS, TASKS, resolve
 from metacli.runs.directory import RunDirectory
 from metacli.training.loop import train
@@ -234,7 +234,8 @@ def test_fewer_ways_and_other_data(tmp_path, tiny_tree):
     saved = checkpoint.load(tmp_path / "r")
     _, tasks = build_eval_tasks(saved, ["task.ways=2", "task.shots=3"])
     episode = tasks.batch("test", 0, 4)
-    assert compute_logits(saved.build_model(), episode).shape == (4, 4, 2)
+    output = compute_output(saved.build_model(), episode)
+    assert tasks.logits(output, episode).shape == (4, 4, 2)
     with pytest.raises(UsageError, match="predicts one of 3, but these tasks need one of 4"):
         build_eval_tasks(saved, ["task.ways=4"])
     assert build_eval_tasks(saved, ["task.name=omniglot"])[0].task.ways == 3

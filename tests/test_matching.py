@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,29 +13,36 @@ from metacli.episode import Spec
 from metacli.errors import UsageError
 from metacli.models.snail import SNAIL
 from metacli.models.transformer import Transformer
+from metacli.tasks.answers import EmbeddedLabels, Symbols
+from metacli.tasks.rng import CounterRNG
 
 both = pytest.mark.parametrize("name", ["transformer", "snail"])
 
 
-def make(name: str, init: Any, ways: int, width: int = 20):
+def make(name: str, init: Any, ways: int, width: int = 20, embedded: bool = False):
     torch.manual_seed(0)
-    spec = Spec("independent", (width,), ways, ways, ways + 1)
+    size = EmbeddedLabels(ways).label_size if embedded else ways
+    spec = Spec("independent", (width,), size, size, ways + 1, embedded)
     flat: Any = {"kind": "flat"}
     if name == "snail":
-        keys = [width + 1, 8, 8]
-        return SNAIL(SNAIL.Config(encoder=flat, filters=8, keys=keys, values=[32, 8, 8], init=init), spec).eval()
-    config = Transformer.Config(encoder=flat, width=128, layers=3, heads=4, positions="none", init=init)
+        keys, values = [width + 1, 8, 8], [64, 8, 8]
+        return SNAIL(SNAIL.Config(encoder=flat, filters=8, keys=keys, values=values, init=init), spec).eval()
+    heads = 2 if embedded else 4
+    config = Transformer.Config(encoder=flat, width=128, layers=3, heads=heads, positions="none", init=init)
     return Transformer(config, spec).eval()
 
 
 def accuracy(model, ways: int, noise: float) -> float:
     g = torch.Generator().manual_seed(1)
-    x = torch.randn(200, ways, 20, generator=g)
-    order = torch.stack([torch.randperm(ways, generator=g) for _ in range(200)])
-    y = torch.nn.functional.one_hot(order, ways).float()
+    count = 200 if ways < 50 else 20
+    x = torch.randn(count, ways, *model.spec.x_shape, generator=g)
+    order = torch.stack([torch.randperm(ways, generator=g) for _ in range(count)])
+    answer = EmbeddedLabels(ways) if model.spec.random_labels else Symbols(ways)
+    vectors = answer.draw_labels(CounterRNG(0, "test", np.arange(count)), ways)
     with torch.no_grad():
-        logits = model.predict(model.adapt(x, y), x + noise * torch.randn(x.shape, generator=g))
-    return float((logits.argmax(-1) == order).float().mean())
+        phi = model.adapt(x, answer.encode(order[..., None], vectors))
+        output = model.predict(phi, x + noise * torch.randn(x.shape, generator=g))
+    return float((answer.logits(output, vectors).argmax(-1) == order).float().mean())
 
 
 @both
@@ -43,6 +51,12 @@ def test_it_answers_by_likeness_untrained(name, ways):
     assert accuracy(make(name, "content", ways), ways, 0.0) > 0.8
     assert accuracy(make(name, "content", ways), ways, 0.2) > 0.75
     assert accuracy(make(name, "random", ways), ways, 0.0) < 2.5 / ways
+
+
+@both
+def test_embedded_labels_are_answered_by_likeness_too(name):
+    assert accuracy(make(name, "content", 60, 128, embedded=True), 60, 0.0) > 0.3
+    assert accuracy(make(name, "random", 60, 128, embedded=True), 60, 0.0) < 0.05
 
 
 @both
@@ -69,8 +83,8 @@ def test_every_weight_still_learns(name):
 
 
 def test_labels_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match="init: content needs labels of 1 to 31 numbers"):
-        load_recipe("glyphs_transformer", ["task.ways=32"])
+    with pytest.raises(UsageError, match="init: content needs labels of 1 to 32 numbers"):
+        load_recipe("glyphs_transformer", ["task.ways=33"])
     with pytest.raises(UsageError, match="init: content"):
         load_recipe("copy_transformer", ["model.init=content"])
     with pytest.raises(UsageError, match=r"labels of 1 to 4 numbers .*have the mode independent"):

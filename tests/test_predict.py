@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_learner import TASK, pictures, saved
+from test_learner import EMBEDDED, TASK, pictures, saved
 
 from metacli.classifier.contact_sheet import save_sheet
 
@@ -151,3 +151,16 @@ def test_the_sheet_holds_any_number_of_pictures(model, tmp_path):
     save_sheet(tmp_path / "all.png", found)
     with Image.open(tmp_path / "none.png") as few, Image.open(tmp_path / "all.png") as all_:
         assert few.height < all_.height
+
+
+def test_a_model_with_embedded_labels_answers_any_number_of_classes(cli, tmp_path):
+    task = {**TASK, "labels": "embedded"}
+    model = saved(tmp_path / "any.safetensors", "transformer", task, **EMBEDDED)
+    for c, image in enumerate(pictures(30)):
+        (tmp_path / "support" / f"c{c}").mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / "support" / f"c{c}" / "1.png")
+    done = cli("predict", "-c", model, "--support", "support", "--query", "support/c7/1.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["classes"]) == 30
+    assert "30 classes" in done.stderr
+    assert "trained on 4 classes" in done.stderr

@@ -83,9 +83,13 @@ def test_within_takes_classes_of_one_alphabet_turned_alike():
     assert set.union(*mixed) == set.union(*alphabets(t, t.batch("train", 0, 200)))
 
 
-def test_within_needs_a_group_that_is_large_enough():
-    with pytest.raises(UsageError, match=r"within: no group of the .* split has 26 classes; the largest has 25"):
-        tasks(ways=26, within=1, queries=1, val_classes=50).batch("train", 0, 1)
+def test_within_joins_alphabets_where_none_is_large_enough():
+    t = tasks(ways=26, within=1, queries=1, rotated_classes=True, val_classes=50)  # an alphabet has 25 characters
+    homes = alphabets(t, t.batch("train", 0, 60))
+    assert all(len(home) == 2 for home in homes)
+    assert len(set.union(*homes)) == 12
+    t = tasks(ways=26, within=0.5, queries=1, rotated_classes=True, val_classes=50)
+    assert 10 < sum(len(home) == 2 for home in alphabets(t, t.batch("train", 0, 60))) < 50
 
 
 def test_too_few_instances_for_the_fewest_ways():

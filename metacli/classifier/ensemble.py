@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from metacli.classifier.certainty import measure_resemblance
 from metacli.classifier.few_shot_model import FewShotModel
@@ -20,7 +19,6 @@ from metacli.tasks.images.jitter import Jitter, apply_jitter
 from metacli.tasks.rng import CounterRNG
 
 MAX_BATCH = 512  # queries times orders in one forward pass
-MAX_SUPPORT = 1000  # support examples; the memory that attention needs grows with their square
 
 
 class QueryResult(NamedTuple):
@@ -47,7 +45,7 @@ class FittedContext:
         few_shot: the model.
         rng: the random numbers of the M orders.
         jitters: the transforms of the support images and of the query images; None without augmentation.
-        label_of_class: (M, N) int64, the label of each class.
+        label_vectors: (M, N, Y) the label of each class, one-hot or a random vector.
         order: (M, S) int64, the support examples in reading order.
         x: (M, S, *x_shape), the support examples in reading order, jittered.
         y: (S,) int64, the class of each support example.
@@ -58,7 +56,7 @@ class FittedContext:
     few_shot: FewShotModel
     rng: CounterRNG
     jitters: tuple[Jitter | None, Jitter | None]
-    label_of_class: np.ndarray
+    label_vectors: Tensor
     order: np.ndarray
     x: Tensor
     y: np.ndarray
@@ -69,13 +67,13 @@ class FittedContext:
     def create_empty(cls, few_shot: FewShotModel, orders: int, seed: int) -> FittedContext:
         """Returns a context without support examples."""
         rng = CounterRNG(seed, "lesson", np.arange(orders))
-        label_of_class = rng.permutation(few_shot.ways)
+        label_vectors = few_shot.answer.draw_labels(rng, few_shot.ways)
         x = torch.zeros(orders, 0, *few_shot.model.spec.x_shape)
         jitters = Jitter.sample(rng, few_shot.task, 1), Jitter.sample(rng, few_shot.task, 1)
         order, y = np.zeros((orders, 0), np.int64), np.zeros(0, np.int64)
         encoder = few_shot.model.encoder
         features = torch.zeros(0, encoder.size) if few_shot.model.config.encoder.normalise else None
-        return cls(few_shot, rng, jitters, label_of_class, order, x, y, features, None)
+        return cls(few_shot, rng, jitters, label_vectors, order, x, y, features, None)
 
     @torch.no_grad()
     def extend(self, x: Tensor, y: np.ndarray) -> FittedContext:
@@ -104,9 +102,9 @@ class FittedContext:
 
     @property
     def labels(self) -> Tensor:
-        """(M, S, N) float32, one-hot labels in reading order."""
-        numbers = np.take_along_axis(self.label_of_class, self.y[self.order], 1)
-        return F.one_hot(torch.from_numpy(numbers), self.few_shot.ways).to(torch.float32)
+        """(M, S, Y) float32, the label of each support example in reading order."""
+        classes = torch.from_numpy(self.y[self.order])[..., None]
+        return self.label_vectors.gather(1, classes.expand(-1, -1, self.label_vectors.shape[2]))
 
     @torch.no_grad()
     def predict(self, x: Tensor, with_attention: bool = False) -> QueryResult:
@@ -117,23 +115,23 @@ class FittedContext:
         """
         if not len(x):
             return QueryResult(np.zeros((0, self.few_shot.ways)), None, None)
-        batch = max(1, MAX_BATCH // len(self.label_of_class))
+        batch = max(1, MAX_BATCH // len(self.label_vectors))
         results = [self._predict_batch(queries, with_attention) for queries in x.split(batch)]
         probabilities, *others = zip(*results, strict=True)
         attended, resemblance = (None if column[0] is None else np.concatenate(column) for column in others)
         return QueryResult(np.concatenate(probabilities), attended, resemblance)
 
     def _predict_batch(self, x: Tensor, with_attention: bool) -> QueryResult:
-        orders, classes, model = len(self.label_of_class), np.unique(self.y), self.few_shot.model
+        orders, classes, model = len(self.label_vectors), np.unique(self.y), self.few_shot.model
         x_test = apply_jitter(self.jitters[1], x.expand(orders, *x.shape))
         trace = None
         if with_attention:
             y_test = torch.zeros(orders, len(x), 1, dtype=torch.int64)  # a placeholder, which no model reads
             trace = model.trace(Episode(self.x, self.labels, x_test, y_test, torch.arange(orders)))
-        logits = model.predict(self.phi, x_test) if trace is None else trace.logits
-        label = torch.from_numpy(self.label_of_class[:, None, classes]).expand(-1, len(x), -1)
+        output = model.predict(self.phi, x_test) if trace is None else trace.logits
+        logits = output @ self.label_vectors[:, classes].mT  # of one-hot labels: the logits in the order of the classes
         probabilities = np.zeros((len(x), self.few_shot.ways))
-        probabilities[:, classes] = logits.double().gather(2, label).softmax(2).mean(0).numpy()
+        probabilities[:, classes] = logits.double().softmax(2).mean(0).numpy()
         resemblance = None
         if self.features is not None:
             answers = probabilities.argmax(1)

@@ -17,8 +17,10 @@ from metacli.checkpoints import checkpoint
 from metacli.errors import UsageError
 from metacli.models.base import MetaLearner
 from metacli.registry import TASKS, resolve
-from metacli.tasks.answers import Symbols
+from metacli.tasks.answers import EmbeddedLabels, Symbols
 from metacli.tasks.images.preprocess.prepare import resize_images
+
+MAX_SUPPORT = 1000  # support examples; the memory that attention needs grows with their square
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class FewShotModel:
         path: path of its checkpoint.
         model: the model, in eval mode, on the CPU.
         task: the config of the task distribution that it was trained on.
+        answer: the kind of answer: how classes are labelled.
         prepare: whether images are cropped and redrawn for a model that was trained with `task.prepare`.
         invert: whether images have dark ink on light paper; None to detect it, see `Images.preprocess`.
     """
@@ -36,13 +39,14 @@ class FewShotModel:
     path: Path
     model: MetaLearner
     task: Any
+    answer: Symbols
     prepare: bool = True
     invert: bool | None = None
 
     @property
     def ways(self) -> int:
-        """N, the largest number of classes that the model supports."""
-        return self.model.spec.out_size
+        """The largest number of classes that the model supports. Embedded labels serve any number."""
+        return MAX_SUPPORT if isinstance(self.answer, EmbeddedLabels) else self.answer.choices
 
     @property
     def reads_images(self) -> bool:
@@ -73,10 +77,10 @@ class FewShotModel:
         Args:
             counts: (classes,) the number of support examples of each class.
         """
-        task, largest, ways = self.task, int(counts.max()), self.ways
+        task, largest, ways = self.task, int(counts.max()), self.answer.choices  # of training
         shots, fewest_ways = getattr(task, "shots", 1), getattr(task, "fewest_ways", 0) or ways
         trained, actual = [], []
-        if len(counts) < fewest_ways:
+        if not fewest_ways <= len(counts) <= ways:
             trained.append(f"{fewest_ways}{f' to {ways}' * (fewest_ways < ways)} classes")
             actual.append(f"{len(counts)} classes")
         if counts.sum() > ways * shots:
@@ -110,14 +114,14 @@ def _load_cached(path: Path, version: object) -> FewShotModel:
     spec = model.spec
     task_class = resolve(TASKS, saved.recipe.task.name, "task")
     answer = task_class.answer_of(saved.recipe.task)
-    if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.label_size != spec.out_size:
+    if spec.mode != "independent" or not isinstance(answer, Symbols) or answer.components > 1:
         raise UsageError(
             f"{path} is not a few-shot classifier: it was trained on {saved.recipe.task.name} in mode {spec.mode}",
-            "use a model trained on N-way K-shot tasks with `labels: one-hot`; list bundled ones: metacli models",
+            "use a model trained on N-way K-shot tasks with class labels; list bundled ones: metacli models",
         )
     if len(spec.x_shape) == 3 and not hasattr(task_class, "preprocess"):
         raise UsageError(
             f"{path}: the task distribution {saved.recipe.task.name} has no method preprocess for user images",
             "add a method like Images.preprocess in metacli/tasks/images/base.py",
         )
-    return FewShotModel(path, model, saved.recipe.task)
+    return FewShotModel(path, model, saved.recipe.task, answer)

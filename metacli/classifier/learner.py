@@ -13,8 +13,8 @@ from torch import Tensor
 
 from metacli.checkpoints import bundled
 from metacli.classifier.certainty import Answers, check_min_probability, find_unsure
-from metacli.classifier.ensemble import MAX_SUPPORT, FittedContext
-from metacli.classifier.few_shot_model import FewShotModel, load_few_shot_model
+from metacli.classifier.ensemble import FittedContext
+from metacli.classifier.few_shot_model import MAX_SUPPORT, FewShotModel, load_few_shot_model
 from metacli.classifier.inputs import UnteachableError, check_pairs, list_inputs, preprocess_inputs
 from metacli.classifier.labels import plain_labels, sort_classes, unique_labels
 from metacli.compute.settings import own_settings

@@ -46,7 +46,7 @@ def add_baselines(contenders: list[Contender], saved: list[Checkpoint], tasks: T
 
 def use_class_means(name: str, saved: Checkpoint, tasks: Tasks) -> Contender:
     """Returns a prototypical network on the encoder of a checkpoint, without training; see `Prototypical`."""
-    model = Prototypical(Prototypical.Config(encoder=saved.recipe.model.encoder), tasks.spec)
+    model = Prototypical(Prototypical.Config(encoder=saved.recipe.model.encoder), tasks.with_labels(random=False).spec)
     trained: Any = saved.build_model()
     model.encoder = trained.encoder
     return Contender(name, KIND, saved.step, model)
@@ -56,7 +56,9 @@ def check_has_baseline(tasks: Tasks) -> None:
     """Raises a UsageError, with the reason, if class means are no baseline for these tasks."""
     name = tasks.config.name
     hint = "leave out --baseline; the chance level is in the output of `metacli eval`"
-    if tasks.view != "images" or Prototypical.check_compatible(Prototypical.Config(), tasks.spec):
+    if tasks.view != "images" or Prototypical.check_compatible(
+        Prototypical.Config(), tasks.with_labels(random=False).spec
+    ):
         raise UsageError(f"--baseline compares with class means of images, but {name} has no classes of images", hint)
     if tasks.answer.components > 1:
         labels = f"labels of {tasks.answer.components} characters"

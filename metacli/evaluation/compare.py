@@ -12,7 +12,7 @@ from torch import nn
 
 from metacli.checkpoints.checkpoint import Checkpoint
 from metacli.config.recipe import Recipe
-from metacli.evaluation.evaluate import build_eval_tasks, check_answerable, evaluate
+from metacli.evaluation.evaluate import build_eval_tasks, check_answerable, evaluate, trained_spec
 from metacli.evaluation.report import summarize_score
 from metacli.registry import MODELS
 from metacli.tasks.base import Split, Tasks
@@ -77,7 +77,7 @@ def build_common_tasks(saved: list[Checkpoint], overrides: list[str], split: Spl
     """
     recipe, tasks = build_eval_tasks(saved[0], overrides, split)
     for checkpoint in saved[1:]:
-        check_answerable(checkpoint, tasks, split)
+        check_answerable(checkpoint, tasks.with_labels(trained_spec(checkpoint.recipe).random_labels), split)
     return recipe, tasks
 
 
@@ -92,7 +92,7 @@ def compare(
     """Scores models on the first `count` tasks of a split by the first metric of the tasks.
 
     The difference is paired. An easy task is easy for both models, which cancels, so the interval of the difference
-    is usually narrower than those of the two means.
+    is usually narrower than those of the two means. Models may be trained with labels of different forms.
 
     Args:
         advance: called with the number of tasks done since the last call, over all models.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from metacli.episode import Spec
 from metacli.errors import UsageError
 from metacli.evaluation.answers import count_answers, join_counts
 from metacli.evaluation.confidence import mean_ci95
-from metacli.evaluation.logits import compute_logits
+from metacli.evaluation.logits import compute_output
 from metacli.evaluation.orders import OrderAverage
 from metacli.registry import TASKS, build, resolve
 from metacli.system import terminal
@@ -89,19 +90,21 @@ def evaluate(
 
     Args:
         model: a model, or the result of `metacli.evaluation.orders.average_over_orders`.
+        tasks: p(T). The model reads their labels in the form that it was trained with, see `Tasks.with_labels`.
         advance: called with the number of tasks done since the last call, in all processes.
         processes: the processes that share the tasks, chunk by chunk. Each of them returns all scores, which equal
             those of a single process bit for bit.
     """
     model.eval()
-    results = []
+    spec: Any = model.spec
+    tasks, results = tasks.with_labels(spec.random_labels), []
     for first in range(processes.rank * CHUNK, count, processes.size * CHUNK):
         episode = tasks.batch(split, first, min(CHUNK, count - first)).to(device, next(model.parameters()).dtype)
-        logits = compute_logits(model, episode).float()
-        scores = tasks.score(logits, episode)
+        output = compute_output(model, episode).float()
+        scores = tasks.score(output, episode)
         values = {name: value.cpu().double().numpy() for name, value in scores.items()}
         classes = [] if episode.classes is None else [tasks.class_names(row) for row in episode.classes.cpu()]
-        answers = count_answers(logits, episode, tasks.answer)
+        answers = count_answers(tasks.logits(output, episode), episode, tasks.answer)
         results.append((first, episode.index.cpu().numpy(), classes, values, answers))
         advance(min(processes.size * CHUNK, count - first))
     ordered = sorted(chain(*processes.gather(results)), key=lambda chunk: chunk[0])
@@ -157,18 +160,27 @@ def trained_classes(checkpoint: Checkpoint) -> list[TrainingClasses]:
     return [checkpoint.provenance.trained, *checkpoint.provenance.initialised_from]
 
 
+def trained_spec(recipe: Recipe) -> Spec:
+    """Returns the spec of the tasks of a recipe."""
+    return resolve(TASKS, recipe.task.name, "task").spec_of(recipe.task)
+
+
 def check_compatible(trained: Recipe, tasks: Tasks) -> None:
     """Raise a UsageError where a model that was trained by a recipe cannot answer these tasks."""
-    cls = resolve(TASKS, trained.task.name, "task")
-    check_spec(cls.spec_of(trained.task), tasks)
-    if reason := tasks.answer.check_compatible(cls.answer_of(trained.task)):
+    check_spec(trained_spec(trained), tasks)
+    trained_answer = resolve(TASKS, trained.task.name, "task").answer_of(trained.task)
+    if reason := tasks.answer.check_compatible(trained_answer):
         raise UsageError(reason, "use the tasks of its training, or fewer ways; or train a recipe for these tasks")
 
 
-def check_spec(trained_spec: Spec, tasks: Tasks) -> None:
+def check_spec(trained: Spec, tasks: Tasks) -> None:
     """Raise a UsageError if a model that was trained on tasks of another spec cannot read these."""
-    if trained_spec.mode != tasks.spec.mode:
-        raise UsageError(f"the model was trained on tasks of the mode {trained_spec.mode!r}, not {tasks.spec.mode!r}")
-    if trained_spec.x_shape != tasks.spec.x_shape:
-        shapes = f"{trained_spec.x_shape}, but these tasks have inputs of shape {tasks.spec.x_shape}"
+    if trained.mode != tasks.spec.mode:
+        raise UsageError(f"the model was trained on tasks of the mode {trained.mode!r}, not {tasks.spec.mode!r}")
+    if trained.x_shape != tasks.spec.x_shape:
+        shapes = f"{trained.x_shape}, but these tasks have inputs of shape {tasks.spec.x_shape}"
         raise UsageError(f"the model reads inputs of shape {shapes}")
+    if trained.random_labels != tasks.spec.random_labels:
+        labels, asked = ("embedded" if spec.random_labels else "one-hot" for spec in (trained, tasks.spec))
+        message = f"the model was trained with {labels} labels, but these tasks have {asked} labels"
+        raise UsageError(message, f"set task.labels={labels}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metacli.episode import Episode
 from metacli.errors import UsageError
-from metacli.evaluation.logits import pad_labels
+from metacli.tasks.answers import EmbeddedLabels, Symbols
 from metacli.tasks.base import Split, Tasks
 from metacli.tasks.images.jitter import Jitter, apply_jitter
 from metacli.tasks.rng import CounterRNG
@@ -48,12 +48,12 @@ class OrderAverage(nn.Module):
     """A model that reads the support set in M orders, and averages its probabilities over them.
 
     The first order is the task as it is. In every other order the support examples are permuted, the labels are
-    assigned to the classes at random, and all images are moved a little, in the same way (see `Jitter`).
+    assigned to the classes at random or drawn anew, and all images are moved a little, in the same way (see `Jitter`).
     Order m of a task depends only on the seed, the split, the number of the task, and m.
 
     Args:
         model: f_theta.
-        tasks: p(T) in mode independent, over images with one-hot labels.
+        tasks: p(T) in mode independent, over images. They are read with one-hot labels, whatever the model reads.
         split: the split that the tasks come from.
         orders: M, from 1 to `MAX_ORDERS`.
     """
@@ -61,7 +61,7 @@ class OrderAverage(nn.Module):
     def __init__(self, model: nn.Module, tasks: Tasks, split: Split, orders: int):
         super().__init__()
         self.model = model
-        self.spec = tasks.spec  # of the tasks, so that an episode arrives with the labels that it has
+        self.spec = tasks.with_labels(random=False).spec  # of the tasks, so that labels arrive as wide as they are
         self.orders = orders
         self._task, self._seed, self._stream = tasks.config, tasks.seed_of(split), f"{split} orders"
 
@@ -74,25 +74,23 @@ class OrderAverage(nn.Module):
         """Returns the logits (B, Q, N) of order m, by the labels of the episode."""
         model: Any = self.model
         ways, device = episode.y_train.shape[-1], episode.x_train.device
-        padded = pad_labels(model, episode)
-        if m == 0:
-            return model(padded)[..., :ways]
         rng = CounterRNG(self._seed, self._stream, episode.index.cpu().numpy() * MAX_ORDERS + m)
-        label_of_class = torch.from_numpy(rng.permutation(model.spec.y_size)).to(device)  # (B, Y)
+        answer = EmbeddedLabels(ways) if model.spec.random_labels else Symbols(model.spec.y_size)
+        vectors = answer.draw_labels(rng, ways).to(episode.y_train)  # (B, N, Y)
+        if m == 0:
+            if not model.spec.random_labels:
+                vectors = torch.eye(ways, model.spec.y_size).to(episode.y_train)
+            return model(replace(episode, y_train=episode.y_train @ vectors)) @ vectors.mT
         order = torch.from_numpy(_permute(rng, episode)).to(device)  # (B, S)
         jitter = Jitter.sample(rng, self._task)
         task = torch.arange(len(episode), device=device)[:, None]
-        y = torch.zeros_like(padded.y_train).scatter_(
-            2, label_of_class[:, None].expand_as(padded.y_train), padded.y_train
-        )
         moved = replace(
-            padded,
-            x_train=apply_jitter(jitter, padded.x_train[task, order]),
-            y_train=y[task, order],
-            x_test=apply_jitter(jitter, padded.x_test),
+            episode,
+            x_train=apply_jitter(jitter, episode.x_train[task, order]),
+            y_train=(episode.y_train @ vectors)[task, order],
+            x_test=apply_jitter(jitter, episode.x_test),
         )
-        logits: Tensor = model(moved)
-        return logits.gather(2, label_of_class[:, None, :ways].expand(-1, logits.shape[1], -1))
+        return model(moved) @ vectors.mT
 
 
 def _permute(rng: CounterRNG, episode: Episode) -> np.ndarray:

@@ -18,7 +18,7 @@ from metacli.compute.threads import Threads, choose_threads, parse_thread_count
 from metacli.config.recipe import Recipe
 from metacli.evaluation.compare import build_common_tasks
 from metacli.evaluation.evaluate import CHUNK
-from metacli.evaluation.logits import compute_logits
+from metacli.evaluation.logits import compute_output
 from metacli.evaluation.memory_forecast import check_evaluation
 from metacli.models.base import MetaLearner
 from metacli.models.distributed import check_equal_weights
@@ -107,6 +107,6 @@ def forward_pass(
 
     def forward() -> None:
         with torch.no_grad():
-            compute_logits(model.eval(), episode)
+            compute_output(model.eval(), episode)
 
     return forward

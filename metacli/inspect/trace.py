@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from metacli.errors import MetacliError
-from metacli.evaluation.logits import crop_logits, pad_labels
+from metacli.evaluation.logits import pad_labels
 from metacli.models.attribution import attribute_reads
 from metacli.models.base import MetaLearner
 from metacli.models.trace import WEIGHTINGS, ArrayInfo
@@ -123,11 +123,11 @@ class MemoryTrace:
 
 COMMON = {
     "x": ArrayInfo(("x",), "the input of each step, an image (channels, height, width) in [0, 1] or a vector"),
-    "y_read": ArrayInfo(("y",), "the label that the model read with x, one-hot by character; zero for no label"),
+    "y_read": ArrayInfo(("y",), "the label that the model read with x, one-hot or a random vector; zero for no label"),
     "is_query": ArrayInfo((), "whether the step is a query"),
     "answer": ArrayInfo(("part",), "the right answer to each query, which the model never sees: label, bits, y"),
     "scored": ArrayInfo((), "whether the answer is scored"),
-    "logits": ArrayInfo(("out",), "the output of the model, before softmax or sigmoid; for real numbers, the answer"),
+    "logits": ArrayInfo(("out",), "the scores of the answers, before softmax or sigmoid; for real numbers, the answer"),
     "probability": ArrayInfo(("out",), "the softmax of the logits of each character; for bits, their sigmoid"),
     "prediction": ArrayInfo(("part",), "the most probable answer; for real numbers, the answer or its mean"),
     "scale": ArrayInfo(("part",), "the predicted standard deviation of the answer"),
@@ -148,7 +148,7 @@ def record_traces(model: MetaLearner, tasks: Tasks, split: Split, first: int, co
     episode = tasks.batch(split, first, count)
     weight = next(model.parameters())
     trace = model.trace(pad_labels(model, episode).to(weight.device, weight.dtype))
-    logits = crop_logits(model, trace.logits, episode).float().cpu().numpy()
+    logits = tasks.logits(trace.logits.float().cpu(), episode).numpy()
     values = {name: traced.values.float().cpu().numpy() for name, traced in trace.arrays.items()}
     about = {name: traced.about for name, traced in trace.arrays.items()}
     padded_support = episode.x_train.shape[1]

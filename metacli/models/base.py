@@ -90,7 +90,7 @@ class MetaLearner(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, phi: Any, x_test: Tensor, y_previous: Tensor | None = None) -> Tensor:
-        """Returns logits (B, Q, O) on D_test, without reading y_test.
+        """Returns logits (B, Q, O) on D_test, without reading y_test. With `Spec.random_labels`, see `Tasks.logits`.
 
         Args:
             phi: the result of `adapt`.

@@ -31,7 +31,7 @@ def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output:
         embed: (features + labels) to width.
         blocks: of `metacli.models.transformer.Block`.
         output: width to logits.
-        label_size: Y, at most the width of a head minus 1.
+        label_size: Y, at most the width of a head. The entries of a label sum to 1.
     """
     layers: list[Any] = list(blocks)
     first, labels = layers[0], label_size
@@ -75,7 +75,7 @@ def init_snail_by_content(attention: nn.Module, output: nn.Linear, label_size: i
     Args:
         attention: the `metacli.models.layers.snail_blocks.AttentionBlock`, on items [features, label].
         output: maps all features to logits; the first features are the items and the read of `attention`.
-        label_size: Y, at most the width of a value.
+        label_size: Y, at most the width of a value. The entries of a label sum to 1.
     """
     query, key, value = (getattr(attention, name) for name in ("query", "key", "value"))
     feature_size, key_size = query.in_features - label_size, query.out_features

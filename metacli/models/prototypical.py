@@ -80,6 +80,8 @@ class Prototypical(MetaLearner):
     @classmethod
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:
         """See `MetaLearner.check_compatible`. Labels must be classes."""
+        if spec.random_labels:
+            return f"{config.name} counts the examples of each label: set task.labels to one-hot"
         if spec.mode in cls.modes and (spec.real_labels or spec.y_size < 2 or spec.y_size != spec.out_size):
             return f"{config.name} predicts class labels, but the answers of these tasks are real numbers"
         return super().check_compatible(config, spec)

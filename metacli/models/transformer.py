@@ -160,9 +160,8 @@ class Transformer(MetaLearner):
     @classmethod
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:
         """See `MetaLearner.check_compatible`; with `init: content` every head must hold a whole label."""
-        if config.init == "content" and not 0 < spec.y_size < config.width // config.heads:
-            max_label = config.width // config.heads - 1
-            needed = f"labels of 1 to {max_label} numbers (width / heads - 1)"
+        if config.init == "content" and not 0 < spec.y_size <= config.width // config.heads:
+            needed = f"labels of 1 to {config.width // config.heads} numbers (width / heads)"
             return f"init: content needs {needed}, but these tasks have {spec.y_size}"
         return super().check_compatible(config, spec)
 

@@ -71,6 +71,14 @@ class Tasks(ABC):
         All random numbers come from `random_numbers`.
         """
 
+    def with_labels(self, random: bool) -> Tasks:
+        """Returns the same tasks, with labels as a model reads them; `self` where labels have one form only.
+
+        Args:
+            random: see `Spec.random_labels`.
+        """
+        return self
+
     def random_numbers(self, split: Split, index: np.ndarray) -> CounterRNG:
         """Returns the random numbers of the tasks `index` (B,) of a split, by its seed."""
         return CounterRNG(self.seed_of(split), split, index)
@@ -140,13 +148,17 @@ class Tasks(ABC):
         """Metrics at chance level."""
         return self.answer.chance_level
 
-    def loss(self, logits: Tensor, episode: Episode) -> Tensor:
+    def logits(self, output: Tensor, episode: Episode) -> Tensor:
+        """Returns the logits of an episode's answers from a model's output (B, Q, O); see `Answer.logits`."""
+        return self.answer.logits(output, episode.label_vectors)
+
+    def loss(self, output: Tensor, episode: Episode) -> Tensor:
         """Returns the training loss: the mean cost of the components of all scored answers.
 
         Args:
-            logits: (B, Q, O).
+            output: (B, Q, O), see `MetaLearner.predict`.
         """
-        cost, scored = self._masked_cost(logits, episode)
+        cost, scored = self._masked_cost(self.logits(output, episode), episode)
         return cost.mean() if scored is None else cost.sum() / (scored.sum() * cost.shape[2])
 
     def loss_weight(self, episode: Episode) -> int:
@@ -157,17 +169,19 @@ class Tasks(ABC):
         scored_answers = episode.y_test[..., 0].numel() if episode.mask_test is None else int(episode.mask_test.sum())
         return scored_answers * episode.y_test.shape[-1]
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of each task, including `loss`: (B,), or (B, k) for a curve; NaN for no value."""
+        logits = self.logits(output, episode)
         cost, scored = self._masked_cost(logits, episode)
         loss = cost.mean((1, 2)) if scored is None else cost.sum((1, 2)) / (scored.sum(1) * cost.shape[2])
         return {"loss": loss, **self.answer.scores(logits, episode.y_test, cost, scored)}
 
-    def headline_score(self, logits: Tensor, episode: Episode) -> Tensor:
+    def headline_score(self, output: Tensor, episode: Episode) -> Tensor:
         """Returns the first of `metrics` for each task, (B,), equal to its entry in `score`."""
         headline = self.metrics[0]
         if headline != self.answer.metrics[0]:  # defined by the subclass, not by the kind of answer
-            return self.score(logits, episode)[headline.name]
+            return self.score(output, episode)[headline.name]
+        logits = self.logits(output, episode)
         return self.answer.headline(logits, episode.y_test, *self._masked_cost(logits, episode))
 
     def decode(self, logits: np.ndarray, answer: np.ndarray) -> Decoded:

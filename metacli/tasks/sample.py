@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metacli.episode import Episode, Mode
 from metacli.system import outputs
-from metacli.tasks.answers import Answer
+from metacli.tasks.answers import Answer, Symbols
 from metacli.tasks.base import Split, Tasks, View
 
 
@@ -61,7 +61,8 @@ class Sample:
     def title(self) -> str:
         """A one-line title, as in `strokes, test split, task 3: 5-way 1-shot`."""
         support_size, query_count = len(self.x_train), int(self.scored.sum())
-        ways = self.answer.size if self.answer.is_class_label and self.answer.components == 1 else len(self.classes)
+        answer = self.answer
+        ways = answer.choices if isinstance(answer, Symbols) and answer.components == 1 else len(self.classes)
         n_way = f"{ways}-way {support_size // ways}-shot" if ways else ""
         by_mode = {
             "independent": n_way or f"{support_size} support examples, {query_count} queries",
@@ -91,6 +92,11 @@ def extract_sample(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sa
     y_train, arriving = _to_numpy(episode.y_train[row, support_steps]), episode.y_previous
     y_previous = np.zeros((len(x_test), 0), np.float32) if arriving is None else _to_numpy(arriving[row, query_steps])
     index, answer, mask_test = int(episode.index[row]), tasks.answer, episode.mask_test
+    # The logits of a label are its one-hot form.
+    labels = [
+        [] if y is None else answer.format_labels(_to_numpy(tasks.logits(y, episode)[row]))
+        for y in (episode.y_train, arriving)
+    ]
     curves = tasks.curves(split, index, 1)
     return Sample(
         task=tasks.config.name,
@@ -106,9 +112,9 @@ def extract_sample(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sa
         y_test=y_test,
         y_previous=y_previous,
         scored=np.ones(len(x_test), bool) if mask_test is None else _to_numpy(mask_test[row, query_steps]),
-        labels_train=answer.format_labels(y_train) if answer.label_size else [],
+        labels_train=labels[0][support_steps] if answer.label_size else [],
         labels_test=[answer.format_answer(value) for value in y_test],
-        labels_previous=answer.format_labels(y_previous) if arriving is not None else [],
+        labels_previous=labels[1][query_steps] if arriving is not None else [],
         curve=None if curves is None else curves[0],
     )
 

@@ -65,9 +65,9 @@ class Sinusoid(Tasks):
         """The squared error, and the squared error of the best constant of each task."""
         return (*super().metrics, Metric("best_constant", "", None))
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns `squared_error`, and `best_constant`, the error of the mean of D_test's answers."""
-        return {**super().score(logits, episode), "best_constant": episode.y_test.var((1, 2), correction=0)}
+        return {**super().score(output, episode), "best_constant": episode.y_test.var((1, 2), correction=0)}
 
     @property
     def baseline(self) -> dict[str, float]:

@@ -68,12 +68,12 @@ def train_step(state: TrainState, share: Share, step: int) -> Update:
     with restore_on_process_loss(model, state.processes):
         episode = share.episode.to(state.device)
         phi = model.adapt(episode.x_train, episode.y_train, episode.mask_train)  # 3: phi_i <- f_theta(D_train)
-        logits = model.predict(phi, episode.x_test, episode.y_previous)  # never sees y_test
-        loss = tasks.loss(logits, episode) * share.of_loss  # sum_i L(phi_i, D_test)
+        output = model.predict(phi, episode.x_test, episode.y_previous)  # never sees y_test
+        loss = tasks.loss(output, episode) * share.of_loss  # sum_i L(phi_i, D_test)
         optimizer.zero_grad(set_to_none=True)
         scale_loss(loss, share.weight, share.batch, cfg).backward()
         with torch.no_grad():
-            score = tasks.headline_score(logits, episode).mean() * share.of_tasks
+            score = tasks.headline_score(output, episode).mean() * share.of_tasks
         loss, score = sum_gradients(model, state.processes, torch.stack([loss.detach(), score]), share.of_tasks)
     norm = clip_gradients(model, cfg)
     optimizer.step()  # 4: theta

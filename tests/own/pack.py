@@ -16,6 +16,7 @@ from typing import Any
 
 from metacli import api
 from metacli.checkpoints import bundled, checkpoint
+from metacli.classifier.few_shot_model import MAX_SUPPORT
 from metacli.config.recipe import load_recipe
 from metacli.system import files
 
@@ -44,7 +45,11 @@ def classifiers() -> dict[str, dict[str, Any]]:
     """What the recipes of the bundled models that `metacli predict` can use say of their tasks, by name."""
     tasks = {name: bundled.load_task(name) for name in bundled.bundled_names()}
     return {
-        name: {"ways": task.ways, "fewest_ways": task.fewest_ways, "prepare": task.prepare}
+        name: {
+            "ways": MAX_SUPPORT if task.labels == "embedded" else task.ways,
+            "fewest_ways": task.fewest_ways,
+            "prepare": task.prepare,
+        }
         for name, task in tasks.items()
         if getattr(task, "protocol", None) == "k-shot"
     }

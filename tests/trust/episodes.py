@@ -55,6 +55,7 @@ def all_tasks(root: Path, seed: int) -> dict[str, Tasks]:
     keys |= {
         "strokes, stream": {"name": "strokes", **FEW, "protocol": "stream", "labels": "strings", "length": 20},
         "strokes, any ways": {"name": "strokes", **FEW, "fewest_ways": 3, "ways": 4, "queries": 1},
+        "strokes, embedded": {"name": "strokes", **FEW, "labels": "embedded", "within": 0.5, "ways": 25, "shots": 1},
         "folder, as it is": {**keys["folder"], **dict.fromkeys(("rotation", "shift", "slant"), 0.0), "stretch": 1.0},
     }
     if not os.environ.get("METACLI_DATA"):

@@ -34,7 +34,7 @@ class Answer(ABC):
 
     Attributes:
         components: C.
-        size: O, the number of logits of an answer.
+        size: O, the width of a model's output for an answer. It is the number of logits, see `logits`.
         label_size: Y, the width of an answer as the label of an item; 0 if it is never used as a label.
         metrics: the metrics of `scores`, of which the first ranks checkpoints, and `loss`.
         is_class_label: whether items with equal answers belong to one class.
@@ -45,6 +45,14 @@ class Answer(ABC):
     label_size: int
     metrics: tuple[Metric, ...]
     is_class_label: bool = False
+
+    def logits(self, output: Tensor, label_vectors: Tensor | None = None) -> Tensor:
+        """Returns the logits of an answer from a model's output (B, Q, O); here the output itself.
+
+        Args:
+            label_vectors: see `Episode.label_vectors`.
+        """
+        return output
 
     @abstractmethod
     def cost(self, logits: Tensor, answer: Tensor) -> Tensor:
@@ -78,7 +86,7 @@ class Answer(ABC):
 
     @abstractmethod
     def format_labels(self, label: np.ndarray) -> list[str]:
-        """Formats encoded labels (T, Y) as text; '' for no label."""
+        """Formats labels as text, given as their logits (T, O), see `Tasks.logits`; '' for no label."""
 
     def format_prediction(self, prediction: np.ndarray, answer: np.ndarray, scale: np.ndarray | None = None) -> str:
         """Formats a model's answer (C,), given the correct answer and the predicted scale (C,), if any."""

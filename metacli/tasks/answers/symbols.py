@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from metacli.tasks.answers.base import Answer, Decoded
 from metacli.tasks.metrics import Metric
+from metacli.tasks.rng import CounterRNG
 
 
 class Symbols(Answer):
@@ -36,10 +37,22 @@ class Symbols(Answer):
             return f"one of {self.choices}"
         return f"{self.components} characters of {self.choices} letters"
 
-    def encode(self, answer: Tensor) -> Tensor:
-        """Encodes answers (B, T, C) as labels (B, T, Y), one-hot for each character."""
+    def draw_labels(self, rng: CounterRNG, classes: int) -> Tensor:
+        """Returns (B, classes, Y) float32, the labels of classes in a random assignment, one-hot."""
+        return F.one_hot(torch.from_numpy(rng.permutation(self.choices)[:, :classes]), self.choices).float()
+
+    def encode(self, answer: Tensor, label_vectors: Tensor | None = None) -> Tensor:
+        """Encodes answers (B, T, C) as labels (B, T, Y), one-hot for each character.
+
+        Args:
+            label_vectors: see `Episode.label_vectors`; None for one-hot labels.
+        """
         choices = torch.arange(self.choices, device=answer.device)
         return (answer[..., None] == choices).flatten(2).float()
+
+    def logits(self, output: Tensor, label_vectors: Tensor | None = None) -> Tensor:
+        """See `Answer.logits`; a model that was trained with more classes has further logits, which are left out."""
+        return output[..., : self.size]
 
     def cost(self, logits: Tensor, answer: Tensor) -> Tensor:
         """Returns the cross-entropy of each character, in nats."""
@@ -73,7 +86,7 @@ class Symbols(Answer):
         return str(int(value[0])) if self.components == 1 else "".join(ascii_lowercase[int(c)] for c in value)
 
     def format_labels(self, label: np.ndarray) -> list[str]:
-        """Formats each one-hot label."""
+        """Formats each label by its largest logit."""
         characters = label.reshape(len(label), self.components, self.choices)
         return [self.format_answer(c.argmax(-1)) if c.any() else "" for c in characters]
 
@@ -83,6 +96,6 @@ class Symbols(Answer):
 
     def check_compatible(self, trained: Answer) -> str | None:
         """See `Answer.check_compatible`; fewer classes than in training are allowed."""
-        if isinstance(trained, Symbols) and trained.components == self.components == 1:
+        if isinstance(trained, Symbols) and type(trained) is type(self) and trained.components == self.components == 1:
             return None if trained.choices >= self.choices else super().check_compatible(trained)
         return super().check_compatible(trained)

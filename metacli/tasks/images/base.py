@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
-from metacli.tasks.answers import Symbols
+from metacli.tasks.answers import EmbeddedLabels, Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
 from metacli.tasks.images import augment, checks, labels, sampling
 from metacli.tasks.images.config import ImageSet
@@ -68,7 +69,9 @@ class Images(Tasks):
     @classmethod
     def answer_of(cls, config: Any) -> Symbols:
         """Returns class labels, or strings."""
-        return Symbols(config.ways) if config.labels == "one-hot" else Symbols(labels.LETTERS, labels.CHARACTERS)
+        if config.labels == "strings":
+            return Symbols(labels.LETTERS, labels.CHARACTERS)
+        return EmbeddedLabels(config.ways) if config.labels == "embedded" else Symbols(config.ways)
 
     @classmethod
     def spec_of(cls, config: Any) -> Spec:
@@ -80,6 +83,7 @@ class Images(Tasks):
             y_size=answer.label_size,
             out_size=answer.size,
             length=config.ways * config.shots + 1 if k_shot else config.length,
+            random_labels=config.labels == "embedded",
         )
 
     @cached_property
@@ -168,10 +172,11 @@ class Images(Tasks):
             table_rows.append(first_row[rows, label] + instances[rows, label, instance])
             y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
         x = self._load_pixels(table_rows, rng if self.augments(split) else None)
-        y_train = self.answer.encode(y[0])  # (B, S, Y)
+        vectors = self._draw_label_vectors(split, index)
+        y_train = self.answer.encode(y[0], vectors)  # (B, S, Y)
         y_previous = None
         if c.protocol == "stream":
-            y_previous = F.pad(self.answer.encode(y[1]), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
+            y_previous = F.pad(self.answer.encode(y[1], vectors), (0, 0, 1, 0))[:, :-1]  # (B, Q, Y)
         return Episode(
             x_train=x[0],
             y_train=y_train,
@@ -181,16 +186,35 @@ class Images(Tasks):
             y_previous=y_previous,
             mask_train=None if mask is None or mask.all() else torch.from_numpy(mask),
             classes=torch.from_numpy(classes),
+            label_vectors=vectors,
         )
 
+    def _draw_label_vectors(self, split: Split, index: np.ndarray) -> Tensor | None:
+        """Returns (B, N, Y), the random label of each class, or None. The pictures of a task do not depend on them."""
+        if not self.spec.random_labels:
+            return None
+        return self.answer.draw_labels(CounterRNG(self.seed_of(split), f"{split} labels", index), self.config.ways)
+
+    def with_labels(self, random: bool) -> Images:
+        """See `Tasks.with_labels`."""
+        if random == self.spec.random_labels or self.config.labels == "strings":
+            return self
+        twin = copy(self)  # shares the loaded images
+        twin.config = self.config.model_copy(update={"labels": "embedded" if random else "one-hot"})
+        twin.answer, twin.spec = self.answer_of(twin.config), self.spec_of(twin.config)
+        return twin
+
     def _sample_classes(self, rng: CounterRNG, split: Split, count: int) -> np.ndarray:
-        """Returns (B, N) indices into the split's pool; for a share `within` of tasks, all classes are of one group."""
+        """Returns (B, N) indices into the split's pool; for a share `within` of tasks, of as few groups as possible."""
         c, pool_size = self.config, len(self.pools[split])
         if not c.within:
             return rng.subset(pool_size, c.ways)
         if split not in self._groups:
-            self._groups[split] = sampling.group_classes(self.image_set.names, self.pools[split], c.ways, split)
+            self._groups[split] = sampling.group_classes(self.image_set.names, self.pools[split], c.ways)
         pool_index, spans = self._groups[split]
+        if spans[:, 1].max() < c.ways:
+            joined = pool_index[sampling.sample_joined_groups(rng, spans[:, 1], c.ways)]
+            return np.where(rng.uniform(1) < c.within, joined, rng.subset(pool_size, c.ways))
         start, size = spans[rng.integers(len(spans), 1)[:, 0]].T
         within = rng.uniform(1)[:, 0] < c.within
         start, size = np.where(within, start, 0), np.where(within, size, pool_size)
@@ -232,15 +256,15 @@ class Images(Tasks):
         title = "accuracy at the k-th instance of a class"
         return (*super().metrics, Metric("accuracy_at_instance", "%", True, "appearance", title))
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of labels; for a stream also `accuracy_at_instance` (B, 10).
 
         This is the accuracy at the 1st, ..., 10th instance of a class, over the classes that appear so often. It is
         NaN if there are none.
         """
-        scores, answer = super().score(logits, episode), episode.y_test
+        scores, answer = super().score(output, episode), episode.y_test
         if self.config.protocol == "stream":
-            correct = self.answer.is_correct(logits, answer)  # (B, Q)
+            correct = self.answer.is_correct(self.logits(output, episode), answer)  # (B, Q)
             is_same_class = (answer[:, :, None] == answer[:, None]).all(-1)  # (B, T, T)
             earlier_count = is_same_class.tril(-1).sum(2)  # (B, T): earlier instances of the class of each step
             number = torch.arange(SCORED_INSTANCES, device=earlier_count.device)

@@ -123,7 +123,7 @@ class ImageConfig(BaseConfig):
         le=1,
         description=(
             "Share of the tasks whose classes come from one group: an alphabet, or a directory of a `folder`. Groups "
-            "with fewer than `ways` classes are skipped."
+            "with fewer than `ways` classes are skipped. If all groups have fewer, as many as needed are joined."
         ),
     )
     shots: int = Field(1, ge=1, le=1000, description="K, support examples per class (k-shot).")
@@ -139,11 +139,12 @@ class ImageConfig(BaseConfig):
     )
     queries: int = Field(5, ge=1, le=1000, description="Queries per class (k-shot).")
     length: int = Field(50, ge=1, le=10_000, description="T, number of steps of a task (stream).")
-    labels: Literal["one-hot", "strings"] = Field(
+    labels: Literal["one-hot", "embedded", "strings"] = Field(
         "one-hot",
         description=(
-            "`one-hot`: a vector over the ways. `strings`: five characters out of five letters, a new random string "
-            "for each class of each task (MANN's labels for 15 classes)."
+            "`one-hot`: a vector over the ways. `embedded`: a random vector for each class of each task, so that a "
+            "trained model serves any number of ways. `strings`: five characters out of five letters, a new random "
+            "string for each class of each task (MANN's labels for 15 classes)."
         ),
     )
     size: int = Field(28, ge=4, le=512, description="Height and width of an image in pixels.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from metacli.errors import UsageError
 from metacli.tasks.rng import CounterRNG
 
 
@@ -88,25 +87,38 @@ def permute_instances(rng: CounterRNG, counts: np.ndarray, max_count: int) -> np
     return keys.argsort(-1, kind="stable")
 
 
-def group_classes(names: list[str], pool: np.ndarray, ways: int, split: str) -> tuple[np.ndarray, np.ndarray]:
+def group_classes(names: list[str], pool: np.ndarray, ways: int) -> tuple[np.ndarray, np.ndarray]:
     """Groups classes by their alphabet or directory, separately for each pose.
 
     Args:
         names: the names of all loaded classes, GROUP/CLASS.
         pool: (P,) class ids of a split, see `Images`.
-        ways: N, the minimum number of classes of a group; smaller groups are ignored.
-        split: the name of the split for messages.
+        ways: N. Groups of fewer classes are left out, unless all groups have fewer.
 
     Returns:
         (P,) the indices of the pool, sorted by group, and (G, 2) the start of each group among them, and its size.
-
-    Raises:
-        UsageError: no group is large enough.
     """
     group_name = np.array([f"{i // len(names)}/{names[i % len(names)].rpartition('/')[0]}" for i in pool.tolist()])
     _, group_number, group_size = np.unique(group_name, return_inverse=True, return_counts=True)
-    spans = np.stack([group_size.cumsum() - group_size, group_size], 1)[group_size >= ways]
-    if len(pool) and not len(spans):
-        message = f"within: no group of the {split} split has {ways} classes; the largest has {group_size.max()}"
-        raise UsageError(message, "lower ways, or set within to 0")
+    is_large = group_size >= ways
+    spans = np.stack([group_size.cumsum() - group_size, group_size], 1)[is_large if is_large.any() else slice(None)]
     return group_number.argsort(kind="stable"), spans
+
+
+def sample_joined_groups(rng: CounterRNG, sizes: np.ndarray, ways: int) -> np.ndarray:
+    """Samples classes of as many random groups as needed for N classes.
+
+    Args:
+        rng: random numbers of the episodes.
+        sizes: (G,) the number of classes of each group.
+        ways: N.
+
+    Returns:
+        (B, N) numbers of classes, which are counted through all groups, in random order.
+    """
+    rank = rng.permutation(len(sizes))  # (B, G), the order in which groups are joined
+    joined = sizes[rank.argsort(1)].cumsum(1)
+    last = (joined < ways).sum(1, keepdims=True)  # the rank of the last group that is needed
+    key = rng.uniform(int(sizes.sum()))
+    key[np.repeat(rank, sizes, axis=1) > last] = 2
+    return key.argsort(1)[:, :ways]

@@ -67,9 +67,9 @@ class Algorithmic(Tasks):
             mask_test=torch.from_numpy(phases.mask_test),
         )
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of bits, and `length` (B,), see `task_length`."""
-        return {**super().score(logits, episode), "length": self.task_length(episode).float()}
+        return {**super().score(output, episode), "length": self.task_length(episode).float()}
 
     def task_length(self, episode: Episode) -> Tensor:
         """Returns (B,) int64, the length of each task in the unit of its config keys; by default its scored steps."""

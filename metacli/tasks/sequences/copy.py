@@ -138,9 +138,9 @@ class RepeatCopy(Algorithmic):
         assert episode.mask_train is not None
         return episode.mask_train.sum(1) - 1
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """Returns the scores of every algorithmic task, and `repeats` (B,)."""
-        scores = super().score(logits, episode)
+        scores = super().score(output, episode)
         return {**scores, "repeats": (super().task_length(episode) - 1) / scores["length"]}
 
     def describe(self) -> str:

@@ -72,9 +72,9 @@ class DynamicNgrams(OptimumTasks, Algorithmic):
         bits, accuracy, _, errors = self.answer.metrics
         return (bits, Metric("optimal_bits", "bits per sequence", None), *super().metrics, accuracy, errors)
 
-    def score(self, logits: Tensor, episode: Episode) -> dict[str, Tensor]:
+    def score(self, output: Tensor, episode: Episode) -> dict[str, Tensor]:
         """See `OptimumTasks.score`; and `optimal_bits` (B,), the cost of the optimal estimator per sequence."""
-        scores = super().score(logits, episode)
+        scores = super().score(output, episode)
         return {**scores, "optimal_bits": scores[OPTIMUM] * (self.config.length / math.log(2))}
 
     def reference_costs(self, episode: Episode) -> dict[str, Tensor]:
