@@ -11,7 +11,7 @@ from metacli.registry import MODELS, resolve
 B, S, Q, N = 3, 4, 5, 3
 SPECS = {
     "independent": Spec("independent", (1, 16, 16), N, N, S + 1),
-    "embedded": Spec("independent", (1, 16, 16), 6, 6, S + 1, random_labels=True),
+    "embedded": Spec("independent", (1, 16, 16), 8, 8, S + 1, random_labels=True),
     "stream": Spec("stream", (1, 16, 16), N, N, Q),
     "sequence": Spec("sequence", (6,), 0, 4, S + Q),
 }
