@@ -132,3 +132,16 @@ def test_other_tasks_have_no_orders(task, words, tmp_path, tiny_tree, monkeypatc
 def test_wrong_numbers_of_orders(run, orders):
     with pytest.raises(ValueError, match="should be from 1 to 1000"):
         metacli.evaluate(run, orders=orders)
+
+
+def test_embedded_labels_are_drawn_anew_in_every_order():
+    tasks = strokes(labels="embedded")
+    model = Recorder(tasks.spec)
+    scores = evaluate(OrderAverage(model, tasks, "test", 3), tasks, "test", 4, CPU)
+    assert scores.values["accuracy"].shape == (4,)
+    (_, first, _), (_, second, _), (_, third, _) = model.read  # the labels of each order
+    assert first.shape == (4, 4, tasks.spec.y_size)
+    torch.testing.assert_close(second.norm(dim=2), torch.ones(4, 4))
+    assert not torch.equal(second.sort(1).values, third.sort(1).values)
+    one = evaluate(model, tasks, "test", 4, CPU)
+    np.testing.assert_allclose(scores.values["accuracy"], one.values["accuracy"])

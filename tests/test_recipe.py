@@ -36,11 +36,14 @@ def test_names_say_what_is_inside(path):
             assert (recipe.task.protocol, recipe.task.ways) == ("stream", int(words[1].removeprefix("stream") or 5))
         elif several := re.search(r"_(\d+)way_", path.stem):
             assert (recipe.task.ways, recipe.task.fewest_shots) == (int(several[1]), 1)
+        elif words[1] == "any":
+            assert (recipe.task.labels, recipe.task.shots, recipe.task.fewest_ways > 0) == ("embedded", 1, True)
         else:
             assert (recipe.task.ways, recipe.task.shots) == ((int(shape[1]), int(shape[2])) if shape else (5, 1))
     elif words[0] == "glyphs":  # for a person's own classes: whole alphabets held out, any number of ways
         assert (recipe.task.name, recipe.task.split, recipe.task.prepare) == ("omniglot", "lake", True)
-        assert recipe.task.fewest_ways == 2
+        assert recipe.task.labels == ("embedded" if words[1] == "any" else "one-hot")
+        assert recipe.task.fewest_ways >= 2
     else:
         assert path.stem.startswith(recipe.task.name.replace("-", "_"))
     assert recipe.model.name in words
