@@ -32,6 +32,9 @@ class Fake:
         self.answer = Symbols(letters, 5) if letters else Symbols(ways)
         self.spec = Spec(mode, (1, 6, 6), self.answer.label_size, self.answer.size, 10)
 
+    def logits(self, output, episode):
+        return self.answer.logits(output, episode.label_vectors)
+
     def decode(self, logits, answer):
         return self.answer.decode(logits, answer)
 

@@ -92,9 +92,9 @@ def extract_sample(tasks: Tasks, split: Split, episode: Episode, row: int) -> Sa
     y_train, arriving = _to_numpy(episode.y_train[row, support_steps]), episode.y_previous
     y_previous = np.zeros((len(x_test), 0), np.float32) if arriving is None else _to_numpy(arriving[row, query_steps])
     index, answer, mask_test = int(episode.index[row]), tasks.answer, episode.mask_test
-    # The logits of a label are its one-hot form.
+    # As logits, a label is one-hot.
     labels = [
-        [] if y is None else answer.format_labels(_to_numpy(tasks.logits(y, episode)[row]))
+        [] if y is None else answer.format_labels(_to_numpy(answer.logits(y, episode.label_vectors)[row]))
         for y in (episode.y_train, arriving)
     ]
     curves = tasks.curves(split, index, 1)
