@@ -121,7 +121,7 @@ class DeltaNet(MetaLearner):
         return self.output(self.norm(items))
 
     def trace(self, episode: Episode) -> Trace:
-        """Returns what each head writes and retrieves; see `MetaLearner.trace`.
+        """Returns what each head writes and retrieves, and the items after the last layer as the state.
 
         What a head retrieves is a sum of the values of all steps. Its coefficients are what the same rule retrieves if
         each step writes its own one-hot vector as value.
@@ -129,12 +129,14 @@ class DeltaNet(MetaLearner):
         seen, asked = episode.x_train.shape[1], episode.x_test.shape[1]
         support: list[Writes] = []
         queries: list[Writes] = []
-        phi = self.adapt(episode.x_train[:, :0], episode.y_train[:, :0])
+        phi, all_items = self.adapt(episode.x_train[:, :0], episode.y_train[:, :0]), []
         if seen:
             inputs = self.encode_items(episode.x_train, episode.y_train)
-            phi = self._run_items(phi, inputs, episode.mask_train, record=support)[1]
+            items, phi = self._run_items(phi, inputs, episode.mask_train, record=support)
+            all_items.append(items)
         inputs = self.encode_items(episode.x_test, episode.y_previous)
         items, _ = self._run_items(phi, inputs, is_query=True, record=queries)
+        all_items.append(items)
         onehot = torch.eye(seen + asked, dtype=items.dtype, device=items.device)
         frames: list[dict[str, Tensor]] = []
         for i, query in enumerate(queries):
@@ -162,7 +164,7 @@ class DeltaNet(MetaLearner):
             role: Any = "attention" if name == "read_shares" else "" if name == "retrieved" else "level"
             about = ArrayInfo(("head", axes.get(name, "one")), text, role, names=names)
             arrays[name] = Traced(torch.cat([f[name] for f in frames], 1).transpose(1, 2), about)
-        return Trace(self.output(self.norm(items)), arrays)
+        return Trace(self.output(self.norm(items)), arrays, state=torch.cat(all_items, 1))
 
     def _replay(self, parts: list[Writes]) -> tuple[Tensor, Tensor]:
         """Returns what the items of D_train, if any, and D_test read (B, heads, T, V), and the norm of W after each."""

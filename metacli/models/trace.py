@@ -48,7 +48,7 @@ class Trace(NamedTuple):
         arrays: arrays by name. In the mode `independent` each query is a step directly after D_train.
         reads_first: whether a step reads the memory before it writes.
         state: (B, S + Q, D) the state of each step as one vector. For a recurrent model it is the state after the step.
-            Where phi grows with every item, it is what the layers have computed for the item. None: not named.
+            In a network of layers it is the item after the last layer. None: not named.
     """
 
     logits: Tensor
