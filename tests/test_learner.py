@@ -153,7 +153,7 @@ def test_partial_fit_goes_on_from_phi(anyone):
     ours, theirs = (lesson.few_shot.model.predict(phi, lesson.x) for phi in (lesson.phi, whole))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert lesson.few_shot.model.can_extend == (
-        lesson.few_shot.model.config.name in ("lstm", "ntm", "mann", "dnc", "prototypical")
+        lesson.few_shot.model.config.name in ("lstm", "ntm", "mann", "dnc", "deltanet", "prototypical")
     )
     assert sorted(lesson.order[1].tolist()) == [0, 1, 2, 3, 4]
 
