@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from tests.trust import fuzz
 
 EXAMPLES = """examples:
-  python -m tests.trust                        everything: about half an hour on 2 cores
+  python -m tests.trust                        everything: 45 minutes or less on 2 cores
   python -m tests.trust --quick                a tenth of everything
   python -m tests.trust --only fuzz_recipes --inputs 100000 --seed 7
   python -m tests.trust --only fuzz --faults 50    do not stop at the first fault of a kind, list up to 50
