@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("name", ["transformer", "snail"])
 def make(name: str, init: Any, ways: int, width: int = 20, embedded: bool = False):
     torch.manual_seed(0)
     size = EmbeddedLabels(ways).label_size if embedded else ways
-    spec = Spec("independent", (width,), size, size, ways + 1, embedded)
+    spec = Spec("independent", (width,), size, size, ways + 1, random_labels=embedded)
     flat: Any = {"kind": "flat"}
     if name == "snail":
         keys, values = [width + 1, 8, 8], [64, 8, 8]

@@ -50,7 +50,7 @@ def test_rows_of_eval_hold_every_class(tasks):
     names = [[n[i // len(NAMES) :] for n in row] for i, row in enumerate(names)]  # other widths, other line ends
     rows = [{"index": i, "classes": row, "loss": 1.0, "accuracy": 0.5} for i, row in enumerate(names)]
     result = {
-        **{"n_tasks": len(rows), "tasks": rows, "split": "test", "step": 3, "recipe": {"name": "mine"}},
+        **{"n_tasks": len(rows), "tasks": rows, "split": "test", "step": 3, "orders": 1, "recipe": {"name": "mine"}},
         **{m.key: m.score(0.5, 0.1, len(rows)) for m in tasks.metrics},
         "baseline": {},
     }

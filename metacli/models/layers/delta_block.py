@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +33,8 @@ class DeltaBlock(nn.Module):
         with torch.no_grad():
             self.taps[-1] = 1
             if self.retention is not None:
-                self.retention.bias.add_(torch.linspace(3, 7, heads))  # keeps 95 to 99.9 % at every step
+                for head, logit in enumerate(np.linspace(3, 7, heads)):  # keeps 95 to 99.9 % at every step
+                    self.retention.bias[head].add_(float(logit))
 
     def project_items(self, x: Tensor, recent: Tensor, mask: Tensor | None, parallel: bool) -> tuple[Writes, Tensor]:
         """Returns what items x (B, T, width) write and where they read, and `recent` after them.

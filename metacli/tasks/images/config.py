@@ -123,7 +123,7 @@ class ImageConfig(BaseConfig):
         le=1,
         description=(
             "Share of the tasks whose classes come from one group: an alphabet, or a directory of a `folder`. Groups "
-            "with fewer than `ways` classes are skipped. If all groups have fewer, as many as needed are joined."
+            "with fewer than `ways` classes are skipped. If all groups have fewer, several groups are joined."
         ),
     )
     shots: int = Field(1, ge=1, le=1000, description="K, support examples per class (k-shot).")
