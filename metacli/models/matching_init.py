@@ -13,28 +13,36 @@ from typing import Any
 import torch
 from torch import nn
 
+from metacli.episode import Spec
+
 _COSINE_STRENGTH = 10.0  # a cosine of 1 adds this to an attention score
 _LABEL_BONUS = 5.0  # a labelled item gets this added to its score, so that a query does not attend to itself
+_EMBEDDED_LABEL_BONUS = 10.0  # the same for embedded labels
 _LABEL_SCALE = 4.0  # size of a label relative to features of size 1
 _OUTPUT_SCALE = 2.0  # weight of the label that was read in the logits
 _RESIDUAL_SCALE = 0.1  # factor on all other residual contributions
 
 
 @torch.no_grad()
-def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output: nn.Linear, label_size: int) -> None:
+def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output: nn.Linear, spec: Spec) -> None:
     """Changes a Transformer's weights in place, so that it starts as a matching network.
 
     Features and labels get separate dimensions. Every head of the first layer attends by content. The result is added
     to the label dimensions of a query, and the output layer reads it there.
 
+    A head finds labelled items by the sum of their label dimensions. The layer normalisation before it subtracts the
+    mean of all dimensions, and so adds a part of the features to this sum, a large part for wide labels. With embedded
+    labels, the features therefore have mean 0 at the start. This raises the accuracy of the initial weights from 13 to
+    86 % with 60 classes. It would also help with many one-hot labels, but their recipes' figures were trained without.
+
     Args:
         embed: (features + labels) to width.
         blocks: of `metacli.models.transformer.Block`.
         output: width to logits.
-        label_size: Y, at most the width of a head. The entries of a label sum to 1.
+        spec: of the tasks. Y is at most the width of a head. The entries of a label sum to 1.
     """
     layers: list[Any] = list(blocks)
-    first, labels = layers[0], label_size
+    first, labels = layers[0], spec.y_size
     width = embed.out_features
     head_size = width // first.heads
     feature_size = width - labels  # features come first, then labels
@@ -42,6 +50,11 @@ def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output:
     embed.weight[feature_size:, :-labels] = 0
     embed.weight[feature_size:, -labels:] = _LABEL_SCALE * torch.eye(labels)
     embed.bias[feature_size:] = 0
+    label_bonus = _LABEL_BONUS
+    if spec.random_labels:
+        label_bonus = _EMBEDDED_LABEL_BONUS
+        for parameter in (embed.weight[:feature_size], embed.bias[:feature_size]):
+            parameter -= parameter.mean(0)
     projection, bias = (
         first.project.weight.unflatten(0, (3, first.heads, head_size)),
         first.project.bias.view(3, -1, head_size),
@@ -50,7 +63,7 @@ def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output:
     bias.zero_()
     for head in range(first.heads):
         projection[:2, head, :-1, :feature_size] = _random_directions(head_size, feature_size)
-        bias[0, head, -1] = math.sqrt(head_size) * _LABEL_BONUS / _LABEL_SCALE
+        bias[0, head, -1] = math.sqrt(head_size) * label_bonus / _LABEL_SCALE
         projection[1, head, -1, feature_size:] = 1
         projection[2, head, :labels, feature_size:] = torch.eye(labels)
         first.merge.weight[feature_size:, head * head_size : head * head_size + labels] = (
@@ -64,7 +77,7 @@ def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output:
         if block is not first:
             block.merge.weight *= _RESIDUAL_SCALE
             block.merge.bias.zero_()
-    if output.out_features == label_size:
+    if output.out_features == labels:
         output.weight[:, feature_size:] = _OUTPUT_SCALE * torch.eye(labels)
 
 

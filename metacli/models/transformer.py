@@ -155,7 +155,7 @@ class Transformer(MetaLearner):
         self.norm = nn.LayerNorm(c.width)
         self.output = nn.Linear(c.width, spec.out_size)
         if c.init == "content":
-            init_transformer_by_content(self.embed, self.blocks, self.output, spec.y_size)
+            init_transformer_by_content(self.embed, self.blocks, self.output, spec)
 
     @classmethod
     def check_compatible(cls, config: Any, spec: Spec) -> str | None:
