@@ -179,6 +179,7 @@ def test_a_metric_writes_its_numbers_by_its_unit() -> None:
     assert number.format_value(0.031234) == "0.03123"
     assert number.format_value(2.0) == "2"
     assert number.format_value(123456.0, 1200.0) == "1.235e+05 ± 1.2e+03"
+    assert number.format_value(6.78e-5, 8.83e-5) == "0.000068 ± 0.000088"
     assert number.format_value(math.nan) == "nan"
     assert format_score(share.score(0.5, n_tasks=1)) == "50.0 %"
     assert format_score(share.score(math.nan, n_tasks=0)) == "-"

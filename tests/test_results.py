@@ -1,4 +1,4 @@
-"""docs/results.md: its tables are those of docs/results/, whose digests are those of the bundled models."""
+"""The tables of the pages are those of docs/results/, whose digests are those of the bundled models."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ import metacli
 from metacli.checkpoints import bundled, file_format
 from metacli.config.recipe import load_recipe
 from metacli.runs import metrics_log
-from tests.own import result_tables, results
+from tests.own import results
 
 ENTRIES = results.load()
 CHANGES = "task.classes=24 task.test_classes=20 task.val_classes=20 train.batch=2 train.eval_tasks=2 train.steps=2"
 
 
-def test_the_page_holds_the_tables_of_the_entries():
-    page = results.PAGE.read_text(encoding="utf-8")
-    tables = result_tables.build_tables(ENTRIES, results.load_published())
-    assert sorted(re.findall(r"<!-- table: ([\w-]+) -->", page)) == sorted(tables)
-    assert results.fill_page(page, tables) == page, "run: python -m tests.own results --write"
+def test_the_pages_hold_the_tables_of_the_entries():
+    pages, tables = [page.read_text(encoding="utf-8") for page in results.PAGES], results.build_tables()
+    assert sorted(re.findall(r"<!-- table: ([\w-]+) -->", "".join(pages))) == sorted(tables)
+    assert [results.fill_page(page, tables) for page in pages] == pages, "run: python -m tests.own results --write"
 
 
 def test_the_command_prints_every_table(capsys):
     results.main([])
     out = capsys.readouterr().out
-    for name, table in result_tables.build_tables(ENTRIES, results.load_published()).items():
+    for name, table in results.build_tables().items():
         assert f"{name}\n\n{table}" in out
 
 

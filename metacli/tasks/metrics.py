@@ -99,18 +99,23 @@ def format_number(value: float, ci95: float | None = None, unit: str = "") -> st
         return f"{value:g}"
     factor, sign = (100, " %") if unit == "%" else (1, "")
     value, half = factor * value, None if ci95 is None else factor * ci95
-    exponent = int(f"{value:.{_DIGITS - 1}e}".partition("e")[2])  # of the rounded value
+    exponent = _exponent(value, _DIGITS)
     room = _DIGITS - 1 - exponent  # digits after the point, at most
     if sign:
         digits = 1 if half is None or half == 0 or not half < 0.05 else 2
         digits = max(0, min(digits, _DIGITS - 1 if abs(value) < 1 else room))
-    elif not half or not math.isfinite(half) or not -4 <= exponent < _DIGITS:
+    elif not half or not math.isfinite(half) or not -5 < max(exponent, _exponent(10 * half, 2)) < _DIGITS:
         return f"{value:.{_DIGITS}g}" + ("" if half is None else f" ± {half:.2g}")
     else:
-        digits = max(0, min(1 - int(f"{half:.1e}".partition("e")[2]), room))
+        digits = max(0, min(1 - _exponent(half, 2), room))
     text = f"{value:.{digits}f}{sign}"
     text = text.removeprefix("-") if float(text.removesuffix(sign)) == 0 else text
     if half is None:
         return text
     interval = f"{half:.{digits}f}"
     return f"{text} ± {f'{half:.1g}' if half and not float(interval) else interval}"
+
+
+def _exponent(value: float, digits: int) -> int:
+    """Returns the exponent of the first significant digit of a number rounded to so many digits."""
+    return int(f"{value:.{digits - 1}e}".partition("e")[2])

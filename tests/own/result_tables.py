@@ -284,7 +284,7 @@ def bits(entry: dict[str, Any]) -> str:
 def sinusoid(entries: Entries) -> list[list[str]]:
     """Squared error of the regression."""
     rows = [["recipe", "10 points", "5 points", "steps, time"]]
-    for model in ("transformer", "mann", "snail", "lstm", "ntm", "dnc"):
+    for model in ("deltanet", "transformer", "mann", "snail", "lstm", "ntm", "dnc"):
         key = f"sinusoid_{model}"
         rows.append([f"`{key}`", *(error(entries, k) for k in (key, f"{key} task.shots=5")), training(entries, key)])
     return rows

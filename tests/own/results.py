@@ -1,4 +1,4 @@
-"""`python -m tests.own results`: the final evaluations under docs/results/, and the tables of docs/results.md.
+"""`python -m tests.own results`: the final evaluations under docs/results/, and the tables made from them.
 
 A file of docs/results/ holds the evaluations of one recipe, each under its key: the name of the recipe and the recipe
 keys that were changed, then the options of `eval`. An entry whose `digest` is null was copied from an earlier page and
@@ -13,35 +13,46 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metacli.checkpoints import bundled, checkpoint, file_format
 from metacli.config.recipe import load_recipe
+from metacli.evaluation.confidence import mean_ci95
 from metacli.runs import metrics_log
 from metacli.system import files
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "results"
-PAGE = ROOT / "docs" / "results.md"
+PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "optimum.md")
 PUBLISHED = "published.json"
+OF_OPTIMUM = ("loss", "above_optimum", "optimum", "above_optimum_by_examples_seen")  # scores kept of such tasks
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def main(words: list[str]) -> None:
-    """Add evaluations, then print the tables or write them into docs/results.md."""
-    from tests.own import result_tables
-
+    """Add evaluations, then print the tables or write them into the pages."""
     parser = argparse.ArgumentParser(prog="python -m tests.own results", description=__doc__)
     parser.add_argument("--add", nargs="+", type=Path, default=[], metavar="FILE", help="outputs of `eval --json`")
     parser.add_argument("--minutes", type=float, help="with --add: minutes of training; default: from the run's log")
     parser.add_argument("--processor", help="with --add: processor of the training; default: from the checkpoint")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/results.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into the pages")
     o = parser.parse_args(words)
     for path in o.add:
         print(f"{path}: {add(path, o.minutes, o.processor)}")
-    tables = result_tables.build_tables(load(), load_published())
+    tables = build_tables()
     if o.write:
-        PAGE.write_text(fill_page(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        for page in PAGES:
+            page.write_text(fill_page(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
     elif not o.add:
         print("\n\n".join(f"{name}\n\n{table}" for name, table in tables.items()))
+
+
+def build_tables() -> dict[str, str]:
+    """Returns the tables of all pages as Markdown, by their names."""
+    from tests.own import optimum_tables, result_tables
+
+    entries = load()
+    return result_tables.build_tables(entries, load_published()) | optimum_tables.build_tables(entries)
 
 
 def load() -> dict[str, dict[str, Any]]:
@@ -126,8 +137,18 @@ def scores_of(result: dict[str, Any]) -> dict[str, Any]:
             for row in result["models"]
         ]
         return {**about, "models": rows}
-    keys = [metric["key"] for name, metric in result["metrics"].items() if name != "loss"]
-    return {**about, "scores": {k: plain(result[k]) for k in keys}}
+    has_optimum = "d_test_optimum" in result
+    names = [n for n in result["metrics"] if (n != "loss" and not has_optimum) or n in OF_OPTIMUM]
+    scores = {"scores": {(key := result["metrics"][n]["key"]): plain(result[key]) for n in names}}
+    return {**about, **scores, **({"baselines": baselines_of(result)} if has_optimum else {})}
+
+
+def baselines_of(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Returns how far each baseline is above the optimum, paired by task."""
+    names = [n for n in result["metrics"] if n not in OF_OPTIMUM and not n.endswith("_by_examples_seen")]
+    differences = {n: np.array([task[n] - task["optimum"] for task in result["tasks"]]) for n in names}
+    pairs = {n: mean_ci95(values) for n, values in differences.items()}
+    return {n: {"mean": float(f"{mean:.6g}"), "ci95": float(f"{half:.6g}")} for n, (mean, half) in pairs.items()}
 
 
 def plain(score: Any) -> Any:
