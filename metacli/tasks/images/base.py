@@ -17,9 +17,10 @@ from metacli.episode import Episode, Spec
 from metacli.errors import UsageError
 from metacli.tasks.answers import EmbeddedLabels, Symbols
 from metacli.tasks.base import SPLITS, Split, Tasks
-from metacli.tasks.images import augment, checks, labels, sampling
+from metacli.tasks.images import checks, labels, sampling
 from metacli.tasks.images.config import ImageSet
-from metacli.tasks.images.poses import Pose, list_poses, select_rows
+from metacli.tasks.images.pixels import load_pixels
+from metacli.tasks.images.poses import Pose, list_poses
 from metacli.tasks.images.preprocess import prepare
 from metacli.tasks.metrics import Metric
 from metacli.tasks.rng import CounterRNG
@@ -171,7 +172,7 @@ class Images(Tasks):
         for label, instance in parts:  # (B, T) each: labels and instance numbers
             table_rows.append(first_row[rows, label] + instances[rows, label, instance])
             y.append(torch.from_numpy(label[..., None] if characters is None else characters[rows, label]))  # (B, T, C)
-        x = self._load_pixels(table_rows, rng if self.augments(split) else None)
+        x = load_pixels(self.image_set.images, self._poses, table_rows, c, rng if self.augments(split) else None)
         vectors = self._draw_label_vectors(split, index)
         y_train = self.answer.encode(y[0], vectors)  # (B, S, Y)
         y_previous = None
@@ -224,29 +225,6 @@ class Images(Tasks):
     def _groups(self) -> dict[Split, tuple[np.ndarray, np.ndarray]]:
         """The groups of each split that was sampled, see `sampling.group_classes`."""
         return {}
-
-    def _load_pixels(self, table_rows: list[np.ndarray], rng: CounterRNG | None) -> list[Tensor]:
-        """Returns table rows (B, T) as images (B, T, *x_shape) float32 in [0, 1], augmented if `rng` is given.
-
-        D_train and D_test are computed together, because for a single episode the number of operations dominates.
-        """
-        c, shape = self.config, self.spec.x_shape
-        table_row, backend = np.concatenate([part.ravel() for part in table_rows]), augment.select_backend()
-        images = self.image_set.images
-        if self._poses[1:]:
-            images, table_row = select_rows(images, self._poses, table_row), np.arange(len(table_row))
-        if rng is not None and (c.rotation or c.shift or c.stretch > 1 or c.slant):
-            amounts = augment.sample_amounts(rng, table_rows)
-            origin, shift = augment.rotation_matrices(np.radians(c.rotation) * amounts[:, 0]), c.shift * amounts[:, 1:]
-            if c.stretch > 1 or c.slant:
-                amounts = augment.sample_amounts(rng, table_rows)
-                shear = augment.shear_matrices(c.stretch ** amounts[:, 1:], np.radians(c.slant) * amounts[:, 0])
-                origin = shear @ origin
-            x = backend.gather_transformed(images.flatten(1), table_row, shape, origin, shift)
-        else:
-            x = backend.gather(images.flatten(1), table_row, shape)
-        parts = x.split([part.size for part in table_rows])
-        return [x_part.view(*part.shape, *shape) for x_part, part in zip(parts, table_rows, strict=True)]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
