@@ -64,12 +64,14 @@ class BundledClassifier:
         ways: the largest number of classes.
         fewest_ways: the smallest number of classes of a training task; 0 if every task had `ways`.
         prepare: whether it was trained on prepared images.
+        labels: `one-hot` or `embedded`, see `task.labels`.
     """
 
     name: str
     ways: int
     fewest_ways: int
     prepare: bool
+    labels: str
 
 
 def bundled_names() -> list[str]:
@@ -139,8 +141,9 @@ def bundled_model_for(n_classes: int) -> str:
     """Returns the name of the bundled model for a number of new classes of user images.
 
     Only models for at least `n_classes` classes that were trained on prepared images qualify, because user images vary
-    in size and polarity. Models for a variable number of classes come first. Among equals, the model for the most
-    classes is chosen, because it was trained on the hardest tasks.
+    in size and polarity. Models for a variable number of classes come first, and one-hot labels before embedded ones,
+    which are less accurate. Among equals, the model for the most classes is chosen, because it was trained on the
+    hardest tasks.
 
     Raises:
         UsageError: no model has that many classes.
@@ -153,7 +156,7 @@ def bundled_model_for(n_classes: int) -> str:
             f"{n_classes} classes are too many: a bundled model for any kind of image distinguishes at most {most}",
             "train a model for more classes with the keys of glyphs_transformer: see docs/predict.md",
         )
-    return min(able, key=lambda model: (not model.fewest_ways, -model.ways)).name
+    return min(able, key=lambda model: (not model.fewest_ways, model.labels != "one-hot", -model.ways)).name
 
 
 def load_task(name: str) -> Any:

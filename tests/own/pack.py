@@ -49,6 +49,7 @@ def classifiers() -> dict[str, dict[str, Any]]:
             "ways": MAX_SUPPORT if task.labels == "embedded" else task.ways,
             "fewest_ways": task.fewest_ways,
             "prepare": task.prepare,
+            "labels": task.labels,
         }
         for name, task in tasks.items()
         if getattr(task, "protocol", None) == "k-shot"

@@ -42,6 +42,7 @@ def build_tables(entries: Entries, published: Published) -> dict[str, str]:
         "seeds": seeds(entries),
         "tried": tried(entries),
         "scratch": scratch(entries),
+        "any-number": any_number(entries),
         "quick-k-shot": quick(entries, "accuracy after 500 steps, %", lambda e: "scores" in e and not _is_stream(e)),
         "quick-streams": quick(entries, "2nd / 10th instance after 500 steps, %", _is_stream),
         "strokes": strokes(entries),
@@ -211,6 +212,23 @@ def scratch(entries: Entries) -> list[list[str]]:
         cells += [instance(entries, keys[2], k) or NOT_TRAINED for k in (2, 10)]
         steps = [f"{entries[key]['steps']:,}" if key in entries else "" for key in keys]
         rows.append([NAMES[model], *cells, ", ".join(filter(None, steps))])
+    return rows
+
+
+def any_number(entries: Entries) -> list[list[str]]:
+    """A model with embedded labels at several ways, beside one-hot labels and class means on its encoder."""
+    rows = [
+        ["classes", "embedded labels", "class means on its encoder", "embedded minus class means", "one-hot labels"]
+    ]
+    name, one_hot = "glyphs_any_transformer", "glyphs_transformer"
+    for ways in (5, 20, 50, 100, 200):
+        key = f"{name} task.fewest_ways=0 task.ways={ways} task.within=0.0 --baseline"
+        models = entries[key]["models"] if key in entries else []
+        means = [m for m in models if m["model"] == "class means" and m["checkpoint"] == name]
+        others = [m for m in models if m["model"] != "class means" and m["checkpoint"] == one_hot]
+        if models:
+            cells = [format_percent(models[0]), format_percent(means[0]), format_difference(means[0]["difference"])]
+            rows.append([f"{ways}", *cells, format_percent(others[0] if others else None)])
     return rows
 
 

@@ -23,7 +23,7 @@ from metacli.system import files
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "docs" / "results"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "optimum.md")
+PAGES = tuple(ROOT / "docs" / name for name in ("results.md", "optimum.md", "predict.md"))
 PUBLISHED = "published.json"
 OF_OPTIMUM = ("loss", "above_optimum", "optimum", "above_optimum_by_examples_seen")  # scores kept of such tasks
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
