@@ -251,7 +251,7 @@ def both_instances(entries: Entries, key: str) -> str:
 def strokes(entries: Entries) -> list[list[str]]:
     """The recipes of `strokes`, 5-way 1-shot."""
     rows = [["recipe", "accuracy, %", "test tasks", "steps, time"]]
-    for model in ("snail", "transformer", "mann", "dnc", "ntm", "lstm"):
+    for model in ("deltanet", "snail", "transformer", "mann", "dnc", "ntm", "lstm"):
         key = f"strokes_{model}"
         rows.append([f"`{key}`", percent(entries, key), f"{entries[key]['n_tasks']:,}", training(entries, key)])
     return rows
