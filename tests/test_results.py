@@ -50,6 +50,12 @@ def test_entries_of_bundled_models_have_the_digest_of_the_file(name):
         assert entry["scores"][f"d_test_{figure['metric']}"]["mean"] == pytest.approx(figure["mean"], abs=1e-4)
 
 
+def test_the_sessions_of_a_resumed_training_add_up():
+    records = [{"seconds": 5}, {"seconds": 9.5}, {"event": "resumed"}, {"seconds": 2}, {"seconds": 4}, {"seconds": 1}]
+    assert results.sum_seconds(records) == 14.5
+    assert results.sum_seconds([]) == 0
+
+
 def test_an_evaluation_is_added_under_the_command_that_gives_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     results.FOLDER.mkdir()

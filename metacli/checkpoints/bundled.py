@@ -153,8 +153,8 @@ def bundled_model_for(n_classes: int) -> str:
     if not able:
         most = max((model.ways for model in prepared), default=0)
         raise UsageError(
-            f"{n_classes} classes are too many: a bundled model for any kind of image distinguishes at most {most}",
-            "train a model for more classes with the keys of glyphs_transformer: see docs/predict.md",
+            f"{n_classes:,} classes are too many: a bundled model for any kind of image distinguishes at most {most:,}",
+            "leave out some classes",
         )
     return min(able, key=lambda model: (not model.fewest_ways, model.labels != "one-hot", -model.ways)).name
 

@@ -31,9 +31,9 @@ def init_transformer_by_content(embed: nn.Linear, blocks: nn.ModuleList, output:
     to the label dimensions of a query, and the output layer reads it there.
 
     A head finds labelled items by the sum of their label dimensions. The layer normalisation before it subtracts the
-    mean of all dimensions, and so adds a part of the features to this sum, a large part for wide labels. With embedded
-    labels, the features therefore have mean 0 at the start. This raises the accuracy of the initial weights from 13 to
-    86 % with 60 classes. It would also help with many one-hot labels, but their recipes' figures were trained without.
+    mean of all dimensions, so this sum also depends on the features. For wide labels it depends on them so much that a
+    query attends to itself. With embedded labels, the initial features therefore have mean 0. Many one-hot labels would
+    need this too. They do without, because the stated figures of their recipes come from models that began without it.
 
     Args:
         embed: (features + labels) to width.

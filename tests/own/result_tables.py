@@ -126,12 +126,13 @@ def baseline_differences(entries: Entries) -> list[list[str]]:
 
 def orders(entries: Entries) -> list[list[str]]:
     """The scores of averages over several orders beside those of one, and those of the baseline."""
-    rows = [["evaluation", "one order", "averaged", "class means, averaged", "orders"]]
+    rows = [["evaluation", "one order", "averaged", "class means, averaged", "model minus class means", "orders"]]
     for key, entry in entries.items():
         base, found, number = key.partition(" --orders ")
         if found and "scores" in entry:
-            means = format_percent(_find_model(entries, f"{key} --baseline", "class means"))
-            rows.append([f"`{base}`", percent(entries, base), percent(entries, key), means, number])
+            means = _find_model(entries, f"{key} --baseline", "class means")
+            cells = [format_percent(means), format_difference(means["difference"]) if means else ""]
+            rows.append([f"`{base}`", percent(entries, base), percent(entries, key), *cells, number])
     return rows
 
 

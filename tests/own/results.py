@@ -113,7 +113,7 @@ def training_of(
     saved = checkpoint.load(bundled.find_checkpoint(name))
     log, environment = saved.path.parent / "metrics.jsonl", saved.environment
     if minutes is None and log.exists():
-        minutes = max(line.get("seconds", 0) for line in metrics_log.read(log)) / 60
+        minutes = sum_seconds(metrics_log.read(log)) / 60
         processor = processor or (environment and f"{environment['processor']}, {environment['instructions']}")
     train = saved.recipe.train
     return {
@@ -124,6 +124,12 @@ def training_of(
         "minutes": previous.get("minutes") if minutes is None else round(minutes, 1),
         "processor": processor or previous.get("processor"),
     }
+
+
+def sum_seconds(records: list[dict[str, Any]]) -> float:
+    """Returns the duration of a training from its log. The clock of the log starts at 0 whenever a run is resumed."""
+    seconds = [record["seconds"] for record in records if "seconds" in record]
+    return sum(now for now, after in zip(seconds, [*seconds[1:], 0], strict=False) if after < now)
 
 
 def scores_of(result: dict[str, Any]) -> dict[str, Any]:
@@ -138,9 +144,10 @@ def scores_of(result: dict[str, Any]) -> dict[str, Any]:
         ]
         return {**about, "models": rows}
     has_optimum = "d_test_optimum" in result
-    names = [n for n in result["metrics"] if (n != "loss" and not has_optimum) or n in OF_OPTIMUM]
-    scores = {"scores": {(key := result["metrics"][n]["key"]): plain(result[key]) for n in names}}
-    return {**about, **scores, **({"baselines": baselines_of(result)} if has_optimum else {})}
+    names = OF_OPTIMUM if has_optimum else [name for name in result["metrics"] if name != "loss"]
+    keys = [result["metrics"][name]["key"] for name in names]
+    scores = {**about, "scores": {key: plain(result[key]) for key in keys}}
+    return {**scores, "baselines": baselines_of(result)} if has_optimum else scores
 
 
 def baselines_of(result: dict[str, Any]) -> dict[str, dict[str, float]]:
